@@ -1,0 +1,124 @@
+package schema
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Layout is where and how a kind's table is made. The zero value is a
+// MergeTree table of one server in the database `millrace`.
+type Layout struct {
+	Database  string // "" is millrace
+	OnCluster string // "" is none; else the cluster's name
+	Engine    string // "" is MergeTree
+}
+
+// Retention is how long rows are kept, counted from received_at: an import of
+// old logs lives from its import. A sender's clock keeps nothing alive and
+// deletes nothing.
+type Retention struct {
+	Events time.Duration
+	Raw    time.Duration // the column raw, which most of the bytes are in
+}
+
+// DefaultRetention is 400 days, raw frames 30 days.
+var DefaultRetention = Retention{Events: 400 * 24 * time.Hour, Raw: 30 * 24 * time.Hour}
+
+func (l Layout) table(k *Kind) string {
+	db := l.Database
+	if db == "" {
+		db = "millrace"
+	}
+	return fmt.Sprintf("%s.%s", QuoteName(db), QuoteName(k.Table))
+}
+
+// QuoteName quotes an identifier for SQL.
+func QuoteName(name string) string {
+	return "`" + strings.NewReplacer("\\", "\\\\", "`", "\\`").Replace(name) + "`"
+}
+
+// CreateTable is the statement that makes the kind's table. Retention is not in
+// it but in ModifyTTL, because it changes with the configuration.
+//
+// The key is domain first: one domain's year of 20 million rows reads 13 of
+// 2,470 granules, where an hour-first key reads them all. Columns have no codec
+// of their own unless a delta pays, so that the TTL's recompression reaches them.
+func (k *Kind) CreateTable(l Layout) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "CREATE TABLE IF NOT EXISTS %s%s\n(\n", l.table(k), l.onCluster())
+	for _, f := range k.Fields {
+		b.WriteString("    " + f.Column() + ",\n")
+	}
+	for i, x := range k.Indexes {
+		fmt.Fprintf(&b, "    INDEX %s %s TYPE %s", x.Name, x.Expression, x.Type)
+		if i < len(k.Indexes)-1 {
+			b.WriteString(",")
+		}
+		b.WriteString("\n")
+	}
+	engine := l.Engine
+	if engine == "" {
+		engine = "MergeTree"
+	}
+	fmt.Fprintf(&b, ")\nENGINE = %s\nPARTITION BY toMonday(received_at)\nORDER BY (%s)\nSETTINGS %s", engine, k.OrderBy, settingsText())
+	return b.String()
+}
+
+func (l Layout) onCluster() string {
+	if l.OnCluster == "" {
+		return ""
+	}
+	return " ON CLUSTER " + QuoteName(l.OnCluster)
+}
+
+// Column is the field's line in CREATE TABLE.
+func (f *Field) Column() string {
+	line := f.Name + " " + f.Type.ClickHouse()
+	if f.Codec != "" {
+		line += " CODEC(" + f.Codec + ")"
+	}
+	return line
+}
+
+// Setting is a table setting that the pipeline's promises rest on.
+type Setting struct{ Name, Value string }
+
+// Settings are those of every table: whole parts are dropped by TTL; the last
+// 10,000 blocks are known by token, so that an insert can be repeated; an
+// acknowledged insert is on the disk.
+var Settings = []Setting{
+	{"ttl_only_drop_parts", "1"},
+	{"non_replicated_deduplication_window", "10000"},
+	{"fsync_after_insert", "1"},
+	{"fsync_part_directory", "1"},
+}
+
+func settingsText() string {
+	parts := make([]string, len(Settings))
+	for i, s := range Settings {
+		parts[i] = s.Name + " = " + s.Value
+	}
+	return strings.Join(parts, ", ")
+}
+
+// TTL is the table's TTL expression: recompressed after a week, deleted when
+// the retention is over.
+func (k *Kind) TTL(r Retention) string {
+	return fmt.Sprintf("toDateTime(received_at) + toIntervalDay(7) RECOMPRESS CODEC(ZSTD(3)), toDateTime(received_at) + toIntervalSecond(%d)",
+		int64(r.Events/time.Second))
+}
+
+// RawTTL is the TTL expression of the column raw.
+func (k *Kind) RawTTL(r Retention) string {
+	return fmt.Sprintf("toDateTime(received_at) + toIntervalSecond(%d)", int64(r.Raw/time.Second))
+}
+
+// ModifyTTL are the statements that set the table's retention.
+func (k *Kind) ModifyTTL(l Layout, r Retention) []string {
+	raw := &k.Fields[Raw]
+	return []string{
+		fmt.Sprintf("ALTER TABLE %s%s MODIFY TTL %s", l.table(k), l.onCluster(), k.TTL(r)),
+		fmt.Sprintf("ALTER TABLE %s%s MODIFY COLUMN %s %s TTL %s", l.table(k), l.onCluster(), raw.Name, raw.Type.ClickHouse(), k.RawTTL(r)),
+	}
+}

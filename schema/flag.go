@@ -1,0 +1,64 @@
+package schema
+
+// Flag is one thing that a decoder forgave. Flags are a bit set in an Event and
+// words in the record and in the column `flags`.
+type Flag uint64
+
+// The flags.
+const (
+	FlagNoPRI             Flag = 1 << iota // the frame had no <PRI>: user.notice is assumed
+	FlagBadPRI                             // <PRI> was there and not a priority: facility and severity are 0
+	FlagBOM                                // a byte order mark was removed
+	FlagNoTrailer                          // input ended before the frame's delimiter came
+	FlagAmbiguous                          // values hold the separator; see docs/design.md for where it was cut
+	FlagBadUTF8                            // text was not UTF-8: U+FFFD stands for the bytes, raw has them
+	FlagNULByte                            // text held a NUL: U+FFFD stands for it
+	FlagBadInt                             // a number did not parse
+	FlagBadIP                              // an address did not parse
+	FlagBadTime                            // a time did not parse
+	FlagBadID                              // id is not an Exim id: id_time is the event's time
+	FlagTZGuess                            // a time had no zone: its offset was derived from the id's time
+	FlagLeapSecond                         // second 60 was read as 59
+	FlagBadHeaderTime                      // the syslog header's time did not parse
+	FlagNoneText                           // a free text was exactly None and was left empty
+	FlagRelayed                            // a relay had put a syslog header in front
+	FlagBadStructuredData                  // RFC 5424 structured data did not parse
+	flagEnd
+)
+
+var flagWords = [...]string{
+	"no_pri", "bad_pri", "bom", "no_trailer", "ambiguous", "bad_utf8", "nul_byte", "bad_int", "bad_ip", "bad_time", "bad_id",
+	"tz_guess", "leap_second", "bad_header_time", "none_text", "relayed", "bad_structured_data",
+}
+
+// flagDocs has the same order.
+var flagDocs = [...]string{
+	"the frame had no `<PRI>`; user.notice (13) is assumed",
+	"`<PRI>` was there and not a priority; facility and severity are 0",
+	"a byte order mark was removed",
+	"input ended before the frame's delimiter came",
+	"values hold the separator; docs/design.md says where it was cut",
+	"text was not UTF-8; U+FFFD stands for the bytes, `raw` has them",
+	"text held a NUL; U+FFFD stands for it",
+	"a number did not parse; the field is named in `bad_fields`",
+	"an address did not parse; the field is named in `bad_fields`",
+	"a time did not parse; the field is named in `bad_fields`",
+	"`id` is not an Exim id; `id_time` is the event's time",
+	"a time had no zone; its offset was derived from the id's time",
+	"second 60 was read as 59",
+	"the syslog header's time did not parse",
+	"a free text was exactly `None` and was left empty",
+	"a relay had put a syslog header in front",
+	"RFC 5424 structured data did not parse",
+}
+
+// Words are the names of the flags in the set, in a fixed order.
+func (f Flag) Words() []string {
+	var words []string
+	for i, w := range flagWords {
+		if f&(1<<i) != 0 {
+			words = append(words, w)
+		}
+	}
+	return words
+}

@@ -1,0 +1,101 @@
+package schema
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// Kind is one sort of event: a topic's records and a table's rows.
+type Kind struct {
+	Name    string // message, status, reject
+	Topic   string // without the configured prefix
+	Table   string
+	Doc     string
+	Fields  []Field // the common fields, then the kind's own
+	OrderBy string
+	Indexes []Index
+
+	byName   map[string]int
+	byNumber [maxNumber + 1]uint8 // position + 1; 0: no such number
+}
+
+// Index is a data-skipping index of a kind's table.
+type Index struct{ Name, Expression, Type string }
+
+// eventIndexes serve a search by id, by event time and the audit by offset
+// (bloom filter 1.3 bytes a row; the min-max ones nothing worth counting).
+var eventIndexes = []Index{
+	{"i_id", "id", "bloom_filter(0.01)"},
+	{"i_event_time", "event_time", "minmax"},
+	{"i_off", "k_off", "minmax"},
+}
+
+// The kinds.
+var (
+	Message = newKind(Kind{
+		Name: "message", Topic: "message", Table: "message_events",
+		Doc:     "One row for each message (and recipient) that a filter handled.",
+		OrderBy: "domain, id_time, id", Indexes: eventIndexes,
+		Fields: messageFields,
+	})
+	Status = newKind(Kind{
+		Name: "status", Topic: "status", Table: "status_events",
+		Doc:     "One row for each change of a message's status: delivered, deferred, released, bounced.",
+		OrderBy: "domain, id_time, id", Indexes: eventIndexes,
+		Fields: statusFields,
+	})
+	Reject = newKind(Kind{
+		Name: "reject", Topic: "reject", Table: "rejects",
+		Doc:     "One row for each frame that no format could decode, with its bytes and the reason.",
+		OrderBy: "reason, received_at",
+		Indexes: []Index{{"i_off", "k_off", "minmax"}},
+		Fields:  rejectFields,
+	})
+)
+
+// Kinds are all kinds, in a fixed order.
+func Kinds() []*Kind { return []*Kind{Message, Status, Reject} }
+
+// KindByName is the kind of that name, or nil.
+func KindByName(name string) *Kind {
+	for _, k := range Kinds() {
+		if k.Name == name {
+			return k
+		}
+	}
+	return nil
+}
+
+// Index is the position of the named field in Fields, or -1.
+func (k *Kind) Index(name string) int {
+	if i, ok := k.byName[name]; ok {
+		return i
+	}
+	return -1
+}
+
+// newKind joins the common fields to the kind's own and prepares the tags. A
+// table that contradicts itself is a mistake in the source: it panics at start.
+func newKind(k Kind) *Kind {
+	k.Fields = append(commonFields[:len(commonFields):len(commonFields)], k.Fields...)
+	if len(k.Fields) > MaxFields {
+		panic(fmt.Sprintf("BUG: kind %q has %d fields, more than %d", k.Name, len(k.Fields), MaxFields))
+	}
+	k.byName = make(map[string]int, len(k.Fields))
+	for i := range k.Fields {
+		f := &k.Fields[i]
+		if _, twice := k.byName[f.Name]; twice {
+			panic(fmt.Sprintf("BUG: kind %q names field %q twice", k.Name, f.Name))
+		}
+		k.byName[f.Name] = i
+		if f.Number == 0 {
+			continue
+		}
+		if f.Number > maxNumber || k.byNumber[f.Number] != 0 {
+			panic(fmt.Sprintf("BUG: field %q of kind %q has number %d, which is taken or over %d", f.Name, k.Name, f.Number, maxNumber))
+		}
+		k.byNumber[f.Number] = uint8(i + 1)
+		f.tag = binary.AppendUvarint(nil, uint64(f.Number)<<3|f.Type.wire())
+	}
+	return &k
+}
