@@ -15,7 +15,7 @@ const (
 	Seconds                 // seconds since 1970 UTC: uint32, DateTime('UTC')
 	IP                      // bytes of length 4 or 16, IPv6 (an IPv4 address is mapped)
 	Names                   // repeated string, Array(LowCardinality(String))
-	Map                     // map<string, string>, Map(LowCardinality(String), String)
+	Map                     // map<string, string>, Map(String, String)
 )
 
 var typeNames = [...]struct{ proto, clickHouse string }{
@@ -29,7 +29,7 @@ var typeNames = [...]struct{ proto, clickHouse string }{
 	Seconds: {"uint32", "DateTime('UTC')"},
 	IP:      {"bytes", "IPv6"},
 	Names:   {"repeated string", "Array(LowCardinality(String))"},
-	Map:     {"map<string, string>", "Map(LowCardinality(String), String)"},
+	Map:     {"map<string, string>", "Map(String, String)"},
 }
 
 // Proto is the type's name in docs/events.proto.
