@@ -1,0 +1,252 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// crossCheck refuses settings that are possible one by one and not together.
+func (c *Config) crossCheck(d *decoder) {
+	c.checkListeners(d)
+	c.checkFormats(d)
+	c.checkKafka(d)
+	c.checkClickHouse(d)
+	if c.Retention.Raw > c.Retention.Events && !d.failed("retention") {
+		d.report("retention.raw", Problem{Got: quoted(FormatDuration(c.Retention.Raw)),
+			Allowed: "at most retention.events, " + FormatDuration(c.Retention.Events)})
+	}
+	for _, t := range []struct{ key, name, kind string }{
+		{"source.message_template", c.Source.MessageTemplate, "message"},
+		{"source.status_template", c.Source.StatusTemplate, "status"},
+	} {
+		if t.name != "default" && !c.known(t.name) {
+			d.report(t.key, Problem{Got: quoted(t.name), Allowed: "default, " + strings.Join(c.formatNames(), ", ")})
+		}
+	}
+	if (c.Source.Username != "") != c.Source.Password.IsSet() && c.Source.URL != "" && !d.failed("source") {
+		d.report("source", Problem{Text: "username and password (or $MILLRACE_SOURCE_PASSWORD) go together"})
+	}
+}
+
+func (c *Config) known(format string) bool { return slices.Contains(c.formatNames(), format) }
+
+func (c *Config) formatNames() []string {
+	all := slices.Clone(BuiltinFormats)
+	for _, f := range c.Formats {
+		all = append(all, f.Name)
+	}
+	return all
+}
+
+func (c *Config) checkListeners(d *decoder) {
+	if d.failed("listeners") && len(c.Listeners) == 0 {
+		return
+	}
+	if len(c.Listeners) == 0 {
+		d.report("listeners", Problem{Got: "an empty list", Allowed: "at least one listener"})
+	}
+	for i := range c.Listeners {
+		l := &c.Listeners[i]
+		at := fmt.Sprintf("listeners[%d]", i)
+		c.checkListener(d, l, at)
+		for j := range i {
+			o := &c.Listeners[j]
+			if o.Name == l.Name && l.Name != "" {
+				d.report(at+".name", Problem{Got: quoted(l.Name),
+					Allowed: fmt.Sprintf("a name of its own: listeners[%d] has that one", j)})
+			}
+			if clash(o.Address, l.Address) {
+				d.report(at+".address", Problem{Got: quoted(l.Address.String()),
+					Allowed: fmt.Sprintf("an address of its own: listeners[%d] has %s", j, o.Address)})
+			}
+		}
+	}
+}
+
+// clash reports whether two listeners cannot both be bound.
+func clash(a, b Address) bool {
+	if a.Network != b.Network || a.Port != b.Port || a.Port == 0 {
+		return false
+	}
+	wildcard := func(h string) bool { return h == "" || h == "0.0.0.0" || h == "::" }
+	return a.Host == b.Host || wildcard(a.Host) || wildcard(b.Host)
+}
+
+func (c *Config) checkListener(d *decoder, l *Listener, at string) {
+	if l.Address != (Address{}) && !l.Address.Loopback() && !l.Allow.Any && len(l.Allow.Prefixes) == 0 && !d.failed(at+".allow") {
+		d.report(at+".allow", Problem{Text: fmt.Sprintf(
+			"missing, and %s can be reached from other machines; allowed a list of the networks that send, such as [192.0.2.0/24], or the word any", l.Address)})
+	}
+	if l.Address.Network == "udp" && l.MaxFrame > 65535 && !d.failed(at+".max_frame") {
+		d.report(at+".max_frame", Problem{Got: quoted(l.MaxFrame.String()), Allowed: "at most 65535 on UDP"})
+	}
+	for _, only := range []struct{ key, network string }{
+		{"sockets", "udp"}, {"max_connections", "tcp"}, {"idle_timeout", "tcp"}, {"frame_idle", "tcp"},
+	} {
+		_, given := d.where[at+"."+only.key]
+		if given && l.Address.Network != only.network && l.Address.Network != "" && !atDefault(l, only.key) {
+			d.report(at+"."+only.key, Problem{Text: "has no meaning on " + l.Address.Network + "; allowed on " + only.network + " listeners"})
+		}
+	}
+	if len(l.Formats) == 0 && !d.failed(at+".formats") {
+		d.report(at+".formats", Problem{Got: "an empty list", Allowed: "builtin, " + strings.Join(c.formatNames(), ", ")})
+	}
+	var seen []string
+	for i, name := range l.Formats {
+		one := fmt.Sprintf("%s.formats[%d]", at, i)
+		expanded := (&Listener{Formats: []string{name}}).FormatNames()
+		switch {
+		case name != Builtin && !c.known(name):
+			d.report(one, Problem{Got: quoted(name), Allowed: "builtin, " + strings.Join(c.formatNames(), ", ")})
+		case slices.ContainsFunc(expanded, func(n string) bool { return slices.Contains(seen, n) }):
+			d.report(one, Problem{Got: quoted(name), Allowed: "each format once"})
+		default:
+			seen = append(seen, expanded...)
+		}
+	}
+}
+
+// atDefault lets the rendered example, which writes every key, load.
+func atDefault(l *Listener, name string) bool {
+	fresh := &Listener{}
+	(&decoder{where: map[string]position{}}).defaults(fresh.keys(), "")
+	text := func(l *Listener) string {
+		for _, k := range l.keys() {
+			if k.name == name {
+				return k.to.(value).String()
+			}
+		}
+		return ""
+	}
+	return text(l) == text(fresh)
+}
+
+func (c *Config) checkFormats(d *decoder) {
+	for i, f := range c.Formats {
+		at := fmt.Sprintf("formats[%d].name", i)
+		if slices.Contains(BuiltinFormats, f.Name) || f.Name == Builtin || f.Name == "default" {
+			d.report(at, Problem{Got: quoted(f.Name), Allowed: "a name that is not one of builtin, default, " + strings.Join(BuiltinFormats, ", ")})
+		}
+		for j := range i {
+			if c.Formats[j].Name == f.Name && f.Name != "" {
+				d.report(at, Problem{Got: quoted(f.Name), Allowed: fmt.Sprintf("a name of its own: formats[%d] has that one", j)})
+			}
+		}
+	}
+}
+
+// checkAddresses wants what a client can dial.
+func checkAddresses(d *decoder, path string, addresses []string) {
+	if len(addresses) == 0 && !d.failed(path) {
+		d.report(path, Problem{Got: "an empty list", Allowed: "at least one HOST:PORT"})
+	}
+	for i, a := range addresses {
+		host, port, err := splitHostPort(a)
+		why := ""
+		switch {
+		case err != nil:
+			why = err.Error()
+		case host == "":
+			why = "the host is missing"
+		case port == 0:
+			why = "the port is 0"
+		default:
+			continue
+		}
+		d.report(fmt.Sprintf("%s[%d]", path, i), Problem{Got: quoted(a), Allowed: "HOST:PORT, IPv6 in brackets: [::1]:9092", Why: why})
+	}
+}
+
+func (c *Config) checkKafka(d *decoder) {
+	k := &c.Kafka
+	checkAddresses(d, "kafka.brokers", k.Brokers)
+	if k.BatchBytes > k.BufferBytes && !d.failed("kafka.batch_bytes", "kafka.buffer_bytes") {
+		d.report("kafka.batch_bytes", Problem{Got: quoted(k.BatchBytes.String()),
+			Allowed: "at most kafka.buffer_bytes, " + k.BufferBytes.String()})
+	}
+	// A record may hold the frame twice: decoded, and raw.
+	for i := range c.Listeners {
+		l := &c.Listeners[i]
+		at := fmt.Sprintf("listeners[%d].max_frame", i)
+		if need := 2*l.MaxFrame + 4*KiB; need > k.BatchBytes && !d.failed(at, "kafka.batch_bytes") {
+			d.report(at, Problem{Got: quoted(l.MaxFrame.String()),
+				Allowed: fmt.Sprintf("less than half of kafka.batch_bytes, %s: a record holds the frame decoded and raw", k.BatchBytes)})
+		}
+	}
+	// The order that a consumer group needs: a member must be able to end its
+	// insert and rejoin before the rebalance gives it up, and the session must
+	// outlast the rebalance, or waiting members are expired in their turn.
+	if !d.failed("kafka.session_timeout", "kafka.rebalance_timeout") && k.RebalanceTimeout >= k.SessionTimeout {
+		d.report("kafka.rebalance_timeout", Problem{Got: quoted(FormatDuration(k.RebalanceTimeout)),
+			Allowed: "less than kafka.session_timeout, " + FormatDuration(k.SessionTimeout)})
+	}
+	if !d.failed("kafka.session_timeout", "kafka.heartbeat_interval") && 3*k.HeartbeatInterval > k.SessionTimeout {
+		d.report("kafka.heartbeat_interval", Problem{Got: quoted(FormatDuration(k.HeartbeatInterval)),
+			Allowed: "at most a third of kafka.session_timeout, " + FormatDuration(k.SessionTimeout)})
+	}
+	if !d.failed("kafka.rebalance_timeout", "kafka.heartbeat_interval", "clickhouse.insert_timeout") &&
+		c.ClickHouse.InsertTimeout+3*k.HeartbeatInterval > k.RebalanceTimeout {
+		d.report("clickhouse.insert_timeout", Problem{Got: quoted(FormatDuration(c.ClickHouse.InsertTimeout)),
+			Allowed: fmt.Sprintf("at most kafka.rebalance_timeout (%s) less three heartbeats (%s): an insert must end before the group gives the partition to another",
+				FormatDuration(k.RebalanceTimeout), FormatDuration(3*k.HeartbeatInterval))})
+	}
+	switch user := k.SASL.Username != "" && k.SASL.Password.IsSet(); {
+	case d.failed("kafka.sasl"):
+	case k.SASL.Mechanism != "none" && !user:
+		d.report("kafka.sasl", Problem{Text: k.SASL.Mechanism + " needs username and password (or $MILLRACE_KAFKA_PASSWORD)"})
+	case k.SASL.Mechanism == "none" && k.SASL.Username != "":
+		d.report("kafka.sasl.mechanism", Problem{Got: quoted("none"), Allowed: "with a username: plain, scram-sha-256, scram-sha-512"})
+	case k.SASL.Mechanism == "plain" && !k.TLS.Enabled && !allLoopback(k.Brokers):
+		d.report("kafka.sasl.mechanism", Problem{Got: quoted("plain"), Allowed: "beyond loopback only with kafka.tls.enabled: it sends the password itself"})
+	}
+	checkTLS(d, "kafka.tls", &k.TLS, k.dir)
+}
+
+func (c *Config) checkClickHouse(d *decoder) {
+	checkAddresses(d, "clickhouse.addresses", c.ClickHouse.Addresses)
+	checkTLS(d, "clickhouse.tls", &c.ClickHouse.TLS, c.ClickHouse.dir)
+}
+
+func checkTLS(d *decoder, path string, t *TLS, dir string) {
+	if d.failed(path) {
+		return
+	}
+	if !t.Enabled {
+		if t.CA+t.Cert+t.Key+t.ServerName != "" {
+			d.report(path+".enabled", Problem{Got: quoted("false"), Allowed: "true with the other keys of " + path})
+		}
+		return
+	}
+	if (t.Cert == "") != (t.Key == "") {
+		d.report(path, Problem{Text: "cert and key go together"})
+		return
+	}
+	if _, err := t.load(dir); err != nil {
+		d.report(path, Problem{Text: err.Error()})
+	}
+}
+
+func allLoopback(addresses []string) bool {
+	return !slices.ContainsFunc(addresses, func(a string) bool { return !Endpoint(a).Loopback() })
+}
+
+// Warnings are settings that can run and are probably not meant.
+func (c *Config) Warnings() []string {
+	var all []string
+	for _, f := range c.Formats {
+		used := slices.ContainsFunc(c.Listeners, func(l Listener) bool { return slices.Contains(l.Formats, f.Name) })
+		if !used {
+			all = append(all, fmt.Sprintf("format %q is in no listener's formats: it decodes nothing", f.Name))
+		}
+	}
+	if c.Kafka.Replication == 1 && len(c.Kafka.Brokers) > 1 {
+		all = append(all, "kafka.replication is 1 with several brokers: a disk that fails loses records")
+	}
+	for i := range c.Listeners {
+		if l := &c.Listeners[i]; l.Allow.Any && !l.Address.Loopback() {
+			all = append(all, fmt.Sprintf("listener %q takes events from anybody who can reach %s", l.Name, l.Address))
+		}
+	}
+	return all
+}

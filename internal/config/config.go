@@ -1,0 +1,240 @@
+package config
+
+import (
+	"log/slog"
+	"slices"
+	"time"
+)
+
+// Config is the whole configuration. The zero value is of no use: take
+// [Default] or [Load].
+type Config struct {
+	Listeners  []Listener
+	Formats    []Format
+	Kafka      Kafka
+	ClickHouse ClickHouse
+	Transform  Transform
+	Retention  Retention
+	HTTP       HTTP
+	Log        Log
+	Stop       Stop
+	Up         Up
+	Source     Source
+
+	// File is what the configuration was read from; empty: the defaults.
+	File string
+
+	where map[string]position // key path -> place in File
+}
+
+// Listener is one socket that syslog frames arrive on.
+type Listener struct {
+	Name           string
+	Address        Address
+	Framing        string   // auto, nul, lf, octet
+	Formats        []string // names as written; see FormatNames
+	TimeZone       *time.Location
+	Nulls          []string
+	Direction      string // incoming, outgoing, unknown
+	Allow          Allow
+	Raw            string // always, flagged, never
+	MaxFrame       Size
+	FrameIdle      time.Duration
+	ReceiveBuffer  Size
+	Sockets        int           // UDP
+	MaxConnections int           // TCP
+	IdleTimeout    time.Duration // TCP; 0: never
+}
+
+// FormatNames is Formats with the word "builtin" replaced by what it stands for.
+func (l *Listener) FormatNames() []string {
+	var names []string
+	for _, name := range l.Formats {
+		if name == Builtin {
+			names = append(names, BuiltinFormats...)
+		} else {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// Builtin stands, in a listener's formats, for all of BuiltinFormats.
+const Builtin = "builtin"
+
+// BuiltinFormats are the formats that need no configuration. Package
+// ingester/format defines them; a test of package cmd keeps the two equal.
+var BuiltinFormats = []string{"m1", "s1", "m2", "s2", "m3", "s3"}
+
+// Format is a template of the log source, beside the built-in ones.
+type Format struct {
+	Name     string
+	Kind     string // message, status
+	Template string
+	Quoting  string // none, csv
+}
+
+// Kafka is the log between the two daemons.
+type Kafka struct {
+	Brokers     []string
+	TopicPrefix string
+	Group       string
+	ClientID    string
+
+	CreateTopics bool
+	Partitions   int
+	Replication  int
+	Retention    time.Duration
+
+	Compression string // none, snappy, lz4, zstd
+	Linger      time.Duration
+	BatchBytes  Size
+	BufferBytes Size
+
+	RequestTimeout    time.Duration
+	SessionTimeout    time.Duration
+	RebalanceTimeout  time.Duration
+	HeartbeatInterval time.Duration
+
+	TLS  TLS
+	SASL SASL
+
+	dir string // relative paths of certificates start here
+}
+
+// SASL is how Kafka knows who we are.
+type SASL struct {
+	Mechanism string // none, plain, scram-sha-256, scram-sha-512
+	Username  string
+	Password  Secret
+}
+
+// TLS is the encryption of one client.
+type TLS struct {
+	Enabled    bool
+	CA         string
+	Cert       string
+	Key        string
+	ServerName string
+}
+
+// ClickHouse is where the rows go.
+type ClickHouse struct {
+	Addresses     []string
+	Database      string
+	Username      string
+	Password      Secret
+	Reader        Login
+	Compression   string // auto, none, lz4
+	DialTimeout   time.Duration
+	ReadTimeout   time.Duration
+	InsertTimeout time.Duration
+	TLS           TLS
+
+	dir string
+}
+
+// Login is a user and its password.
+type Login struct {
+	Username string
+	Password Secret
+}
+
+// Transform says when a block of rows is complete.
+type Transform struct {
+	BlockRows  int
+	BlockBytes Size
+	BlockAge   time.Duration
+}
+
+// Retention is how long ClickHouse keeps what.
+type Retention struct {
+	Events time.Duration
+	Raw    time.Duration
+}
+
+// HTTP is where the daemons serve metrics, health and profiles.
+type HTTP struct {
+	Ingest    Endpoint // millrace ingest, and millrace up
+	Transform Endpoint // millrace transform alone
+	Pprof     string   // loopback, any, off
+}
+
+// Log is what is logged, and how.
+type Log struct {
+	Level  slog.Level
+	Format string // text, json
+}
+
+// Stop is how the daemons stop.
+type Stop struct {
+	DrainTimeout time.Duration
+}
+
+// Up is the trial stack, millrace up.
+type Up struct {
+	Data               string
+	Kafka              Endpoint
+	ClickHouseNative   Endpoint
+	ClickHouseHTTP     Endpoint
+	KafkaRetention     time.Duration
+	KafkaRetentionDisk float64 // share of the disk, 0..1
+	MinFreeDisk        float64 // share of the disk, 0..1
+}
+
+// Source is the log source's own API, and what it shall be told.
+type Source struct {
+	URL      string
+	Username string
+	Password Secret
+	CA       string
+	Timeout  time.Duration
+
+	Host            string
+	Port            int
+	Facility        string
+	SocketType      string
+	Level           string
+	Enabled         bool
+	MessageTemplate string
+	StatusTemplate  string
+}
+
+// Default is the configuration of an empty file.
+func Default() *Config {
+	c := &Config{}
+	d := decoder{where: map[string]position{}}
+	d.defaults(c.keys(), "")
+	if len(d.problems) > 0 { // the key tables contradict themselves; a test looks
+		panic("config: " + d.problems[0].Error())
+	}
+	for i := range c.Listeners {
+		c.Listeners[i].finish()
+	}
+	return c
+}
+
+// FormatByName returns the configured format of that name.
+func (c *Config) FormatByName(name string) (Format, bool) {
+	i := slices.IndexFunc(c.Formats, func(f Format) bool { return f.Name == name })
+	if i < 0 {
+		return Format{}, false
+	}
+	return c.Formats[i], true
+}
+
+// Topic is the name of a kind's topic on the brokers.
+func (k *Kafka) Topic(kind string) string { return k.TopicPrefix + kind }
+
+// finish fills in what depends on another key and was not given.
+func (l *Listener) finish() {
+	if l.MaxFrame == 0 {
+		l.MaxFrame = 64 * KiB
+		if l.Address.Network == "udp" {
+			l.MaxFrame = 65535
+		}
+	}
+	if !l.Allow.Any && l.Allow.Prefixes == nil && l.Address.Loopback() {
+		l.Allow = loopbackOnly()
+	}
+}

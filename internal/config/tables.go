@@ -1,0 +1,205 @@
+package config
+
+import "time"
+
+const (
+	ms     = time.Millisecond
+	second = time.Second
+	minute = time.Minute
+	hour   = time.Hour
+	day    = 24 * time.Hour
+)
+
+func (c *Config) keys() []key {
+	return []key{
+		{name: "listeners", to: sections[Listener]{&c.Listeners, (*Listener).keys},
+			def:     "[{name: filter-udp, address: 'udp://127.0.0.1:5514'}, {name: filter-tcp, address: 'tcp://127.0.0.1:5514'}]",
+			allowed: "a list of listeners",
+			doc:     "Where syslog arrives. A list that is given replaces the two default listeners."},
+		{name: "formats", to: sections[Format]{&c.Formats, (*Format).keys}, def: "[]",
+			allowed: "a list of formats",
+			doc: "Templates of the log source beside the built-in ones (m1 s1 m2 s2 m3 s3): the text given to its API, word for word. " +
+				"A listener uses those that its own formats name."},
+		sub("kafka", &c.Kafka, "The log between ingest and transform."),
+		sub("clickhouse", &c.ClickHouse, "Where the rows go, and where query asks."),
+		sub("transform", &c.Transform, "When a block of rows is complete: whichever comes first."),
+		sub("retention", &c.Retention, "How long ClickHouse keeps what; millrace schema apply writes it into the tables."),
+		sub("http", &c.HTTP, "Metrics, health and profiles of the daemons: /metrics /healthz /readyz /debug/pprof."),
+		sub("log", &c.Log, "What the daemons write to standard error."),
+		sub("stop", &c.Stop, "What the first SIGTERM or Ctrl-C starts. The second stops at once."),
+		sub("up", &c.Up, "The trial stack on one machine, millrace up. Nothing else reads these keys."),
+		sub("source", &c.Source, "The mail filter's own API, which is told where to send its log: millrace source."),
+	}
+}
+
+func (l *Listener) keys() []key {
+	return []key{
+		nameKey(&l.Name, "Its name: in the column listener, in metrics, in messages."),
+		{name: "address", to: &l.Address, need: true,
+			allowed: "tcp://HOST:PORT or udp://HOST:PORT, IPv6 in brackets: tcp://[::]:514",
+			doc:     "Where it listens."},
+		oneOf("framing", &l.Framing, "auto", "What ends a frame on TCP: a NUL byte, a line feed, a count of octets in front (RFC 6587); auto sees by itself. "+
+			"A datagram is always one frame.", "auto", "nul", "lf", "octet"),
+		texts("formats", &l.Formats, "[builtin]", "Names of the formats that it decodes. The word builtin stands for all built-in ones.",
+			"names of formats, or builtin"),
+		{name: "time_zone", to: zoneValue{&l.TimeZone}, def: "UTC", allowed: "a name such as Europe/Amsterdam, or an offset such as +02:00",
+			doc: "Zone of the times that come without one."},
+		texts("nulls", &l.Nulls, "['', None, '-']", "Words that stand for no value. In free text only None does, and it is flagged.", "a list of texts"),
+		oneOf("direction", &l.Direction, "unknown", "Which mail this source logs: the column direction.", "incoming", "outgoing", "unknown"),
+		{name: "allow", to: &l.Allow, allowed: "a list of networks such as [192.0.2.0/24, 2001:db8::1], or the word any",
+			doc: "Who may send. Must be given beyond loopback, for UDP too."},
+		oneOf("raw", &l.Raw, "flagged", "Which events keep the frame they came from (column raw): all, those with a flag, none. Rejects always do.", "always", "flagged", "never"),
+		{name: "max_frame", to: &l.MaxFrame, allowed: sizeUnit + "512 to 1MiB (UDP: 65535)",
+			ok:  func() bool { return 512 <= l.MaxFrame && l.MaxFrame <= MiB },
+			doc: "Longest frame; a longer one is rejected with its beginning. Default 64KiB on TCP, 65535 on UDP."},
+		duration("frame_idle", &l.FrameIdle, "200ms", 10*ms, minute, "A frame that nothing ended is complete after this silence. TCP."),
+		size("receive_buffer", &l.ReceiveBuffer, "4MiB", 4*KiB, GiB, "Receive buffer asked of the kernel; it grants net.core.rmem_max at most."),
+		number("sockets", &l.Sockets, "1", 1, 64, "Sockets that share the port (SO_REUSEPORT), one reader each. UDP."),
+		number("max_connections", &l.MaxConnections, "1024", 1, 65535, "Connections at a time; more wait in the kernel's queue. TCP."),
+		duration("idle_timeout", &l.IdleTimeout, "0s", 0, 30*day, "A connection that sends nothing for so long is closed; 0s: never "+
+			"(senders lose the first event after a close, and keep-alive finds the dead ones). TCP."),
+	}
+}
+
+func (f *Format) keys() []key {
+	return []key{
+		nameKey(&f.Name, "Its name: in the column format and in a listener's formats."),
+		oneOf("kind", &f.Kind, "message", "What an event of it is.", "message", "status"),
+		{name: "template", to: textValue{s: &f.Template, check: notEmpty}, need: true, allowed: `text with %(name)s variables, as given to the source's API`,
+			doc: "The template."},
+		oneOf("quoting", &f.Quoting, "none", "csv: the sender doubles quotes within quotes; most do not.", "none", "csv"),
+	}
+}
+
+func (k *Kafka) keys() []key {
+	return []key{
+		texts("brokers", &k.Brokers, "['127.0.0.1:9092']", "Brokers to begin with; the others are found through them.", "a list of HOST:PORT"),
+		{name: "topic_prefix", to: textValue{&k.TopicPrefix, checkTopic}, def: "millrace.", allowed: "up to 200 of a-z A-Z 0-9 . _ -",
+			doc: "Topics are named PREFIXmessage, PREFIXstatus, PREFIXreject."},
+		{name: "group", to: textValue{&k.Group, both(notEmpty, checkTopic)}, def: "millrace", allowed: "1 to 200 of a-z A-Z 0-9 . _ -",
+			doc: "Consumer group of the transformers. A new name reads the topics again, and inserts nothing twice."},
+		text("client_id", &k.ClientID, "millrace", "How the brokers name us in their logs and quotas."),
+		boolean("create_topics", &k.CreateTopics, "true", "Create missing topics. If false, or not permitted, the error says what to create."),
+		number("partitions", &k.Partitions, "6", 1, 1000, "Partitions of a created topic: at most so many transformers work at a time."),
+		number("replication", &k.Replication, "1", 1, 100, "Copies of a created topic. 3 on a cluster, where 1 loses data with a disk."),
+		duration("retention", &k.Retention, "7d", hour, 3650*day, "How long a created topic keeps its records: how long ClickHouse may be away."),
+		oneOf("compression", &k.Compression, "snappy", "Of the records. A million of them: snappy 0.4 CPU seconds, lz4 0.8, zstd 1.2.", "none", "snappy", "lz4", "zstd"),
+		duration("linger", &k.Linger, "50ms", 0, 10*second, "How long a batch waits for more records."),
+		size("batch_bytes", &k.BatchBytes, "512KiB", 16*KiB, 8*MiB, "Largest batch. The brokers' message.max.bytes (1 MiB) must hold it."),
+		size("buffer_bytes", &k.BufferBytes, "64MiB", MiB, 16*GiB, "Memory for batches that are open or on their way. When it is full, TCP stops reading and UDP drops are counted."),
+		duration("request_timeout", &k.RequestTimeout, "20s", second, 5*minute, "For one request to a broker."),
+		duration("session_timeout", &k.SessionTimeout, "60s", 6*second, 30*minute, "A transformer that is silent for so long loses its partitions. The brokers' group.max.session.timeout.ms bounds it."),
+		duration("rebalance_timeout", &k.RebalanceTimeout, "40s", 5*second, 30*minute, "How long a rebalance waits for a transformer; less than session_timeout."),
+		duration("heartbeat_interval", &k.HeartbeatInterval, "3s", 100*ms, minute, "Less than a third of session_timeout."),
+		sub("tls", &k.TLS, "Encryption towards the brokers."),
+		sub("sasl", &k.SASL, "Authentication towards the brokers."),
+	}
+}
+
+func (s *SASL) keys() []key {
+	return []key{
+		oneOf("mechanism", &s.Mechanism, "none", "How we authenticate. plain sends the password itself: only with tls.", "none", "plain", "scram-sha-256", "scram-sha-512"),
+		text("username", &s.Username, "", "User."),
+		secret("password", &s.Password, "MILLRACE_KAFKA_PASSWORD", "Password."),
+	}
+}
+
+func (t *TLS) keys() []key {
+	return []key{
+		boolean("enabled", &t.Enabled, "false", "Encrypt, and verify the server's certificate."),
+		text("ca", &t.CA, "", "PEM file of the authorities that we trust; empty: those of the system. Relative paths start at this file's directory."),
+		text("cert", &t.Cert, "", "PEM file of our own certificate, if the server asks for one."),
+		text("key", &t.Key, "", "PEM file of its private key."),
+		text("server_name", &t.ServerName, "", "Name that the server's certificate must have; empty: the host connected to."),
+	}
+}
+
+func (c *ClickHouse) keys() []key {
+	return []key{
+		texts("addresses", &c.Addresses, "['127.0.0.1:9000']", "Servers, native protocol; tried in order.", "a list of HOST:PORT"),
+		{name: "database", to: textValue{&c.Database, checkDatabase}, def: "millrace", allowed: "1 to 63 letters, digits and _, no digit first",
+			doc: "Database of all tables."},
+		text("username", &c.Username, "default", "User that writes and that changes the schema."),
+		secret("password", &c.Password, "MILLRACE_CLICKHOUSE_PASSWORD", "Its password."),
+		sub("reader", &c.Reader, "User that millrace query asks as: give it SELECT on the database, readonly=2, and nothing else."),
+		oneOf("compression", &c.Compression, "auto", "Of inserts: auto is none on loopback and lz4 beyond.", "auto", "none", "lz4"),
+		duration("dial_timeout", &c.DialTimeout, "5s", 100*ms, minute, "For a connection."),
+		duration("read_timeout", &c.ReadTimeout, "30s", second, 10*minute, "For the server's next word."),
+		duration("insert_timeout", &c.InsertTimeout, "20s", second, 10*minute, "For one insert; with three heartbeats less than kafka.rebalance_timeout."),
+		sub("tls", &c.TLS, "Encryption towards the servers."),
+	}
+}
+
+func (l *Login) keys() []key {
+	return []key{
+		text("username", &l.Username, "millrace_reader", "User."),
+		secret("password", &l.Password, "MILLRACE_CLICKHOUSE_READER_PASSWORD", "Password."),
+	}
+}
+
+func (t *Transform) keys() []key {
+	return []key{
+		number("block_rows", &t.BlockRows, "250000", 1, 1_000_000, "Rows."),
+		size("block_bytes", &t.BlockBytes, "64MiB", 64*KiB, GiB, "Bytes."),
+		duration("block_age", &t.BlockAge, "1s", 10*ms, 5*minute, "Time since its first row: most of the delay at low traffic."),
+	}
+}
+
+func (r *Retention) keys() []key {
+	return []key{
+		duration("events", &r.Events, "400d", day, 36500*day, "Events, counted from their arrival."),
+		duration("raw", &r.Raw, "30d", day, 36500*day, "The frame an event came from (column raw); not longer than events."),
+	}
+}
+
+func (h *HTTP) keys() []key {
+	return []key{
+		endpoint("ingest", &h.Ingest, "127.0.0.1:8514", "Of millrace ingest, and of millrace up."),
+		endpoint("transform", &h.Transform, "127.0.0.1:8515", "Of millrace transform."),
+		oneOf("pprof", &h.Pprof, "loopback", "Who may ask for profiles, which show what is in memory.", "loopback", "any", "off"),
+	}
+}
+
+func (l *Log) keys() []key {
+	return []key{
+		{name: "level", to: levelValue{&l.Level}, def: "info", allowed: "debug, info, warn, error", doc: "Least level."},
+		oneOf("format", &l.Format, "text", "Layout of a line.", "text", "json"),
+	}
+}
+
+func (s *Stop) keys() []key {
+	return []key{
+		duration("drain_timeout", &s.DrainTimeout, "30s", second, hour, "Time to hand over what has been read. What it does not suffice for is read again after the next start, "+
+			"or, before Kafka has it, lost and counted."),
+	}
+}
+
+func (u *Up) keys() []key {
+	return []key{
+		text("data", &u.Data, "", "Directory of all data; empty: ~/.local/share/millrace."),
+		endpoint("kafka", &u.Kafka, "127.0.0.1:9092", "The embedded broker."),
+		endpoint("clickhouse_native", &u.ClickHouseNative, "127.0.0.1:9000", "The embedded ClickHouse, native protocol."),
+		endpoint("clickhouse_http", &u.ClickHouseHTTP, "127.0.0.1:8123", "The embedded ClickHouse, HTTP."),
+		duration("kafka_retention", &u.KafkaRetention, "48h", minute, 3650*day, "How long the embedded broker keeps records that have been inserted."),
+		percent("kafka_retention_disk", &u.KafkaRetentionDisk, "10%", 0.001, 0.9, "Share of the disk that they may take."),
+		percent("min_free_disk", &u.MinFreeDisk, "5%", 0, 0.9, "With less of the disk free, TCP stops reading and UDP drops are counted."),
+	}
+}
+
+func (s *Source) keys() []key {
+	return []key{
+		{name: "url", to: textValue{&s.URL, checkURL}, def: `""`, allowed: "https://HOST or https://HOST/cgi-bin/api", doc: "Its API; empty: not used."},
+		text("username", &s.Username, "", "User of the API."),
+		secret("password", &s.Password, "MILLRACE_SOURCE_PASSWORD", "Password."),
+		text("ca", &s.CA, "", "PEM file of the authorities that we trust; empty: those of the system."),
+		duration("timeout", &s.Timeout, "30s", second, 10*minute, "For one call."),
+		text("host", &s.Host, "", "The eight arguments of api_set_remote_syslog_server. This machine, as the filter reaches it."),
+		number("port", &s.Port, "514", 1, 65535, "Port, as the filter reaches it."),
+		text("facility", &s.Facility, "mail", "Syslog facility."),
+		text("socket_type", &s.SocketType, "SOCK_STREAM", "SOCK_STREAM for TCP, SOCK_DGRAM for UDP: the words of the source."),
+		oneOf("level", &s.Level, "INFO", "Least level that it sends.", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
+		boolean("enabled", &s.Enabled, "true", "Whether it sends."),
+		text("message_template", &s.MessageTemplate, "m3", "Name of a format, or the word default: the source's own."),
+		text("status_template", &s.StatusTemplate, "s3", "Name of a format, or the word default: the source's own."),
+	}
+}
