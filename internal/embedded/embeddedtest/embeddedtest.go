@@ -1,0 +1,137 @@
+// Package embeddedtest gives the tests of other packages a real ClickHouse and
+// a real broker.
+//
+//	func TestMain(m *testing.M) { os.Exit(embeddedtest.Main(m)) }
+//
+//	func TestInsert(t *testing.T) {
+//		ch := embeddedtest.ClickHouse(t)
+//		database := embeddedtest.Database(t)
+//		broker := embeddedtest.Broker(t, "events")
+//		...
+//	}
+//
+// There is one ClickHouse for each test binary, started by the first test that
+// asks. It dies with the test binary, whatever ends that.
+package embeddedtest
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+
+	"millrace/internal/embedded"
+)
+
+// DatabasePrefix begins the names of all databases that the server's users may
+// use in tests; "millrace" itself is one of them.
+const DatabasePrefix = "millrace"
+
+var shared struct {
+	once   sync.Once
+	server *embedded.ClickHouse
+	dir    string
+	err    error
+}
+
+// Main is the whole of a TestMain: it runs the tests, stops what they started
+// and returns the exit code.
+func Main(m *testing.M) int {
+	embedded.RunChildIfAsked()
+	defer stop()
+	return m.Run()
+}
+
+func stop() {
+	if shared.server != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := shared.server.Stop(ctx); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+	}
+	if shared.dir != "" {
+		os.RemoveAll(shared.dir)
+	}
+}
+
+// ClickHouse returns the test binary's server: NativeAddr, HTTPAddr, Admin and
+// Reader are what a test needs.
+func ClickHouse(t testing.TB) *embedded.ClickHouse {
+	t.Helper()
+	shared.once.Do(func() {
+		shared.dir, shared.err = os.MkdirTemp("", "millrace-test-")
+		if shared.err != nil {
+			return
+		}
+		shared.server, shared.err = embedded.StartClickHouse(context.Background(), embedded.ClickHouseOptions{
+			DataDir:     shared.dir,
+			Databases:   []string{DatabasePrefix + "*"},
+			MemoryBytes: 2 << 30,
+		})
+	})
+	if shared.err != nil {
+		t.Fatal(shared.err)
+	}
+	return shared.server
+}
+
+// Connect returns a connection to the server as its admin, closed when the test
+// ends. database may be empty.
+func Connect(t testing.TB, database string) clickhouse.Conn {
+	t.Helper()
+	server := ClickHouse(t)
+	conn, err := clickhouse.Open(&clickhouse.Options{
+		Addr: []string{server.NativeAddr},
+		Auth: clickhouse.Auth{Database: database, Username: server.Admin.User, Password: server.Admin.Password},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+var databases atomic.Int64
+
+// Database creates an empty database for one test, dropped when it ends.
+func Database(t testing.TB) string {
+	t.Helper()
+	conn := Connect(t, "")
+	name := fmt.Sprintf("%s_test_%d", DatabasePrefix, databases.Add(1))
+	if err := conn.Exec(context.Background(), "CREATE DATABASE "+name); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		if err := conn.Exec(ctx, "DROP DATABASE IF EXISTS "+name+" SYNC"); err != nil {
+			t.Error(err)
+		}
+	})
+	return name
+}
+
+// Partitions is how many partitions Broker gives each topic.
+const Partitions = 4
+
+// Broker starts a broker in memory with the given topics, closed when the test
+// ends. A test that needs more calls embedded.StartBroker.
+func Broker(t testing.TB, topics ...string) *embedded.Broker {
+	t.Helper()
+	o := embedded.BrokerOptions{Topics: make(map[string]int)}
+	for _, topic := range topics {
+		o.Topics[topic] = Partitions
+	}
+	broker, err := embedded.StartBroker(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(broker.Close)
+	return broker
+}
