@@ -2,4 +2,10 @@
 // servers, carries it through Kafka and lands it in ClickHouse exactly once.
 package main
 
-func main() {}
+import (
+	"os"
+
+	"millrace/cmd"
+)
+
+func main() { os.Exit(cmd.Main()) }

@@ -50,16 +50,14 @@ func (c *Config) checkListeners(d *decoder) {
 		l := &c.Listeners[i]
 		at := fmt.Sprintf("listeners[%d]", i)
 		c.checkListener(d, l, at)
-		for j := range i {
-			o := &c.Listeners[j]
-			if o.Name == l.Name && l.Name != "" {
-				d.report(at+".name", Problem{Got: quoted(l.Name),
-					Allowed: fmt.Sprintf("a name of its own: listeners[%d] has that one", j)})
-			}
-			if clash(o.Address, l.Address) {
-				d.report(at+".address", Problem{Got: quoted(l.Address.String()),
-					Allowed: fmt.Sprintf("an address of its own: listeners[%d] has %s", j, o.Address)})
-			}
+		before := c.Listeners[:i]
+		if j := slices.IndexFunc(before, func(o Listener) bool { return o.Name == l.Name }); j >= 0 && l.Name != "" {
+			d.report(at+".name", Problem{Got: quoted(l.Name),
+				Allowed: fmt.Sprintf("a name of its own: listeners[%d] has that one", j)})
+		}
+		if j := slices.IndexFunc(before, func(o Listener) bool { return clash(o.Address, l.Address) }); j >= 0 {
+			d.report(at+".address", Problem{Got: quoted(l.Address.String()),
+				Allowed: fmt.Sprintf("an address of its own: listeners[%d] has %s", j, before[j].Address)})
 		}
 	}
 }

@@ -86,6 +86,9 @@ type decoder struct {
 func (d *decoder) report(path string, p Problem) {
 	p.File, p.Key = d.file, path
 	if p.Line == 0 {
+		if _, written := d.where[path]; !written && p.Got != "" && p.Why == "" {
+			p.Why = "the default"
+		}
 		for at := path; at != ""; at = parent(at) {
 			if pos, found := d.where[at]; found {
 				p.Line, p.Column = pos.line, pos.column
@@ -199,7 +202,7 @@ func (d *decoder) mapping(keys []key, n *yaml.Node, path string) {
 		d.reportAt(n, path, got(n, "keys: "+names(keys)))
 		return
 	}
-	seen := map[string]*yaml.Node{}
+	seen, meant := map[string]*yaml.Node{}, map[string]bool{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		kn, vn := n.Content[i], n.Content[i+1]
 		if kn.Kind != yaml.ScalarNode {
@@ -217,6 +220,7 @@ func (d *decoder) mapping(keys []key, n *yaml.Node, path string) {
 			text := "unknown key"
 			if near := nearest(kn.Value, keys); near != "" {
 				text += fmt.Sprintf("; did you mean %q?", near)
+				meant[near] = true
 			}
 			d.reportAt(kn, at, Problem{Text: text + "; allowed " + names(keys)})
 			continue
@@ -225,7 +229,7 @@ func (d *decoder) mapping(keys []key, n *yaml.Node, path string) {
 		d.set(keys[j], vn, at)
 	}
 	for _, k := range keys {
-		if k.need && seen[k.name] == nil {
+		if k.need && seen[k.name] == nil && !meant[k.name] {
 			d.reportAt(n, join(path, k.name), Problem{Text: "missing; allowed " + k.allowed})
 		}
 	}

@@ -70,6 +70,15 @@ func (p *Problems) Error() string {
 // ExitCode is that of a wrong configuration.
 func (p *Problems) ExitCode() int { return 2 }
 
+// Wrong reports a problem that only the user of a setting can see, such as a
+// template that does not compile, at the place where key ("formats[0].template")
+// was written.
+func (c *Config) Wrong(key string, err error) error {
+	d := decoder{file: c.File, where: c.where}
+	d.report(key, Problem{Text: err.Error()})
+	return &Problems{c.File, d.problems}
+}
+
 // FileError says that the file could not be read.
 type FileError struct {
 	Path string

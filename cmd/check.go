@@ -1,0 +1,134 @@
+package cmd
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"millrace/ingester/format"
+	"millrace/internal/config"
+	"millrace/schema"
+)
+
+func newCheck() *cobra.Command {
+	var path string
+	c := &cobra.Command{
+		Use:   "check --config FILE",
+		Short: "Validate a configuration without starting anything",
+		Long: `Validate a configuration without starting anything: keys, values, what they need of each other, certificates,
+and the templates of every listener. All that is wrong is reported at once, with file, line and what is allowed.
+Exit code 0: good; 2: not.`,
+		Example: `  millrace check --config /etc/millrace.yaml
+  millrace check --config deploy/config.example.yaml`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if path == "" {
+				return usagef("--config FILE is missing")
+			}
+			cfg, err := loadConfig(c, path)
+			if err != nil {
+				return err
+			}
+			warnings, err := checkFormats(cfg)
+			for _, w := range warnings {
+				fmt.Fprintf(c.ErrOrStderr(), "millrace: warning: %s\n", w)
+			}
+			if err != nil {
+				return err
+			}
+			return summary(c.OutOrStdout(), cfg)
+		},
+	}
+	configFlag(c, &path, "an error")
+	return c
+}
+
+// formatSets compiles the formats and makes the set of every listener, in the
+// listeners' order.
+func formatSets(cfg *config.Config) (sets []*format.Set, lists [][]*format.Format, err error) {
+	known := map[string]*format.Format{}
+	for _, f := range format.Builtin() {
+		known[f.Name] = f
+	}
+	for i, f := range cfg.Formats {
+		t, err := format.Compile(f.Template)
+		if err != nil {
+			return nil, nil, cfg.Wrong(fmt.Sprintf("formats[%d].template", i), err)
+		}
+		known[f.Name] = &format.Format{Name: f.Name, Kind: schema.KindByName(f.Kind), Template: t, CSVQuoting: f.Quoting == "csv"}
+	}
+	for i := range cfg.Listeners {
+		l := &cfg.Listeners[i]
+		var list []*format.Format
+		for _, name := range l.FormatNames() {
+			list = append(list, known[name])
+		}
+		set, err := format.NewSet(list, format.Options{TimeZone: l.TimeZone, Nulls: l.Nulls, Direction: l.Direction})
+		if err != nil {
+			return nil, nil, cfg.Wrong(fmt.Sprintf("listeners[%d].formats", i), err)
+		}
+		sets, lists = append(sets, set), append(lists, list)
+	}
+	return sets, lists, nil
+}
+
+func checkFormats(cfg *config.Config) (warnings []string, err error) {
+	_, lists, err := formatSets(cfg)
+	if err != nil {
+		return nil, err
+	}
+	told := map[string]bool{}
+	for _, list := range lists {
+		for _, f := range list {
+			if told[f.Name] {
+				continue
+			}
+			told[f.Name] = true
+			for _, name := range f.Unknown() {
+				warnings = append(warnings, fmt.Sprintf("format %q: %%(%s)s is no field of %s: its values go into the column extra", f.Name, name, f.Kind.Name))
+			}
+		}
+	}
+	return warnings, nil
+}
+
+// summary says what would run.
+func summary(out io.Writer, cfg *config.Config) error {
+	fmt.Fprintf(out, "configuration %s is good\n", cfg.File)
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for i := range cfg.Listeners {
+		l := &cfg.Listeners[i]
+		allow := "any"
+		if !l.Allow.Any {
+			all := make([]string, len(l.Allow.Prefixes))
+			for i, p := range l.Allow.Prefixes {
+				all[i] = p.String()
+			}
+			allow = strings.Join(all, " ")
+		}
+		framing := "datagrams"
+		if l.Address.Network == "tcp" {
+			framing = "framing " + l.Framing
+		}
+		fmt.Fprintf(w, "listener %s\t%s\t%s, formats %s, allow %s, raw %s\n",
+			l.Name, l.Address, framing, strings.Join(l.FormatNames(), " "), allow, l.Raw)
+	}
+	var topics []string
+	for _, k := range schema.Kinds() {
+		topics = append(topics, cfg.Kafka.Topic(k.Topic))
+	}
+	fmt.Fprintf(w, "kafka\t%s\ttopics %s, group %s, compression %s\n",
+		strings.Join(cfg.Kafka.Brokers, " "), strings.Join(topics, " "), cfg.Kafka.Group, cfg.Kafka.Compression)
+	fmt.Fprintf(w, "clickhouse\t%s\tdatabase %s, user %s, compression %s\n",
+		strings.Join(cfg.ClickHouse.Addresses, " "), cfg.ClickHouse.Database, cfg.ClickHouse.Username, cfg.ClickHouse.Compression)
+	fmt.Fprintf(w, "retention\tevents %s\traw %s\n",
+		config.FormatDuration(cfg.Retention.Events), config.FormatDuration(cfg.Retention.Raw))
+	fmt.Fprintf(w, "http\tingest %s\ttransform %s\n", cfg.HTTP.Ingest, cfg.HTTP.Transform)
+	if cfg.Source.URL != "" {
+		fmt.Fprintf(w, "source\t%s\ttemplates %s %s\n", cfg.Source.URL, cfg.Source.MessageTemplate, cfg.Source.StatusTemplate)
+	}
+	return w.Flush()
+}
