@@ -45,10 +45,11 @@ const (
 	udpRate    = 20_000 // the pace of UDP when none is asked for: a receiver with default buffers keeps up
 	batchBytes = 128 << 10
 	maxFrame   = 4 << 10
-	maxDebt    = time.Second          // how far a stalled connection may catch up
-	tick       = 2 * time.Millisecond // the shortest sleep between two batches
-	udpBurst   = 64                   // datagrams between two looks at the clock
-	stopGrace  = 2 * time.Second      // for the write under way when the context ends
+	tcpDebt    = time.Second           // what a connection that stalled may catch up:
+	udpDebt    = 10 * time.Millisecond // over UDP next to nothing, a burst overflows the receiver
+	tick       = 2 * time.Millisecond  // the shortest sleep between two batches
+	udpBurst   = 64                    // datagrams between two looks at the clock
+	stopGrace  = 2 * time.Second       // for the write under way when the context ends
 	dialBound  = 10 * time.Second
 	flushEvery = 50 * time.Millisecond // the longest a frame waits in a batch
 )
