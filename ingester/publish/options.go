@@ -25,7 +25,7 @@ const (
 	MaxBatchBytes      = 64 << 20
 	DefaultBufferBytes = 64 << 20
 	DefaultLinger      = 50 * time.Millisecond
-	DefaultAckTimeout  = 10 * time.Second
+	DefaultTimeout     = 20 * time.Second
 	DefaultMetadata    = 2 * time.Second
 
 	// slack is what a buffer holds beyond a full batch, so that the record that
@@ -46,13 +46,13 @@ type Options struct {
 
 	TopicPrefix string
 	Kinds       []*schema.Kind // nil: all
-	Compression recordbatch.Codec
-	BatchBytes  int           // most bytes of a batch, uncompressed; at most the topic's max.message.bytes
-	BufferBytes int           // most bytes of all buffers together
-	Linger      time.Duration // longest that a batch stays open
-	AckTimeout  time.Duration // longest that a broker waits for its replicas
-	Metadata    time.Duration // interval of asking for partition leaders
-	Lanes       int           // 0: GOMAXPROCS, fewer when BufferBytes is small
+	Compression string         // none (the default), snappy, lz4, zstd
+	BatchBytes  int            // most bytes of a batch, uncompressed; at most the topic's max.message.bytes
+	BufferBytes int            // most bytes of all buffers together
+	Linger      time.Duration  // longest that a batch stays open
+	Timeout     time.Duration  // longest that a request may take; replicas have two thirds of it
+	Metadata    time.Duration  // interval of asking for partition leaders
+	Lanes       int            // 0: GOMAXPROCS, fewer when BufferBytes is small
 
 	// Tags is how many tags there are: those of Append are 0 to Tags-1.
 	Tags int
@@ -63,7 +63,9 @@ type Options struct {
 	OnAck  func(counts []uint32)
 	OnLost func(counts []uint32)
 
-	Logger *slog.Logger
+	Log *slog.Logger
+
+	codec recordbatch.Codec
 }
 
 // Topics are the names of the topics of kinds.
@@ -90,14 +92,19 @@ func (o *Options) setDefaults() error {
 	setDefault(&o.BatchBytes, DefaultBatchBytes)
 	setDefault(&o.BufferBytes, DefaultBufferBytes)
 	setDefault(&o.Linger, DefaultLinger)
-	setDefault(&o.AckTimeout, DefaultAckTimeout)
+	setDefault(&o.Timeout, DefaultTimeout)
 	setDefault(&o.Metadata, DefaultMetadata)
 	setDefault(&o.Tags, 1)
+	setDefault(&o.Compression, "none")
+	var err error
+	if o.codec, err = recordbatch.ParseCodec(o.Compression); err != nil {
+		return fmt.Errorf("%w (kafka.compression)", err)
+	}
 	if o.BatchBytes < MinBatchBytes || o.BatchBytes > MaxBatchBytes {
 		return fmt.Errorf("cannot use batches of %d bytes: kafka.batch_bytes must be between %d and %d", o.BatchBytes, MinBatchBytes, MaxBatchBytes)
 	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
 	}
 	if o.OnAck == nil {
 		o.OnAck = func([]uint32) {}
@@ -111,8 +118,9 @@ func (o *Options) setDefaults() error {
 	return o.divide()
 }
 
-func setDefault[T int | time.Duration](v *T, def T) {
-	if *v == 0 {
+func setDefault[T int | string | time.Duration](v *T, def T) {
+	var zero T
+	if *v == zero {
 		*v = def
 	}
 }
@@ -122,7 +130,7 @@ func (o *Options) buffers() int { return o.BufferBytes/(o.BatchBytes+slack) - o.
 
 // packers is how many batches are compressed at a time; each needs a buffer.
 func (o *Options) packers() int {
-	if o.Compression == recordbatch.None {
+	if o.codec == recordbatch.None {
 		return 0
 	}
 	return o.Lanes

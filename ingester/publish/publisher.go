@@ -65,7 +65,7 @@ func New(o Options) (*Publisher, error) {
 	if n := o.packers(); n > 0 {
 		p.packers = make(chan *packer, n)
 		for range n {
-			c, err := recordbatch.NewCompressor(o.Compression)
+			c, err := recordbatch.NewCompressor(o.codec)
 			if err != nil {
 				return nil, err
 			}

@@ -145,7 +145,7 @@ func (p *Publisher) attempt(t *topic, q *partition, b *batch) (outcome, error) {
 	content := newBody(b.bytes)
 	req := &produceRequest{
 		Acks:    -1,
-		Timeout: int32(p.o.AckTimeout / time.Millisecond),
+		Timeout: int32(p.o.Timeout * 2 / 3 / time.Millisecond),
 		Topics: []rawproduce.RequestTopic{{
 			Topic: t.name,
 			Partitions: []rawproduce.RequestPartition{{
@@ -239,7 +239,7 @@ func (p *Publisher) newIdentity(q *partition) (identity, error) {
 
 // roundTrip bounds a call in time: kafka-go does not by itself.
 func (p *Publisher) roundTrip(req kafka.Request) (kafka.Response, error) {
-	ctx, cancel := context.WithTimeout(p.hard, p.o.AckTimeout+p.o.AckTimeout/2)
+	ctx, cancel := context.WithTimeout(p.hard, p.o.Timeout)
 	defer cancel()
 	return p.o.Transport.RoundTrip(ctx, p.address, req)
 }

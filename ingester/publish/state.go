@@ -70,15 +70,15 @@ func (p *Publisher) judge() {
 	before := s.class
 	s.class = class
 	if err != nil {
-		p.o.Logger.Warn("Kafka does not take records", "error", err)
+		p.o.Log.Warn("Kafka does not take records", "error", err)
 		return
 	}
 	if before == classStart {
-		p.o.Logger.Info("Kafka takes records", "brokers", p.o.where())
+		p.o.Log.Info("Kafka takes records", "brokers", p.o.where())
 		close(s.ready)
 		return
 	}
-	p.o.Logger.Info("Kafka takes records again", "brokers", p.o.where(), "after", lasted)
+	p.o.Log.Info("Kafka takes records again", "brokers", p.o.where(), "after", lasted)
 	select {
 	case <-s.ready:
 	default:
