@@ -1,0 +1,145 @@
+# Millrace. "make help" lists the targets.
+#
+# What is installed goes to .tools, what is built to bin; nothing is installed
+# on the machine itself, and nothing is done twice: each tool has a stamp.
+
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DELETE_ON_ERROR:
+MAKEFLAGS   += --no-builtin-rules --no-print-directory
+
+TOOLS       := $(CURDIR)/.tools
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+STATICCHECK := v0.8.2# supports Go 1.26; a Go of two releases later needs a newer one
+
+# Arguments of "make run".
+ARGS        ?= --demo
+# RACE=1 runs tests with the race detector, which needs a C compiler; binaries never do.
+RACE        ?=
+# Minutes of "make soak" and "make faults", and for each target of "make fuzz".
+MINUTES     ?= 10
+# More arguments for "go test".
+TESTFLAGS   ?=
+# The packages of test, bench, soak and faults.
+PACKAGES    ?= ./...
+
+libchdb_stamp     := $(TOOLS)/libchdb/.installed
+debian_stamp      := $(TOOLS)/debian/.installed
+staticcheck       := $(TOOLS)/bin/staticcheck-$(STATICCHECK)
+test_environment  := $(if $(RACE),CGO_ENABLED=1,)
+test_arguments    := $(if $(RACE),-race,)
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
+	echo '  variables: ARGS="--demo --for 20s" (run), RACE=1 (test), MINUTES=n (fuzz, soak, faults), PACKAGES=./schema/... TESTFLAGS="-run X" (test, bench)'
+
+##  Running
+
+.PHONY: run
+run: libchdb build ## install what is missing, build, and run: millrace up $(ARGS)
+	@exec scripts/run.sh bin/millrace up $(ARGS)
+
+.PHONY: build
+build: ## build bin/millrace alone
+	@CGO_ENABLED=0 go build -trimpath -ldflags '-X millrace/cmd.version=$(VERSION)' -o bin/millrace .
+	echo "built bin/millrace $(VERSION)"
+
+.PHONY: libchdb
+libchdb: $(libchdb_stamp) ## install the ClickHouse engine of the trial stack under .tools
+
+$(libchdb_stamp): internal/embedded/libchdb/package.json internal/embedded/libchdb/package-lock.json
+	@scripts/install-libchdb.sh $(TOOLS)
+
+##  Tests
+
+.PHONY: tools
+tools: libchdb debian staticcheck-install ## install everything that the other targets need under .tools
+
+.PHONY: debian
+debian: $(debian_stamp)
+
+$(debian_stamp): scripts/install-debian.sh
+	@scripts/install-debian.sh $(TOOLS)
+
+.PHONY: test
+test: libchdb debian ## run all tests, real components included; RACE=1: with the race detector
+	@scripts/need.sh test $(if $(RACE),race)
+	$(test_environment) go test $(test_arguments) -timeout 15m $(TESTFLAGS) $(PACKAGES)
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for MINUTES minutes, two at a time
+	@scripts/fuzz.sh $$(($(MINUTES) * 60))
+
+.PHONY: fuzz-smoke
+fuzz-smoke: ## run every fuzz target for 10 seconds
+	@scripts/fuzz.sh 10
+
+.PHONY: bench
+bench: libchdb ## run every benchmark once, to see that it works; to measure: go test -bench
+	@go test -run '^$$' -bench . -benchtime 1x -timeout 10m $(TESTFLAGS) $(PACKAGES)
+
+.PHONY: soak
+soak: libchdb debian ## run the stack under steady load for MINUTES minutes
+	@MILLRACE_SOAK_MINUTES=$(MINUTES) go test -count 1 -v -run Soak -timeout $$(($(MINUTES) + 15))m $(TESTFLAGS) $(PACKAGES)
+
+.PHONY: faults
+faults: libchdb debian ## kill and freeze parts of the stack under load for MINUTES minutes
+	@MILLRACE_FAULT_MINUTES=$(MINUTES) go test -count 1 -v -run Fault -timeout $$(($(MINUTES) + 15))m $(TESTFLAGS) $(PACKAGES)
+
+##  Checks
+
+.PHONY: generate
+generate: libchdb ## render docs/schema.md, docs/events.proto, deploy/config.example.yaml
+	@go generate ./...
+
+.PHONY: generate-check
+generate-check: libchdb
+	@scripts/generate-check.sh
+
+.PHONY: fmt-check
+fmt-check:
+	@changed=$$(git ls-files -co --exclude-standard '*.go' | xargs gofmt -l)
+	[ -z "$$changed" ] || { echo "gofmt -w would change:"; echo "$$changed"; exit 1; }
+
+.PHONY: vet
+vet:
+	@go vet ./...
+
+.PHONY: staticcheck-install
+staticcheck-install: $(staticcheck)
+
+$(staticcheck):
+	@echo "installing staticcheck $(STATICCHECK)"
+	mkdir -p $(TOOLS)/bin
+	GOFLAGS= GOBIN=$(TOOLS)/bin/.new go install honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK)
+	mv $(TOOLS)/bin/.new/staticcheck $@
+
+.PHONY: staticcheck
+staticcheck: $(staticcheck)
+	@$(staticcheck) ./...
+
+.PHONY: check-configs
+check-configs: build
+	@for file in $$(git ls-files -co --exclude-standard 'deploy/**config*.yaml' 'deploy/config*.yaml' | sort -u); do
+		echo "  $$file"
+		bin/millrace check --config $$file
+	done
+
+.PHONY: check
+check: ## all that a change must pass, as in .ci/run; cheapest first
+	@scripts/step.sh "formatting" $(MAKE) fmt-check
+	scripts/step.sh "build" $(MAKE) build
+	scripts/step.sh "vet" $(MAKE) vet
+	scripts/step.sh "staticcheck" $(MAKE) staticcheck
+	scripts/step.sh "generated files" $(MAKE) generate-check
+	scripts/step.sh "shipped configurations" $(MAKE) check-configs
+	scripts/step.sh "tests with the race detector" $(MAKE) test RACE=1
+	scripts/step.sh "fuzz targets, 10 s each" $(MAKE) fuzz-smoke
+	scripts/step.sh "benchmarks, once each" $(MAKE) bench
+	echo "make check: all passed"
+
+.PHONY: clean
+clean: ## remove bin and .tools
+	@rm -rf bin $(TOOLS)
