@@ -1,0 +1,164 @@
+package format
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math/bits"
+)
+
+// span is one piece of a body: body[start:end].
+type span struct{ start, end int }
+
+const (
+	ones  = 0x0101010101010101
+	highs = 0x8080808080808080
+)
+
+// split cuts body[from:to] at every sep, leftmost first, into spans, which it
+// returns grown when needed. overlap tells that two occurrences share bytes, so
+// that the text could have been cut otherwise.
+func split(body []byte, from, to int, sep []byte, spans []span) (_ []span, overlap bool) {
+	if len(sep) == 3 {
+		return split3(body[:to], from, sep, spans)
+	}
+	start := from
+	for {
+		at := bytes.Index(body[start:to], sep)
+		if at < 0 {
+			return append(spans, span{start, to}), overlap
+		}
+		at += start
+		spans = append(spans, span{start, at})
+		start = at + len(sep)
+		if len(sep) > 1 && !overlap {
+			// An occurrence that begins inside this one.
+			overlap = bytes.Contains(body[at+1:min(start+len(sep)-1, to)], sep)
+		}
+	}
+}
+
+// split3 is split for a separator of three bytes, which `","` is. It looks at
+// eight places at a time: a place matches where the exclusive or of each of the
+// three bytes with the separator's is zero.
+func split3(body []byte, from int, sep []byte, spans []span) (_ []span, overlap bool) {
+	q0, q1, q2 := uint64(sep[0])*ones, uint64(sep[1])*ones, uint64(sep[2])*ones
+	start, i := from, from
+	for ; i+10 <= len(body); i += 8 {
+		b := body[i : i+10 : i+10]
+		x := binary.LittleEndian.Uint64(b) ^ q0 | binary.LittleEndian.Uint64(b[1:]) ^ q1 | binary.LittleEndian.Uint64(b[2:]) ^ q2
+		if (x-ones)&^x&highs == 0 { // no zero byte
+			continue
+		}
+		zero := ^((x&^highs + ^uint64(highs)) | x) & highs // exactly the zero bytes
+		for ; zero != 0; zero &= zero - 1 {
+			at := i + bits.TrailingZeros64(zero)>>3
+			if at < start {
+				overlap = overlap || start > from
+				continue
+			}
+			spans = append(spans, span{start, at})
+			start = at + 3
+		}
+	}
+	for ; i+3 <= len(body); i++ {
+		if body[i] != sep[0] || body[i+1] != sep[1] || body[i+2] != sep[2] {
+			continue
+		}
+		if i < start {
+			overlap = overlap || start > from
+			continue
+		}
+		spans = append(spans, span{start, i})
+		start = i + 3
+	}
+	return append(spans, span{start, len(body)}), overlap
+}
+
+// cut splits a body by the literals of one format whose separators differ, each
+// at its leftmost place, or, where a typed column follows, at the first place
+// that leaves that column a value of its type. found is the number of columns
+// that were found; ambiguous tells that a separator stands in a value as well.
+func (b *bound) cut(s *Set, body []byte, spans []span) (_ []span, found int, ambiguous bool) {
+	last := len(b.columns) - 1
+	start, to := len(b.literals[0]), len(body)-len(b.literals[last+1])
+	for i := 0; i < last; i++ {
+		sep := b.literals[i+1]
+		at := bytes.Index(body[start:to], sep)
+		if at < 0 {
+			return append(spans, span{start, to}), i + 1, ambiguous
+		}
+		at += start
+		if next := b.columns[i+1]; next.class.typed() && b.columns[i].class.absorbs() {
+			at = b.pinned(s, body[:to], i, at)
+		}
+		spans = append(spans, span{start, at})
+		start = at + len(sep)
+		ambiguous = ambiguous || bytes.Contains(body[spans[i].start:at], sep) || i+1 == last && bytes.Contains(body[start:to], sep)
+	}
+	return append(spans, span{start, to}), last + 1, ambiguous
+}
+
+// pinned is the first of some places of the separator behind column i, from at
+// on, that leaves column i+1 a value of its type; at if none does.
+func (b *bound) pinned(s *Set, body []byte, i, at int) int {
+	sep, try := b.literals[i+1], at
+	for range maxShift {
+		next := body[try+len(sep):]
+		if i+2 < len(b.columns) {
+			if end := bytes.Index(next, b.literals[i+2]); end >= 0 {
+				next = next[:end]
+			}
+		}
+		if s.judge(&b.columns[i+1], next) >= 0 {
+			return try
+		}
+		more := bytes.Index(body[try+1:], sep)
+		if more < 0 {
+			break
+		}
+		try += 1 + more
+	}
+	return at
+}
+
+// cutQuoted splits a body whose source doubles the quotes inside values: a value
+// ends at a quote that is not one of a pair, where the next literal stands. A
+// lone quote elsewhere is taken as it is and makes the frame ambiguous.
+func (b *bound) cutQuoted(body []byte, spans []span) (_ []span, found int, ambiguous bool) {
+	last := len(b.columns) - 1
+	start, to := len(b.literals[0]), len(body)-len(b.literals[last+1])
+	for i := 0; i < last; i++ {
+		sep := b.literals[i+1]
+		at := -1
+		for j := start; j <= to-len(sep) && at < 0; {
+			if body[j] != '"' {
+				if sep[0] != '"' && bytes.HasPrefix(body[j:to], sep) {
+					at = j
+				}
+				j++
+				continue
+			}
+			end := j
+			for end < to && body[end] == '"' {
+				end++
+			}
+			if (end-j)%2 == 1 { // pairs, and one more that ends the value or stands alone
+				if bytes.HasPrefix(body[end-1:to], sep) {
+					at = end - 1
+				} else {
+					ambiguous = true
+				}
+			}
+			j = end
+		}
+		if at < 0 {
+			return append(spans, span{start, to}), i + 1, ambiguous
+		}
+		spans = append(spans, span{start, at})
+		start = at + len(sep)
+	}
+	ambiguous = ambiguous || bytes.Count(body[start:to], quote)%2 == 1
+	return append(spans, span{start, to}), last + 1, ambiguous
+}
+
+var quote = []byte{'"'}

@@ -1,0 +1,336 @@
+package format
+
+import (
+	"bytes"
+	"unicode/utf8"
+
+	"millrace/schema"
+)
+
+// isNull tells whether v is one of the null words.
+func (s *Set) isNull(v []byte) bool {
+	if len(v) == 0 {
+		return true
+	}
+	if !s.nullStart[v[0]] {
+		return false
+	}
+	for _, w := range s.nulls {
+		if bytes.Equal(v, w) {
+			return true
+		}
+	}
+	return false
+}
+
+// judge tells, without setting anything, whether v can be a value of column c:
+// -1 no, 0 nothing speaks against it, 1 it is one beyond doubt.
+func (s *Set) judge(c *column, v []byte) int {
+	if c.class.absorbs() {
+		return 0
+	}
+	if !c.plain {
+		v = bytes.Trim(v, ` "'`)
+	}
+	v = bytes.TrimSpace(v)
+	if s.isNull(v) {
+		return 0
+	}
+	ok := false
+	switch c.class {
+	case classWord:
+		return -b2i(bytes.IndexByte(v, '"') >= 0)
+	case classHost, classDomain:
+		return -b2i(!hostLike(v))
+	case classID:
+		_, ok = parseID(v)
+	case classInteger:
+		_, ok = parseUint(v, c.max)
+	case classAddress:
+		_, ok = parseIP(v)
+	case classTime:
+		_, ok = parseTime(v)
+	}
+	return 2*b2i(ok) - 1
+}
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// hostLike tells whether nothing in v is strange in a host name.
+func hostLike(v []byte) bool {
+	for _, c := range v {
+		if c <= ' ' || c == '"' || c == ',' {
+			return false
+		}
+	}
+	return true
+}
+
+// local is a time without a zone that waits for the message id.
+type local struct {
+	field  int
+	millis int64
+}
+
+// The values of event_time_source.
+var (
+	sourceEvent    = []byte("event")
+	sourceID       = []byte("id")
+	sourceHeader   = []byte("header")
+	sourceReceived = []byte("received")
+)
+
+// fill makes e an event of format b out of the pieces of a body: one piece a
+// column. doubts counts the typed columns whose value did not parse, and hosts
+// that look like none. It stops at a variable that the source left unexpanded.
+func (d *Decoder) fill(s *Set, b *bound, body []byte, pieces []span, e *schema.Event, c Context) (doubts int, unexpanded *column) {
+	e.Reset(b.Kind)
+	var idSeconds uint64
+	locals := d.locals[:0]
+	for i := range b.columns {
+		col := &b.columns[i]
+		p := pieces[i]
+		v := body[p.start:p.end]
+		if !col.plain || b.CSVQuoting {
+			v = d.unwrap(b, col, v, e)
+		}
+		if len(v) == 0 {
+			if col.class == classExtra {
+				e.AddPair(schema.Extra, col.name, v)
+			}
+			continue
+		}
+		if v[0] == '%' && string(v) == col.text {
+			return doubts, col
+		}
+		if col.class == classText {
+			if v[0] == 'N' && len(v) == 4 && s.noneText && string(v) == "None" {
+				e.Flag(schema.FlagNoneText)
+				continue
+			}
+			e.SetText(col.field, v)
+			continue
+		}
+		if col.class == classExtra {
+			e.AddPair(schema.Extra, col.name, v)
+			continue
+		}
+		if s.nullStart[v[0]] && s.isNull(v) {
+			continue
+		}
+		bad := schema.Flag(0)
+		switch col.class {
+		case className, classWord:
+			e.SetText(col.field, v)
+		case classHost:
+			e.SetText(col.field, v)
+			doubts += b2i(!hostLike(v))
+		case classDomain:
+			v, d.scratch = lower(v, d.scratch)
+			e.SetText(col.field, v)
+		case classID:
+			n, ok := parseID(v)
+			if !ok {
+				// The text is kept all the same: an id of another kind still finds its row.
+				e.Flag(schema.FlagBadID)
+				doubts++
+			}
+			idSeconds = n
+			e.SetText(col.field, v)
+		case classInteger:
+			n, ok := parseUint(v, col.max)
+			if !ok {
+				if n, ok = parseUint(bytes.TrimSpace(v), col.max); !ok {
+					bad = schema.FlagBadInt
+					break
+				}
+			}
+			e.SetUint(col.field, n)
+		case classAddress:
+			a, ok := parseIP(v)
+			if !ok {
+				if a, ok = parseIP(bytes.TrimSpace(v)); !ok {
+					bad = schema.FlagBadIP
+					break
+				}
+			}
+			e.SetIP(col.field, a)
+		case classTime:
+			t, ok := parseTime(v)
+			if !ok {
+				if t, ok = parseTime(bytes.TrimSpace(v)); !ok {
+					bad = schema.FlagBadTime
+					break
+				}
+			}
+			if t.leap {
+				e.Flag(schema.FlagLeapSecond)
+			}
+			if t.zoned {
+				e.SetMillis(col.field, t.millis)
+			} else {
+				locals = append(locals, local{col.field, t.millis})
+			}
+		}
+		if bad != 0 {
+			if blank := bytes.TrimSpace(v); len(blank) < len(v) && s.isNull(blank) {
+				continue
+			}
+			e.MarkBad(col.field, bad)
+			doubts++
+		}
+	}
+	for _, l := range locals {
+		ms, sure := s.place(l.millis, int64(idSeconds)*1000, c.Received)
+		e.SetMillis(l.field, ms)
+		if !sure {
+			e.Flag(schema.FlagTZGuess)
+		}
+	}
+	d.locals = locals
+	d.derive(s, b, idSeconds, e, c)
+	return doubts, nil
+}
+
+// derive sets what follows from other columns.
+func (d *Decoder) derive(s *Set, b *bound, idSeconds uint64, e *schema.Event, c Context) {
+	var word []byte
+	if b.statusField >= 0 && e.Has(b.statusField) {
+		word, d.scratch = statusWord(e.Text(b.statusField), d.scratch)
+		e.SetText(b.statusNorm, word)
+	}
+	if b.classNorm >= 0 {
+		if e.Has(b.mainField) {
+			word, d.scratch = classNormal(e.Text(b.mainField), d.scratch)
+			e.SetText(b.classNorm, word)
+		} else if e.Has(b.codeField) {
+			word, d.scratch = classNormal(e.Text(b.codeField), d.scratch)
+			e.SetText(b.classNorm, word)
+		}
+	}
+	millis, source := c.Received, sourceReceived
+	switch {
+	case b.timeField >= 0 && e.Has(b.timeField):
+		millis, source = e.Millis(b.timeField), sourceEvent
+	case idSeconds != 0:
+		millis, source = int64(idSeconds)*1000, sourceID
+	case c.Header != 0:
+		millis, source = c.Header, sourceHeader
+	}
+	millis = min(max(millis, schema.MinMillis), schema.MaxMillis)
+	e.SetMillis(schema.EventTime, millis)
+	e.SetText(schema.EventTimeSource, source)
+	if idSeconds == 0 {
+		idSeconds = uint64(min(max(millis/1000, 0), maxEpoch))
+	}
+	e.SetUint(schema.IDTime, idSeconds)
+	e.SetText(schema.Format, b.name)
+	if len(s.direction) > 0 {
+		e.SetText(schema.Direction, s.direction)
+	}
+}
+
+// unwrap undoes what a column's conversion or the format's quoting did to the
+// value: CSV's doubled quotes, padding, Python's repr. The result is v or in
+// scratch.
+func (d *Decoder) unwrap(b *bound, col *column, v []byte, e *schema.Event) []byte {
+	if b.CSVQuoting && bytes.IndexByte(v, '"') >= 0 {
+		at := len(d.scratch)
+		for i := 0; i < len(v); i++ {
+			d.scratch = append(d.scratch, v[i])
+			if v[i] == '"' && i+1 < len(v) && v[i+1] == '"' {
+				i++
+			}
+		}
+		v = d.scratch[at:len(d.scratch):len(d.scratch)]
+	}
+	// A value that reached the width has no padding; its blanks are its own.
+	if col.width > 0 && len(v) >= col.width && utf8.RuneCount(v) == col.width {
+		if col.left {
+			v = bytes.TrimRight(v, " ")
+		} else {
+			v = bytes.TrimLeft(v, " ")
+		}
+	}
+	if col.verb == 'r' || col.verb == 'a' {
+		v = d.unrepr(v, e)
+	}
+	return v
+}
+
+// unrepr reads a Python string literal; other text is returned as it is.
+func (d *Decoder) unrepr(v []byte, e *schema.Event) []byte {
+	q := v
+	if len(q) > 0 && (q[0] == 'u' || q[0] == 'b') { // Python 2 text, Python 3 bytes
+		q = q[1:]
+	}
+	if len(q) < 2 || q[0] != '\'' && q[0] != '"' || q[len(q)-1] != q[0] {
+		return v
+	}
+	q = q[1 : len(q)-1]
+	if bytes.IndexByte(q, '\\') < 0 {
+		return q
+	}
+	at := len(d.scratch)
+	for i := 0; i < len(q); i++ {
+		if q[i] != '\\' || i+1 == len(q) {
+			d.scratch = append(d.scratch, q[i])
+			continue
+		}
+		i++
+		digits := 0
+		switch q[i] {
+		case 'n':
+			d.scratch = append(d.scratch, '\n')
+		case 'r':
+			d.scratch = append(d.scratch, '\r')
+		case 't':
+			d.scratch = append(d.scratch, '\t')
+		case '\\', '\'', '"':
+			d.scratch = append(d.scratch, q[i])
+		case 'x':
+			digits = 2
+		case 'u':
+			digits = 4
+		case 'U':
+			digits = 8
+		default:
+			d.scratch = append(d.scratch, '\\', q[i])
+		}
+		if digits == 0 {
+			continue
+		}
+		r, ok := parseHex(q[i+1:], digits)
+		if !ok {
+			d.scratch = append(d.scratch, '\\', q[i])
+			continue
+		}
+		i += digits
+		// The frame may have been found free of NUL; its values must be so too.
+		if r == 0 {
+			e.Flag(schema.FlagNULByte)
+			r = utf8.RuneError
+		}
+		d.scratch = utf8.AppendRune(d.scratch, r)
+	}
+	return d.scratch[at:len(d.scratch):len(d.scratch)]
+}
+
+func parseHex(v []byte, digits int) (r rune, ok bool) {
+	if len(v) < digits {
+		return 0, false
+	}
+	for _, c := range v[:digits] {
+		h, ok := hexDigit(c)
+		if !ok || r > utf8.MaxRune {
+			return 0, false
+		}
+		r = r<<4 | rune(h)
+	}
+	return r, r <= utf8.MaxRune
+}
