@@ -1,0 +1,61 @@
+package topics
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"millrace/internal/config"
+	"millrace/schema"
+)
+
+// FromConfig are the options for the topics of all kinds, as the configuration
+// has them. The transport is one of its own.
+func FromConfig(cfg *config.Config) (Options, error) {
+	k := &cfg.Kafka
+	o := Options{
+		Brokers: k.Brokers, Create: k.CreateTopics, Partitions: k.Partitions, Replication: k.Replication,
+		Retention: k.Retention, BatchBytes: int(k.BatchBytes),
+	}
+	for _, kind := range schema.Kinds() {
+		o.Topics = append(o.Topics, k.Topic(kind.Topic))
+	}
+	transport, err := cfg.KafkaTransport(o.Topics...)
+	if err != nil {
+		return Options{}, err
+	}
+	o.Transport = transport
+	return o, nil
+}
+
+// Await calls Ensure until it succeeds or ctx ends, which it reports. A failure is
+// logged once, until it is another one.
+func Await(ctx context.Context, o Options, log *slog.Logger) error {
+	said := ""
+	for wait := 200 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+		topics, err := Ensure(ctx, o)
+		if err == nil {
+			for _, t := range topics {
+				if t.Created {
+					log.Info("topic created", "topic", t.Name, "partitions", t.Partitions)
+				}
+				for _, note := range t.Notes {
+					log.Warn("topic is not as configured", "topic", t.Name, "note", note)
+				}
+			}
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err.Error() != said {
+			said = err.Error()
+			log.Warn("topics are not ready, trying again", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
+	}
+}
