@@ -21,14 +21,13 @@ const (
 	FlagLeapSecond                         // second 60 was read as 59
 	FlagBadHeaderTime                      // the syslog header's time did not parse
 	FlagNoneText                           // a free text was exactly None and was left empty
-	FlagRelayed                            // a relay had put a syslog header in front
 	FlagBadStructuredData                  // RFC 5424 structured data did not parse
 	flagEnd
 )
 
 var flagWords = [...]string{
 	"no_pri", "bad_pri", "bom", "no_trailer", "ambiguous", "bad_utf8", "nul_byte", "bad_int", "bad_ip", "bad_time", "bad_id",
-	"tz_guess", "leap_second", "bad_header_time", "none_text", "relayed", "bad_structured_data",
+	"tz_guess", "leap_second", "bad_header_time", "none_text", "bad_structured_data",
 }
 
 // flagDocs has the same order.
@@ -48,7 +47,6 @@ var flagDocs = [...]string{
 	"second 60 was read as 59",
 	"the syslog header's time did not parse",
 	"a free text was exactly `None` and was left empty",
-	"a relay had put a syslog header in front",
 	"RFC 5424 structured data did not parse",
 }
 

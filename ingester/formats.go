@@ -1,0 +1,46 @@
+package ingester
+
+import (
+	"fmt"
+
+	"millrace/ingester/format"
+	"millrace/internal/config"
+	"millrace/schema"
+)
+
+// ListenerFormats are the formats of one listener, as the configuration lists
+// them, and ready to decode.
+type ListenerFormats struct {
+	List []*format.Format
+	Set  *format.Set
+}
+
+// CompileFormats compiles the configured templates and binds them to the
+// listeners that name them, in the listeners' order. Errors name the key and its
+// place in the file.
+func CompileFormats(cfg *config.Config) ([]ListenerFormats, error) {
+	known := map[string]*format.Format{}
+	for _, f := range format.Builtin() {
+		known[f.Name] = f
+	}
+	for i, f := range cfg.Formats {
+		t, err := format.Compile(f.Template)
+		if err != nil {
+			return nil, cfg.Wrong(fmt.Sprintf("formats[%d].template", i), err)
+		}
+		known[f.Name] = &format.Format{Name: f.Name, Kind: schema.KindByName(f.Kind), Template: t, CSVQuoting: f.Quoting == "csv"}
+	}
+	all := make([]ListenerFormats, len(cfg.Listeners))
+	for i := range cfg.Listeners {
+		l := &cfg.Listeners[i]
+		for _, name := range l.FormatNames() {
+			all[i].List = append(all[i].List, known[name])
+		}
+		set, err := format.NewSet(all[i].List, format.Options{TimeZone: l.TimeZone, Nulls: l.Nulls, Direction: l.Direction})
+		if err != nil {
+			return nil, cfg.Wrong(fmt.Sprintf("listeners[%d].formats", i), err)
+		}
+		all[i].Set = set
+	}
+	return all, nil
+}

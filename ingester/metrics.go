@@ -1,0 +1,78 @@
+package ingester
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"millrace/schema"
+)
+
+// The metrics. Their names are a contract: dashboards and alerts rest on them.
+var (
+	descReceived  = desc("millrace_frames_received_total", "Frames that reached the listener, those that the kernel dropped included.", "listener")
+	descPublished = desc("millrace_frames_published_total", "Frames whose event Kafka has acknowledged.", "listener")
+	descRejected  = desc("millrace_frames_rejected_total", "Frames whose reject Kafka has acknowledged.", "listener", "reason")
+	descDropped   = desc("millrace_frames_dropped_total", "Frames of which nothing is kept.", "listener", "reason")
+	descInFlight  = desc("millrace_frames_in_flight", "Frames taken and not yet acknowledged by Kafka.", "listener")
+	descLast      = desc("millrace_source_last_event_timestamp_seconds", "When the listener's last frame came; 0: none since the start.", "listener")
+	descBytes     = desc("millrace_listener_bytes_total", "Bytes read from the listener's sockets.", "listener")
+	descOpen      = desc("millrace_listener_connections", "Open connections.", "listener")
+	descRefused   = desc("millrace_listener_connections_refused_total", "Connections closed because their address is not in allow.", "listener")
+	descRcvbuf    = desc("millrace_listener_receive_buffer_bytes", "Receive buffer of a UDP socket, as the kernel granted it.", "listener")
+
+	descBatches    = desc("millrace_publish_batches_total", "Record batches that Kafka has acknowledged.")
+	descSent       = desc("millrace_publish_bytes_total", "Bytes of acknowledged record batches, compressed.")
+	descRaw        = desc("millrace_publish_record_bytes_total", "Bytes of acknowledged record batches, before compression.")
+	descRetries    = desc("millrace_publish_retries_total", "Attempts to send a record batch that failed.")
+	descDuplicates = desc("millrace_publish_possible_duplicates_total", "Records sent again after Kafka had forgotten the producer.")
+	descThrottled  = desc("millrace_publish_throttled_milliseconds_total", "Time for which brokers asked to send less.")
+	descBuffered   = desc("millrace_publish_buffered_bytes", "Memory of record batches that are open or on their way.")
+	descBufferMax  = desc("millrace_publish_buffer_limit_bytes", "Its limit, kafka.buffer_bytes.")
+	descKafkaUp    = desc("millrace_kafka_up", "1 while the daemon can work with Kafka, else 0.", "daemon")
+)
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(name, help, labels, nil)
+}
+
+// Describe and Collect make the ingester a prometheus.Collector: it reads its
+// counters when it is asked, and the hot path knows nothing of it.
+func (in *Ingester) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(in, ch) }
+
+// Collect sends every metric, those that are 0 included.
+func (in *Ingester) Collect(ch chan<- prometheus.Metric) {
+	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	for i, input := range in.inputs {
+		name, a := string(input.name), input.ledger.read()
+		counter(descReceived, a.Received, name)
+		counter(descPublished, a.Published, name)
+		for _, r := range schema.RejectReasons() {
+			counter(descRejected, a.Rejected[r.Reason], name, string(r.Reason))
+		}
+		for _, r := range schema.DropReasons() {
+			counter(descDropped, a.Dropped[r.Reason], name, string(r.Reason))
+		}
+		gauge(descInFlight, float64(a.InFlight), name)
+		gauge(descLast, float64(input.ledger.lastTook.Load())/1000, name)
+		in.collectTransport(i, name, counter, gauge)
+	}
+	s := in.publisher.Stats()
+	counter(descBatches, s.Batches.Load())
+	counter(descSent, s.Bytes.Load())
+	counter(descRaw, s.RecordBytes.Load())
+	counter(descRetries, s.Retries.Load())
+	counter(descDuplicates, s.PossibleDuplicates.Load())
+	counter(descThrottled, s.ThrottleMillis.Load())
+	used, limit := in.publisher.Buffered()
+	gauge(descBuffered, float64(used))
+	gauge(descBufferMax, float64(limit))
+	up := 1.0
+	if in.publisher.State() != nil {
+		up = 0
+	}
+	gauge(descKafkaUp, up, "ingest")
+}

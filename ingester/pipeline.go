@@ -1,0 +1,260 @@
+package ingester
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"millrace/ingester/format"
+	"millrace/ingester/framing"
+	"millrace/ingester/header"
+	"millrace/ingester/publish"
+	"millrace/schema"
+)
+
+// rejectRawMax is how much of an over-long frame a reject keeps.
+const rejectRawMax = 1 << 10
+
+// input is one configured listener and what its frames need on their way. It is
+// shared by the listener's connections and never changes.
+type input struct {
+	name      []byte
+	transport []byte
+	direction []byte
+	stream    bool // TCP: a full publisher makes the sender wait
+	formats   *format.Set
+	zone      *time.Location
+	raw       string // always, flagged, never
+	tag       int // tag of outcome 0; those of the rejects follow
+	ledger    *ledger
+	gate      *Gate
+	publisher *publish.Publisher
+	hard      context.Context // ends waiting for Kafka at the stop's deadline
+}
+
+// scratch is what decoding one frame needs and no frame leaves anything in: it
+// is held from the first frame of a read to its Flush, so that idle connections
+// hold none.
+type scratch struct {
+	event   schema.Event
+	header  header.Header
+	decoder format.Decoder
+}
+
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
+
+// sink takes the frames of one connection or socket: frame -> header -> format
+// -> event -> open batch. It is the transport.Sink of package ingester.
+type sink struct {
+	in   *input
+	lane *publish.Lane // held between the first frame of a read and Flush
+	*scratch
+	now      int64 // when this read's first frame was taken
+	received uint64
+}
+
+// Frame turns one frame into an event, a reject or a counted drop. f.Bytes is
+// borrowed from the reader's buffer: nothing refers to it when Frame returns. It
+// blocks while Kafka takes no more and the sender can wait (TCP); an error ends
+// the connection.
+func (s *sink) Frame(peer netip.AddrPort, f framing.Frame) error {
+	if s.scratch == nil {
+		s.begin()
+	}
+	s.received++
+	if s.in.gate.closed() != nil {
+		if !s.in.stream {
+			s.in.ledger.drop(schema.DropDiskFull, 1)
+			return nil
+		}
+		s.Flush() // hold nothing while waiting
+		if err := s.in.gate.wait(s.in.hard); err != nil {
+			s.in.ledger.drop(schema.DropShutdown, 1)
+			return err
+		}
+		s.begin()
+	}
+	outcome, ok := 0, f.Drop == ""
+	if ok {
+		outcome, ok = s.decode(f)
+	}
+	if !ok {
+		s.in.ledger.drop(schema.DropEmpty, 1)
+		return nil
+	}
+	s.common(peer, f, outcome)
+	err := s.publish(outcome)
+	if errors.Is(err, publish.ErrRecordTooLarge) {
+		f.Size, f.Bytes = max(f.Size, len(f.Bytes)), f.Bytes[:min(len(f.Bytes), rejectRawMax)]
+		s.reject(f, schema.ReasonOversize, err.Error())
+		outcome = 1 + indexOf(rejectReasons, schema.ReasonOversize)
+		s.common(peer, f, outcome)
+		err = s.publish(outcome)
+	}
+	return err
+}
+
+func (s *sink) begin() {
+	s.scratch = scratches.Get().(*scratch)
+	s.now = time.Now().UnixMilli()
+	s.in.ledger.lastTook.Store(s.now)
+}
+
+// decode fills the event's own fields and tells the outcome: 0 or a reject's.
+// ok is false for a frame with nothing in it.
+func (s *sink) decode(f framing.Frame) (outcome int, ok bool) {
+	if f.Reject != "" {
+		s.header = header.Header{}
+		s.reject(f, f.Reject, f.Detail)
+		return 1 + indexOf(rejectReasons, f.Reject), true
+	}
+	frame := header.StripTrailer(f.Bytes)
+	rest := header.ParsePRI(frame, &s.header)
+	if len(rest) == 0 {
+		return 0, false
+	}
+	body := rest
+	if !s.in.formats.Matches(rest) {
+		if b, parsed := header.ParseRest(rest, &s.header, s.now, s.in.zone); parsed {
+			body = b
+		}
+	}
+	if len(body) == 0 {
+		return 0, false
+	}
+	v := s.decoder.Decode(s.in.formats, body, &s.event, format.Context{
+		Received: s.now, Header: s.header.Millis, Relay: rest[:len(rest)-len(body)],
+	})
+	if v.Reason != "" {
+		s.reject(f, v.Reason, v.Detail)
+		return 1 + indexOf(rejectReasons, v.Reason), true
+	}
+	return 0, true
+}
+
+// reject makes the event a reject that keeps the frame.
+func (s *sink) reject(f framing.Frame, reason schema.Reason, detail string) {
+	e := &s.event
+	e.Reset(schema.Reject)
+	e.SetText(schema.Direction, s.in.direction)
+	e.SetMillis(schema.EventTime, s.now)
+	e.SetText(schema.EventTimeSource, sourceReceived)
+	e.SetUint(schema.IDTime, uint64(s.now/1000))
+	e.SetText(rejectReason, []byte(reason))
+	e.SetText(rejectDetail, []byte(detail))
+	e.SetUint(rejectBytes, uint64(max(f.Size, len(f.Bytes))))
+	raw := f.Bytes
+	if f.Size > len(raw) {
+		raw = raw[:min(len(raw), rejectRawMax)]
+	}
+	e.SetText(schema.Raw, raw)
+}
+
+var (
+	sourceReceived = []byte("received")
+
+	rejectReason = schema.Reject.Index("reason")
+	rejectDetail = schema.Reject.Index("detail")
+	rejectBytes  = schema.Reject.Index("frame_bytes")
+)
+
+// common sets what every event has of its way here.
+func (s *sink) common(peer netip.AddrPort, f framing.Frame, outcome int) {
+	e, h := &s.event, &s.header
+	e.SetMillis(schema.ReceivedAt, s.now)
+	e.SetText(schema.Listener, s.in.name)
+	e.SetText(schema.Transport, s.in.transport)
+	e.SetIP(schema.PeerIP, peer.Addr())
+	e.SetUint(schema.Facility, uint64(h.Facility))
+	e.SetUint(schema.Severity, uint64(h.Severity))
+	e.SetText(schema.SyslogHost, h.Host)
+	e.SetText(schema.SyslogApp, h.App)
+	e.SetText(schema.SyslogPID, h.PID)
+	if len(h.StructuredData) > 0 {
+		if err := header.EachParam(h.StructuredData, func(key, value []byte) {
+			e.AddPair(schema.StructuredData, key, value)
+		}); err != nil {
+			e.Flag(schema.FlagBadStructuredData)
+		}
+	}
+	e.Flag(f.Flags | headerFlags(h))
+	// One look at the whole frame saves one at each of its values. Structured
+	// data are unescaped into bytes of their own, which it has not seen.
+	clean := utf8.Valid(f.Bytes) && bytes.IndexByte(f.Bytes, 0) < 0
+	e.Clean = clean && len(h.StructuredData) == 0
+	if outcome == 0 {
+		if s.in.raw == "always" || s.in.raw == "flagged" && (e.Flagged() != 0 || !clean) {
+			e.SetText(schema.Raw, f.Bytes)
+		}
+	}
+}
+
+// headerFlags are what the header's parser had to forgive.
+func headerFlags(h *header.Header) (f schema.Flag) {
+	switch h.PRI {
+	case header.PRIMissing:
+		f |= schema.FlagNoPRI
+	case header.PRIBad:
+		f |= schema.FlagBadPRI
+	}
+	if h.BOM {
+		f |= schema.FlagBOM
+	}
+	if h.BadTime {
+		f |= schema.FlagBadHeaderTime
+	}
+	return f
+}
+
+// publish adds the event to an open batch. The error is ErrRecordTooLarge, or
+// ends the connection.
+func (s *sink) publish(outcome int) error {
+	if s.lane == nil {
+		s.lane = s.in.publisher.Acquire()
+	}
+	tag := s.in.tag + outcome
+	// Counted before it is appended: the batch may be acknowledged at once.
+	s.in.ledger.inFlight.Add(1)
+	var err error
+	if s.in.stream {
+		err = s.lane.Append(s.in.hard, &s.event, tag)
+	} else {
+		err = s.lane.TryAppend(&s.event, tag)
+	}
+	if err == nil {
+		return nil
+	}
+	s.in.ledger.inFlight.Add(-1)
+	switch {
+	case errors.Is(err, publish.ErrNoBuffer):
+		s.in.ledger.drop(schema.DropBackpressure, 1)
+		return nil
+	case errors.Is(err, publish.ErrRecordTooLarge):
+		return err
+	default:
+		s.in.ledger.drop(schema.DropShutdown, 1)
+		return fmt.Errorf("cannot publish before the stop's deadline: %w", err)
+	}
+}
+
+// Flush ends a read: what was counted locally is added up, and lane and scratch
+// go back for others.
+func (s *sink) Flush() {
+	if s.lane != nil {
+		s.lane.Release()
+		s.lane = nil
+	}
+	if s.scratch != nil {
+		scratches.Put(s.scratch)
+		s.scratch = nil
+	}
+	if s.received != 0 {
+		s.in.ledger.received.Add(s.received)
+		s.received = 0
+	}
+}

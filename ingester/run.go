@@ -1,0 +1,86 @@
+package ingester
+
+import (
+	"context"
+	"errors"
+	"net"
+
+	"golang.org/x/sync/errgroup"
+
+	"millrace/ingester/transport"
+	"millrace/internal/topics"
+)
+
+// Addr is where a listener listens.
+type Addr struct {
+	Name    string
+	Network string // tcp, udp
+	Addr    net.Addr
+}
+
+// Addrs are the addresses of all listeners, in the order of the configuration.
+func (in *Ingester) Addrs() []Addr {
+	all := make([]Addr, len(in.listeners))
+	for i, l := range in.listeners {
+		all[i] = Addr{string(in.inputs[i].name), in.cfg.Listeners[i].Address.Network, l.Addr()}
+	}
+	return all
+}
+
+// State is nil when Kafka takes records, else it says why not.
+func (in *Ingester) State() error { return in.publisher.State() }
+
+// Ready is closed when Kafka takes records for the first time.
+func (in *Ingester) Ready() <-chan struct{} { return in.publisher.Ready() }
+
+// Account is the sum of all listeners' accounts.
+func (in *Ingester) Account() Account {
+	total := newLedger().read()
+	for _, input := range in.inputs {
+		a := input.ledger.read()
+		total.Received += a.Received
+		total.Published += a.Published
+		total.InFlight += a.InFlight
+		for r, n := range a.Rejected {
+			total.Rejected[r] += n
+		}
+		for r, n := range a.Dropped {
+			total.Dropped[r] += n
+		}
+	}
+	return total
+}
+
+// Run serves until soft ends. Then the listeners hand over what is in their
+// sockets, and the publisher sends until Kafka has acknowledged all of it or
+// hard ends, at which what is left is counted as dropped (shutdown).
+func (in *Ingester) Run(soft, hard context.Context) error {
+	for _, input := range in.inputs {
+		input.hard = hard
+	}
+	publishing, drain := context.WithCancel(context.WithoutCancel(hard))
+	defer drain()
+	var published errgroup.Group
+	published.Go(func() error { return in.publisher.Run(publishing, hard) })
+
+	ensuring, created := context.WithCancel(soft)
+	var creating errgroup.Group
+	creating.Go(func() error { return topics.Await(ensuring, in.topics, in.log) })
+
+	group, serving := errgroup.WithContext(soft)
+	for i := range in.listeners {
+		group.Go(func() error {
+			return in.listeners[i].Serve(serving, hard, func() transport.Sink { return &sink{in: in.inputs[i]} })
+		})
+	}
+	err := group.Wait()
+	created()
+	_ = creating.Wait()
+	drain() // only now: nobody appends any more
+	err = errors.Join(err, published.Wait())
+
+	a := in.Account()
+	in.log.Info("ingester stopped", "received", a.Received, "published", a.Published,
+		"rejected", sum(a.Rejected), "dropped", sum(a.Dropped), "in_flight", a.InFlight)
+	return err
+}

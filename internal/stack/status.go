@@ -1,0 +1,102 @@
+package stack
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/term"
+)
+
+// counts are what the live line shows.
+type counts struct {
+	received, published, inserted, rejected, dropped uint64
+	lag                                              int64
+}
+
+// statusLine shows the counts: on a terminal one line that changes in place,
+// elsewhere a line now and then.
+type statusLine struct {
+	out      io.Writer
+	terminal bool
+	read     func() counts
+
+	mu     sync.Mutex
+	before counts
+	at     time.Time
+}
+
+const (
+	liveInterval  = 500 * time.Millisecond
+	plainInterval = 5 * time.Second
+)
+
+func newStatusLine(out io.Writer, read func() counts) *statusLine {
+	f, ok := out.(*os.File)
+	return &statusLine{out: out, terminal: ok && term.IsTerminal(int(f.Fd())), read: read, at: time.Now()}
+}
+
+func (s *statusLine) run(ctx context.Context) error {
+	interval := plainInterval
+	if s.terminal {
+		interval = liveInterval
+	}
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			s.show()
+		}
+	}
+}
+
+// show writes the line once.
+func (s *statusLine) show() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, now := s.read(), time.Now()
+	rate := float64(c.received-s.before.received) / now.Sub(s.at).Seconds()
+	s.before, s.at = c, now
+	line := fmt.Sprintf("received %s  published %s  inserted %s  rejected %s  lag %s  rate %s/s",
+		thousands(c.received), thousands(c.published), thousands(c.inserted), thousands(c.rejected), thousands(uint64(max(c.lag, 0))), thousands(uint64(rate)))
+	if c.dropped > 0 {
+		line += "  dropped " + thousands(c.dropped)
+	}
+	if s.terminal {
+		fmt.Fprint(s.out, "\r\x1b[K"+line)
+	} else {
+		fmt.Fprintln(s.out, line)
+	}
+}
+
+// interrupt lets something else be written where the line stands.
+func (s *statusLine) interrupt(write func(io.Writer)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.terminal {
+		fmt.Fprint(s.out, "\r\x1b[K")
+	}
+	write(s.out)
+}
+
+// Write makes the line a place to log to: log lines stand above it.
+func (s *statusLine) Write(b []byte) (n int, err error) {
+	s.interrupt(func(io.Writer) { n, err = os.Stderr.Write(b) })
+	return n, err
+}
+
+// thousands writes 1234567 as 1,234,567.
+func thousands(n uint64) string {
+	text := strconv.FormatUint(n, 10)
+	for i := len(text) - 3; i > 0; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
+}
