@@ -54,6 +54,10 @@ type ClickHouse struct {
 	ReaderFile string
 	// Library is the libchdb in use.
 	Library string
+	// Confined says that the kernel keeps the server within its own files and
+	// ports. Without that, whoever has a password can read, with the SQL function
+	// file(), what this process can read.
+	Confined bool
 
 	log         *slog.Logger
 	lock        *dirLock
@@ -125,11 +129,17 @@ func StartClickHouse(ctx context.Context, o ClickHouseOptions) (*ClickHouse, err
 	if err != nil {
 		return nil, err
 	}
+	if !canConfine() {
+		if listeners.beyondLoopback() {
+			return nil, fmt.Errorf("cannot serve ClickHouse on %q and %q: beyond loopback it must be confined by the kernel (Landlock, Linux 5.19 or newer), because its users could read files of this machine otherwise", o.Native, o.HTTP)
+		}
+		o.Logger.Warn("the kernel cannot confine the embedded ClickHouse (Landlock, Linux 5.19 or newer): users who have its passwords can read files of this machine through it")
+	}
 	ctx, cancel := context.WithTimeout(ctx, o.StartTimeout)
 	defer cancel()
 
 	config := &serverConfig{dir: filepath.Join(o.DataDir, "clickhouse"), databases: o.Databases, memory: o.MemoryBytes}
-	for _, dir := range []string{config.dir, config.dataPath()} {
+	for _, dir := range []string{config.dir, config.dataPath(), config.logDir()} {
 		if err := privateDir(dir); err != nil {
 			return nil, err
 		}
@@ -139,7 +149,7 @@ func StartClickHouse(ctx context.Context, o ClickHouseOptions) (*ClickHouse, err
 		return nil, err
 	}
 	ch := &ClickHouse{
-		Library: library, ReaderFile: filepath.Join(o.DataDir, "clickhouse-reader"),
+		Library: library, Confined: canConfine(), ReaderFile: filepath.Join(o.DataDir, "clickhouse-reader"),
 		log: o.Logger, lock: lock, stopTimeout: o.StopTimeout,
 		exited: make(chan error, 1), stopping: make(chan struct{}),
 	}
@@ -211,7 +221,11 @@ func startServer(ctx context.Context, ch *ClickHouse, config *serverConfig) (*ch
 		}
 	}
 	native := config.native.dialable().String()
-	c, err := startChild(ch.lock.file, config.dir, childSpec{
+	var confine func() error
+	if canConfine() {
+		confine = func() error { return confineThread(ch.confinement(config)) }
+	}
+	c, err := startChild(confine, ch.lock.file, config, childSpec{
 		Library: ch.Library, Args: config.args(), Native: native,
 		Admin: config.admin.User, Password: config.admin.Password,
 		StopSeconds: ch.stopTimeout.Seconds(),
@@ -273,8 +287,9 @@ type child struct {
 	err    error
 }
 
-// startChild starts this binary again as a ClickHouse server.
-func startChild(lock *os.File, dir string, spec childSpec) (*child, error) {
+// startChild starts this binary again as a ClickHouse server. confine, unless it
+// is nil, is called on the thread that starts it.
+func startChild(confine func() error, lock *os.File, config *serverConfig, spec childSpec) (*child, error) {
 	line, err := json.Marshal(spec)
 	if err != nil {
 		return nil, fmt.Errorf("cannot start ClickHouse: %w", err)
@@ -285,9 +300,9 @@ func startChild(lock *os.File, dir string, spec childSpec) (*child, error) {
 	}
 	c := &child{cmd: exec.Command(exe), output: &tailBuffer{}, done: make(chan struct{})}
 	c.cmd.Args = []string{"millrace-clickhouse"}
-	c.cmd.Dir = dir
+	c.cmd.Dir = config.dataPath()
 	// The environment may hold secrets, and the server needs none of it.
-	c.cmd.Env = []string{childEnv + "=clickhouse", "PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir, "TZ=UTC", "LANG=C.UTF-8", "LD_LIBRARY_PATH=" + os.Getenv("LD_LIBRARY_PATH")}
+	c.cmd.Env = []string{childEnv + "=clickhouse", "PATH=" + os.Getenv("PATH"), "HOME=" + config.dataPath(), "TMPDIR=" + config.dataPath(), "TZ=UTC", "LANG=C.UTF-8", "LD_LIBRARY_PATH=" + os.Getenv("LD_LIBRARY_PATH")}
 	c.cmd.ExtraFiles = []*os.File{lock}
 	c.cmd.Stdout, c.cmd.Stderr = c.output, c.output
 	c.cmd.SysProcAttr = childAttributes()
@@ -301,10 +316,16 @@ func startChild(lock *os.File, dir string, spec childSpec) (*child, error) {
 	started := make(chan error, 1)
 	go func() {
 		// The kernel kills the child when the thread that started it ends, so
-		// this goroutine keeps its thread until the child is gone.
+		// this goroutine keeps its thread until the child is gone. It never
+		// unlocks it: the thread is confined, and ends with the goroutine.
 		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := c.cmd.Start()
+		var err error
+		if confine != nil {
+			err = confine()
+		}
+		if err == nil {
+			err = c.cmd.Start()
+		}
 		started <- err
 		if err == nil {
 			c.err = c.cmd.Wait()

@@ -37,6 +37,10 @@ func planListeners(native, http string) (*listeners, error) {
 	return l, nil
 }
 
+func (l *listeners) beyondLoopback() bool {
+	return !l.native.loopback() || l.http != nil && !l.http.loopback()
+}
+
 // pick fills in the addresses that ClickHouse will open, all free a moment ago.
 func (l *listeners) pick(config *serverConfig) (err error) {
 	if config.native, err = pickPort("clickhouse-native", l.native); err != nil {

@@ -25,7 +25,8 @@ type serverConfig struct {
 func (c *serverConfig) mainPath() string  { return filepath.Join(c.dir, "config.xml") }
 func (c *serverConfig) usersPath() string { return filepath.Join(c.dir, "users.xml") }
 func (c *serverConfig) dataPath() string  { return filepath.Join(c.dir, "data") }
-func (c *serverConfig) logPath() string   { return filepath.Join(c.dir, "clickhouse.log") }
+func (c *serverConfig) logDir() string    { return filepath.Join(c.dir, "log") }
+func (c *serverConfig) logPath() string   { return filepath.Join(c.logDir(), "clickhouse.log") }
 
 // startQueries are what the process's own session runs. Their number is the
 // quota of user default: see usersXML.
@@ -61,6 +62,7 @@ func (c *serverConfig) mainXML() []byte {
 	element("users_config", c.usersPath())
 	element("path", c.dataPath()+"/")
 	element("tmp_path", c.dataPath()+"/tmp/")
+	element("format_schema_path", c.dataPath()+"/format_schemas/")
 	element("user_files_path", c.dataPath()+"/user_files/")
 	element("timezone", "UTC")
 	element("listen_host", c.native.host)
@@ -146,18 +148,21 @@ func (c *serverConfig) usersXML() []byte {
 	var b strings.Builder
 	b.WriteString("<clickhouse>\n  <profiles>\n")
 	// The life line runs under profile default, whatever the profile of the
-	// user: no limit may stand here.
-	b.WriteString("    <default>\n      <max_execution_time>0</max_execution_time>\n    </default>\n")
-	fmt.Fprintf(&b, "    <pipeline>\n      <max_memory_usage>%d</max_memory_usage>\n      <log_queries>1</log_queries>\n    </pipeline>\n", c.memory*6/10)
+	// user: no limit of time may stand here. The one session that user default
+	// may have is that of the process itself.
+	writeProfile(&b, "default", []setting{{"max_execution_time", 0}, {"max_sessions_for_user", 1}}, "")
+	writeProfile(&b, "pipeline", []setting{{"max_sessions_for_user", 0}, {"max_memory_usage", c.memory * 6 / 10}}, "")
 	readerMemory := c.memory * 4 / 10
-	fmt.Fprintf(&b, "    <reader>\n      <readonly>2</readonly>\n      <max_memory_usage>%d</max_memory_usage>\n"+
-		"      <cancel_http_readonly_queries_on_client_close>1</cancel_http_readonly_queries_on_client_close>\n"+
-		"      <constraints>\n        <max_memory_usage>\n          <min>1</min>\n          <max>%d</max>\n        </max_memory_usage>\n"+
-		"      </constraints>\n    </reader>\n", readerMemory, readerMemory)
+	writeProfile(&b, "reader", []setting{
+		{"max_sessions_for_user", 0},
+		{"readonly", 2}, // not 1: client libraries send settings with every deadline
+		{"max_memory_usage", readerMemory},
+		{"cancel_http_readonly_queries_on_client_close", 1},
+	}, fmt.Sprintf("<max_memory_usage><min>1</min><max>%d</max></max_memory_usage>", readerMemory))
 	b.WriteString("  </profiles>\n  <quotas>\n    <unlimited/>\n")
-	// default has no password. Whoever reaches the listeners from this machine
-	// can be default, and SYSTEM LISTEN would let it close them: so the quota is
-	// exactly what the process itself needs at start, and nothing is left.
+	// A second wall: default has no password, and SYSTEM LISTEN would let anybody
+	// on this machine close the listeners. Its quota is exactly what the process
+	// itself needs at start.
 	fmt.Fprintf(&b, "    <life_line>\n      <interval>\n        <duration>%d</duration>\n        <queries>%d</queries>\n      </interval>\n    </life_line>\n",
 		quotaSeconds, len(c.startQueries()))
 	b.WriteString("  </quotas>\n  <users>\n")
@@ -167,6 +172,35 @@ func (c *serverConfig) usersXML() []byte {
 	writeUser(&b, c.reader.User, passwordElement(c.reader), []string{"::/0"}, "reader", "unlimited", readerGrants)
 	b.WriteString("  </users>\n</clickhouse>\n")
 	return []byte(b.String())
+}
+
+type setting struct {
+	name  string
+	value any
+}
+
+// settingsOfFiles name a file or a URL that formatting then opens. They stay
+// empty for everybody.
+var settingsOfFiles = []string{
+	"format_schema", "output_format_schema", "format_template_resultset", "format_template_row",
+	"input_format_record_errors_file_path", "format_avro_schema_registry_url", "allow_introspection_functions",
+	"allow_python_table_function", "allow_experimental_ai_functions",
+}
+
+func writeProfile(b *strings.Builder, name string, settings []setting, constraints string) {
+	fmt.Fprintf(b, "    <%s>\n", name)
+	settings = append(settings, setting{"allow_introspection_functions", 0}, setting{"allow_python_table_function", 0})
+	for _, s := range settings {
+		fmt.Fprintf(b, "      <%s>%v</%s>\n", s.name, s.value, s.name)
+	}
+	b.WriteString("      <constraints>\n")
+	if constraints != "" {
+		b.WriteString("        " + constraints + "\n")
+	}
+	for _, s := range settingsOfFiles {
+		fmt.Fprintf(b, "        <%s><readonly/></%s>\n", s, s)
+	}
+	fmt.Fprintf(b, "      </constraints>\n    </%s>\n", name)
 }
 
 func passwordElement(c Credentials) string {
