@@ -135,7 +135,7 @@ func (d *Decompressor) snappyBlock(dst, block []byte) ([]byte, error) {
 
 // readAll appends what r yields to dst.
 func (d *Decompressor) readAll(dst []byte, r io.Reader) ([]byte, error) {
-	for {
+	for idle := 0; ; {
 		if len(dst) == cap(dst) {
 			// One byte over the limit shows that there is more.
 			dst = slices.Grow(dst, min(max(len(dst), 64<<10), d.limit+1-len(dst)))
@@ -149,6 +149,12 @@ func (d *Decompressor) readAll(dst []byte, r io.Reader) ([]byte, error) {
 			return dst, nil
 		case err != nil:
 			return dst, fmt.Errorf("%w: %w", ErrCodec, err)
+		case n > 0:
+			idle = 0
+		case idle == 100:
+			return dst, fmt.Errorf("%w: %w", ErrCodec, io.ErrNoProgress)
+		default:
+			idle++
 		}
 	}
 }
