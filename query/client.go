@@ -1,0 +1,277 @@
+package query
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+)
+
+// Options say where ClickHouse is and who asks.
+type Options struct {
+	Addresses   []string // HOST:PORT of the native protocol; default 127.0.0.1:9000
+	Database    string   // default millrace
+	User        string
+	Password    string
+	TLS         *tls.Config   // nil: plain
+	DialTimeout time.Duration // default 5 s
+	ReadTimeout time.Duration // of silence on the connection; default 5 min (the server reports progress while it works)
+}
+
+func (o Options) withDefaults() Options {
+	if len(o.Addresses) == 0 {
+		o.Addresses = []string{"127.0.0.1:9000"}
+	}
+	if o.Database == "" {
+		o.Database = "millrace"
+	}
+	if o.DialTimeout <= 0 {
+		o.DialTimeout = 5 * time.Second
+	}
+	if o.ReadTimeout <= 0 {
+		o.ReadTimeout = 5 * time.Minute
+	}
+	return o
+}
+
+// Error is a statement that the server refused.
+type Error struct {
+	Code int32  // ClickHouse's error code
+	Text string // its message, on one line where it was one
+}
+
+func (e *Error) Error() string {
+	return fmt.Sprintf("ClickHouse refused the query (code %d): %s", e.Code, e.Text)
+}
+
+// Summary is what is known about a result when it has been written.
+type Summary struct {
+	Rows     int           // written, without the totals of WITH TOTALS
+	Elapsed  time.Duration // from sending the statement to the last row
+	ReadRows uint64        // what the server read for it
+	Cut      bool          // the table was cut at its bound: there are more rows
+}
+
+// String is the footer of a result.
+func (s Summary) String() string {
+	rows := "rows"
+	if s.Rows == 1 {
+		rows = "row"
+	}
+	text := fmt.Sprintf("%s %s in %.3f s, %s read", thousands(uint64(s.Rows)), rows, s.Elapsed.Seconds(), thousands(s.ReadRows))
+	if s.Cut {
+		text = "cut after " + text + "; the other formats (tsv, csv, json) are not cut"
+	}
+	return text
+}
+
+func thousands(n uint64) string {
+	s := fmt.Sprint(n)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// Run opens a connection, runs one statement, writes its result to w, and
+// closes the connection.
+func Run(ctx context.Context, o Options, sql string, w io.Writer, f Format) (Summary, error) {
+	return run(ctx, o, sql, nil, w, f)
+}
+
+// RunReport runs a report. Parameters that are not given have the report's
+// defaults; one that the report does not have is an error.
+func RunReport(ctx context.Context, o Options, r Report, given map[string]string, w io.Writer, f Format) (Summary, error) {
+	params, err := r.bind(given)
+	if err != nil {
+		return Summary{}, err
+	}
+	return run(ctx, o, r.SQL, params, w, f)
+}
+
+func run(ctx context.Context, o Options, sql string, params clickhouse.Parameters, w io.Writer, f Format) (Summary, error) {
+	sql = strings.TrimRight(strings.TrimSpace(sql), "; \t\r\n")
+	if sql == "" {
+		return Summary{}, errors.New("cannot run an empty query")
+	}
+	if _, err := ParseFormat(string(f)); err != nil {
+		return Summary{}, err
+	}
+	o = o.withDefaults()
+	s, err := runWith(ctx, o, clickhouse.Settings{"readonly": 2}, sql, params, w, f)
+	// A user whose profile has readonly=1 may not touch the setting, and needs
+	// nothing of it: nothing was run yet, and its profile is stricter.
+	if isReadonlySetting(err) {
+		s, err = runWith(ctx, o, nil, sql, params, w, f)
+	}
+	return s, err
+}
+
+// codeReadonly is ClickHouse's READONLY.
+const codeReadonly = 164
+
+func isReadonlySetting(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Code == codeReadonly && strings.Contains(e.Text, "'readonly' setting")
+}
+
+// session is one connection for one statement. The driver is given a context
+// that does not end: it would close the channel of its blocks while its own
+// reader may still be sending on it. Closing the connection under it instead
+// ends the reader first, and the server stops a statement whose client is gone.
+type session struct {
+	conn driver.Conn
+
+	mu     sync.Mutex
+	socket net.Conn
+	ended  bool
+}
+
+func (s *session) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+	if s.socket != nil {
+		s.socket.Close()
+	}
+}
+
+func (s *session) dial(ctx context.Context, o Options, address string) (net.Conn, error) {
+	d := net.Dialer{Timeout: o.DialTimeout}
+	c, err := d.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	if o.TLS != nil {
+		conf := o.TLS.Clone()
+		if conf.ServerName == "" {
+			conf.ServerName, _, _ = net.SplitHostPort(address)
+		}
+		t := tls.Client(c, conf)
+		if err := t.HandshakeContext(ctx); err != nil {
+			c.Close()
+			return nil, err
+		}
+		c = t
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		c.Close()
+		return nil, net.ErrClosed
+	}
+	s.socket = c
+	return c, nil
+}
+
+func runWith(ctx context.Context, o Options, settings clickhouse.Settings, sql string, params clickhouse.Parameters, w io.Writer, f Format) (sum Summary, err error) {
+	if err := ctx.Err(); err != nil {
+		return sum, err
+	}
+	s := &session{}
+	s.conn, err = clickhouse.Open(&clickhouse.Options{
+		Addr:         o.Addresses,
+		Auth:         clickhouse.Auth{Database: o.Database, Username: o.User, Password: o.Password},
+		DialContext:  func(_ context.Context, address string) (net.Conn, error) { return s.dial(ctx, o, address) },
+		Settings:     settings,
+		DialTimeout:  o.DialTimeout,
+		ReadTimeout:  o.ReadTimeout,
+		MaxOpenConns: 1,
+		MaxIdleConns: 1,
+	})
+	if err != nil {
+		return sum, fmt.Errorf("cannot use the ClickHouse options: %w", err)
+	}
+	defer s.conn.Close()
+	stop := context.AfterFunc(ctx, s.end)
+	defer stop()
+
+	var read progress
+	start := time.Now()
+	rows, err := s.conn.Query(clickhouse.Context(context.WithoutCancel(ctx),
+		clickhouse.WithProgress(read.add),
+		clickhouse.WithParameters(params)), sql)
+	if errors.Is(err, io.EOF) && ctx.Err() == nil && s.connected() {
+		// A statement without a result, such as SET.
+		return Summary{Elapsed: time.Since(start)}, nil
+	}
+	if err != nil {
+		return sum, s.explain(ctx, o, err)
+	}
+	n, cut, err := write(rows, w, f)
+	if err != nil || cut {
+		s.end() // the rest of the result is not wanted: do not read it
+		rows.Close()
+	} else if err = rows.Close(); err == nil {
+		err = rows.Err()
+	}
+	sum = Summary{Rows: n, Elapsed: time.Since(start), ReadRows: read.total(), Cut: cut}
+	if err != nil {
+		return sum, s.explain(ctx, o, err)
+	}
+	return sum, nil
+}
+
+func (s *session) connected() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.socket != nil
+}
+
+// explain gives an error its cause: the end of the context before the broken
+// connection that it led to, the server's own words without their wrapping.
+func (s *session) explain(ctx context.Context, o Options, err error) error {
+	var we *writeError
+	if errors.As(err, &we) {
+		return fmt.Errorf("cannot write the result: %w", we.err)
+	}
+	var ex *clickhouse.Exception
+	if errors.As(err, &ex) {
+		return &Error{Code: ex.Code, Text: cleanMessage(ex.Message)}
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("the query was stopped: %w", context.Cause(ctx))
+	}
+	if !s.connected() {
+		return fmt.Errorf("cannot connect to ClickHouse at %s: %w", strings.Join(o.Addresses, ", "), err)
+	}
+	return fmt.Errorf("cannot read the result from ClickHouse: %w", err)
+}
+
+// cleanMessage takes off what the server adds for its own log.
+func cleanMessage(m string) string {
+	m = strings.TrimSpace(m)
+	m = strings.TrimPrefix(m, "DB::Exception: ")
+	if i := strings.Index(m, "Stack trace:"); i > 0 {
+		m = m[:i]
+	}
+	if i := strings.LastIndex(m, " (version "); i > 0 {
+		m = m[:i]
+	}
+	return visible(strings.Join(strings.Fields(m), " "))
+}
+
+type progress struct {
+	mu   sync.Mutex
+	rows uint64
+}
+
+func (p *progress) add(x *clickhouse.Progress) {
+	p.mu.Lock()
+	p.rows += x.Rows
+	p.mu.Unlock()
+}
+
+func (p *progress) total() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.rows
+}

@@ -1,0 +1,122 @@
+package query
+
+import (
+	"encoding/json"
+	"math"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+)
+
+func TestParseType(t *testing.T) {
+	t.Parallel()
+	f := func(in, name string, args ...string) {
+		t.Helper()
+		got := parseType(in)
+		if got.name != name || len(got.args) != len(args) {
+			t.Errorf("%s: %+v", in, got)
+			return
+		}
+		for i, a := range args {
+			if got.args[i].name != a {
+				t.Errorf("%s: argument %d is %s, want %s", in, i, got.args[i].name, a)
+			}
+		}
+	}
+	f("String", "String")
+	f("Map(LowCardinality(String), Array(UInt8))", "Map", "LowCardinality", "Array")
+	f("Tuple(a UInt8, `b c` Enum8('x, )' = 1), Nullable(String))", "Tuple", "UInt8", "Enum8", "Nullable")
+	f("Tuple(DateTime64(3, 'UTC'), Decimal(9, 2))", "Tuple", "DateTime64", "Decimal")
+	f("SimpleAggregateFunction(sum, UInt64)", "UInt64")
+	f("Nested(a UInt8, b String)", "Array", "Tuple")
+	f("Point", "Tuple", "Float64", "Float64")
+	f("(", "(")
+	f("", "")
+	if got := parseType("Tuple(a UInt8, `b c` String)").fields; !reflect.DeepEqual(got, []string{"a", "b c"}) {
+		t.Error(got)
+	}
+	if parseType(strings.Repeat("Array(", 1000)+strings.Repeat(")", 1000)) == nil {
+		t.Error("nil")
+	}
+	for typ, want := range map[string]bool{"UInt8": true, "Nullable(Decimal(9, 2))": true, "IntervalDay": false, "IPv4": false, "LowCardinality(Nullable(Int64))": true, "Array(UInt8)": false} {
+		if parseType(typ).number() != want {
+			t.Error(typ, !want)
+		}
+	}
+}
+
+func TestFloatText(t *testing.T) {
+	t.Parallel()
+	for want, f := range map[string]float64{
+		"0": 0, "0.1": 0.1, "1e21": 1e21, "100000000000000000000": 1e20, "1e-7": 1e-7, "0.000001": 1e-6, "-1.5e300": -1.5e300,
+		"nan": math.NaN(), "inf": math.Inf(1), "-inf": math.Inf(-1), "-12.25": -12.25, "5e-324": 5e-324,
+	} {
+		if got := floatText(f, 64); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}
+
+func TestDurationText(t *testing.T) {
+	t.Parallel()
+	if got := durationText(parseType("Time"), -(100*time.Hour + 2*time.Second)); got != "-100:00:02" {
+		t.Error(got)
+	}
+	if got := durationText(parseType("Time64(3)"), time.Second+20*time.Millisecond); got != "00:00:01.020" {
+		t.Error(got)
+	}
+}
+
+func TestWidth(t *testing.T) {
+	t.Parallel()
+	for s, want := range map[string]int{"": 0, "abc": 3, "é": 1, "e\u0301": 1, "漢字": 4, "ｶﾅ": 2, "한글": 4, "😀": 2, "☔": 2, "Ω": 1, "│": 1} {
+		if got := width(s); got != want {
+			t.Errorf("%q: %d, want %d", s, got, want)
+		}
+	}
+}
+
+func TestParseReport_Failure(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"SELECT 1":                           "no title",
+		"-- title: x\n":                      "no SELECT",
+		"-- title: x\n-- param: a\nSELECT 1": "want -- param",
+		"-- title: x\nSELECT {a:UInt8}":      "{a:UInt8} is not declared",
+		"-- title: x\n-- param: a String = b\nSELECT {a:UInt8}": "is not declared",
+	} {
+		if _, err := parseReport("r", text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	r, err := parseReport("r", "-- title: x\n-- a remark\n-- param: a DateTime64(3, 'UTC') = now | when\n-- param: b String = \nSELECT {a:DateTime64(3, 'UTC')}, {b:String};\n")
+	if err != nil || !reflect.DeepEqual(r.Parameters, []Parameter{{"a", "DateTime64(3, 'UTC')", "now", "when"}, {"b", "String", "", ""}}) || strings.HasSuffix(r.SQL, ";") {
+		t.Errorf("%+v %v", r, err)
+	}
+}
+
+func FuzzText(f *testing.F) {
+	f.Add("a\tb\n\x00'\\\"", "Map(String, Tuple(a UInt8))")
+	f.Add("\x1b[31m\u202e\xff", "Tuple(`a` Enum8('x' = 1), b DateTime64(3))")
+	f.Fuzz(func(t *testing.T, s, typ string) {
+		v := visible(s)
+		if !utf8.ValidString(v) || strings.IndexFunc(v, hidden) >= 0 {
+			t.Fatalf("not visible: %q", v)
+		}
+		if w := width(v); w < 0 || w > 2*len(v) {
+			t.Fatalf("width %d of %q", w, v)
+		}
+		var back string
+		if err := json.Unmarshal(appendJSONString(nil, s), &back); err != nil || back != strings.ToValidUTF8(s, "\ufffd") && utf8.ValidString(s) {
+			t.Fatalf("JSON of %q: %q, %v", s, back, err)
+		}
+		if b := appendEscaped(nil, s); strings.ContainsAny(string(b), "\t\n\x00") {
+			t.Fatalf("not escaped: %q", b)
+		}
+		c := parseType(typ)
+		appendText(nil, c, reflect.ValueOf([]any{s, nil, map[string]any{"a": s}}), false)
+		appendJSON(nil, c, reflect.ValueOf([]any{s, nil, map[string]any{"a": s}}))
+	})
+}
