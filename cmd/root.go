@@ -49,7 +49,8 @@ the source was given, carries every event through Kafka and lands it in ClickHou
 			root.AddCommand(c)
 		}
 	}
-	add(groupPrepare, newCheck())
+	add(groupPrepare, newCheck(), newTemplate(), newSource())
+	add(groupUse, newQuery(), newGenerate())
 	root.AddCommand(newVersion())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()

@@ -20,8 +20,8 @@ func (c *Config) crossCheck(d *decoder) {
 		{"source.message_template", c.Source.MessageTemplate, "message"},
 		{"source.status_template", c.Source.StatusTemplate, "status"},
 	} {
-		if t.name != "default" && !c.known(t.name) {
-			d.report(t.key, Problem{Got: quoted(t.name), Allowed: "default, " + strings.Join(c.formatNames(), ", ")})
+		if t.name != "default" && !strings.Contains(t.name, "%(") && !c.known(t.name) {
+			d.report(t.key, Problem{Got: quoted(t.name), Allowed: "a text with %(name)s variables, default, " + strings.Join(c.formatNames(), ", ")})
 		}
 	}
 	if (c.Source.Username != "") != c.Source.Password.IsSet() && c.Source.URL != "" && !d.failed("source") {

@@ -1,7 +1,10 @@
 package config
 
 import (
+	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"slices"
 	"time"
 )
@@ -221,6 +224,22 @@ func (c *Config) FormatByName(name string) (Format, bool) {
 		return Format{}, false
 	}
 	return c.Formats[i], true
+}
+
+// DataDir is up.data or, when it is empty, $XDG_DATA_HOME/millrace, which is
+// ~/.local/share/millrace.
+func (u *Up) DataDir() (string, error) {
+	if u.Data != "" {
+		return u.Data, nil
+	}
+	if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "millrace"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("cannot find a directory for the data: %w (up.data names one)", err)
+	}
+	return filepath.Join(home, ".local", "share", "millrace"), nil
 }
 
 // Topic is the name of a kind's topic on the brokers.

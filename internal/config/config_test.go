@@ -142,7 +142,7 @@ func TestParse_Failure(t *testing.T) {
 		`m.yaml:1:30: kafka.brokers[2]: got "k:0" (the port is 0)`+hosts,
 		`m.yaml:1:37: kafka.brokers[3]: got "k:x" (the port "x" is not a number from 0 to 65535)`+hosts)
 	f("source: {url: 'http://filter.example'}\n", `m.yaml:1:15: source.url: got "http://filter.example" (the scheme is "http": the password would travel in clear); allowed https://HOST or https://HOST/cgi-bin/api`)
-	f("source: {message_template: m9}\n", `m.yaml:1:28: source.message_template: got "m9"; allowed default, m1, s1, m2, s2, m3, s3`)
+	f("source: {message_template: m9}\n", `m.yaml:1:28: source.message_template: got "m9"; allowed a text with %(name)s variables, default, m1, s1, m2, s2, m3, s3`)
 	f("source: {url: 'https://filter.example', username: u}\n", `m.yaml:1:9: source: username and password (or $MILLRACE_SOURCE_PASSWORD) go together`)
 	// listeners
 	listener := func(more string) string { return "listeners: [{name: a, address: 'tcp://127.0.0.1:1'" + more + "}]\n" }

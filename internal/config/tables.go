@@ -199,7 +199,7 @@ func (s *Source) keys() []key {
 		text("socket_type", &s.SocketType, "SOCK_STREAM", "SOCK_STREAM for TCP, SOCK_DGRAM for UDP: the words of the source."),
 		oneOf("level", &s.Level, "INFO", "Least level that it sends.", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
 		boolean("enabled", &s.Enabled, "true", "Whether it sends."),
-		text("message_template", &s.MessageTemplate, "m3", "Name of a format, or the word default: the source's own."),
-		text("status_template", &s.StatusTemplate, "s3", "Name of a format, or the word default: the source's own."),
+		text("message_template", &s.MessageTemplate, "m3", "Name of a format, its text, or the word default: the source's own."),
+		text("status_template", &s.StatusTemplate, "s3", "Name of a format, its text, or the word default: the source's own."),
 	}
 }

@@ -1,0 +1,144 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"millrace/internal/traffic"
+)
+
+func newGenerate() *cobra.Command {
+	var (
+		o                 traffic.SendOptions
+		metrics, listener string
+		patience          time.Duration
+	)
+	c := &cobra.Command{
+		Use:   "generate [--to tcp://HOST:PORT]",
+		Short: "Send plausible mail traffic, and count it",
+		Long: `Send plausible mail traffic to a listener and print what was sent by kind: Zipf domains and senders, messages with
+the status events that belong to them, spam runs, bounces, subjects that are not ASCII or hold quotes and commas.
+The same seed is the same traffic. With --wait-published the command returns when the ingester's metrics say that
+Kafka acknowledged all of it, and fails when a frame was dropped.`,
+		Example: `  millrace generate --count 1000
+  millrace generate --to tcp://127.0.0.1:5514 --count 1000000 --connections 4 --wait-published http://127.0.0.1:8514
+  millrace generate --to udp://127.0.0.1:5514 --rate 5000 --count 0        # until Ctrl-C
+  millrace generate --framing lf --format mixed --seed 42 --count 100000`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			if _, _, err := traffic.ParseTarget(o.To); err != nil {
+				return &usageError{err}
+			}
+			var before traffic.Counts
+			if metrics != "" {
+				var err error
+				if before, err = traffic.Published(ctx, metrics, listener); err != nil {
+					return err
+				}
+			}
+			line := newProgress(c.ErrOrStderr())
+			o.Progress = func(r traffic.Report) { line.show("%s", sent(r)) }
+			report, err := traffic.Send(ctx, o)
+			line.end()
+			printReport(c.OutOrStdout(), report)
+			if interrupted := ctx.Err() != nil && errors.Is(err, context.Canceled); err != nil && (!interrupted || o.Count > 0) {
+				return err
+			}
+			if metrics == "" {
+				return nil
+			}
+			return waitPublished(c, metrics, listener, before, report.Frames, patience)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&o.To, "to", "tcp://127.0.0.1:5514", "where to send: tcp://`HOST:PORT` or udp://HOST:PORT")
+	f.Uint64Var(&o.Count, "count", 1000, "frames in all; 0: until Ctrl-C")
+	f.Float64Var(&o.Rate, "rate", 0, "frames a second in all; 0: as fast as TCP takes them, 20000 over UDP")
+	f.IntVar(&o.Connections, "connections", 1, "connections, or UDP sockets")
+	f.StringVar(&o.Framing, "framing", "nul", "what ends a frame on TCP: nul, lf, octet")
+	f.StringVar(&o.Header, "header", "bare", "syslog header: bare (PRI alone), rfc3164, rfc5424")
+	f.StringVar(&o.Format, "format", "m1", "format of the messages: m1, m2, m3, mixed; statuses come in the one that goes with it")
+	f.Uint64Var(&o.Seed, "seed", 1, "which traffic")
+	f.Float64Var(&o.SeparatorShare, "separator-share", 0, "share of the subjects that hold the columns' separator, at most 0.01")
+	f.StringVar(&metrics, "wait-published", "", "wait until the ingester with the metrics at `URL` has settled all of it")
+	f.StringVar(&listener, "listener", "", "with --wait-published: count this listener alone")
+	f.DurationVar(&patience, "wait-timeout", 5*time.Minute, "with --wait-published: how long")
+	oneOfFlag(c, "framing", "auto", "nul", "lf", "octet")
+	oneOfFlag(c, "header", "bare", "rfc3164", "rfc5424")
+	oneOfFlag(c, "format", traffic.Formats()...)
+	return c
+}
+
+func waitPublished(c *cobra.Command, metrics, listener string, before traffic.Counts, frames uint64, patience time.Duration) error {
+	// Ctrl-C may have ended the sending; it ends the waiting anew.
+	ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("%s are over (--wait-timeout)", patience))
+	defer cancel()
+	counts, err := traffic.WaitPublished(ctx, metrics, listener, before, frames)
+	fmt.Fprintf(c.OutOrStdout(), "published %d rejected %d dropped %d\n", counts.Published, counts.Rejected, counts.Dropped)
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("%w: %w", err, context.Cause(ctx))
+	}
+	return err
+}
+
+func sent(r traffic.Report) string {
+	rate := 0.0
+	if s := r.Elapsed.Seconds(); s > 0 {
+		rate = float64(r.Frames) / s
+	}
+	return fmt.Sprintf("sent %d frames, %.1f MB in %.1f s, %.0f/s", r.Frames, float64(r.Bytes)/1e6, r.Elapsed.Seconds(), rate)
+}
+
+// printReport prints one line in all and one for each kind: "message 650".
+func printReport(out io.Writer, r traffic.Report) {
+	fmt.Fprintln(out, sent(r))
+	kinds := make([]string, 0, len(r.ByKind))
+	for kind := range r.ByKind {
+		kinds = append(kinds, kind)
+	}
+	slices.Sort(kinds)
+	for _, kind := range kinds {
+		fmt.Fprintf(out, "%s %d\n", kind, r.ByKind[kind])
+	}
+}
+
+// progress is one line that is written over, on a terminal only.
+type progress struct {
+	out   io.Writer
+	shown bool
+}
+
+func newProgress(out io.Writer) *progress {
+	if f, ok := out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		return &progress{out: out}
+	}
+	return &progress{}
+}
+
+func (p *progress) show(format string, args ...any) {
+	if p.out == nil {
+		return
+	}
+	fmt.Fprintf(p.out, "\r\x1b[K"+format, args...)
+	p.shown = true
+}
+
+func (p *progress) end() {
+	if p.shown {
+		fmt.Fprint(p.out, "\r\x1b[K")
+	}
+}
