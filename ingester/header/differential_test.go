@@ -23,6 +23,9 @@ import (
 //   - one space before a day below 10, or a leading zero; fractions and zones of ISO
 //     times other than Z: refused;
 //   - 29 February in a year that has none becomes 1 March, second 60 is refused;
+//   - RFC 3164, a tag that turns out to be none, as "0[0": it stays in the answer;
+//   - RFC 3164, control bytes, blanks and quotes in a PID are taken;
+//   - RFC 3164, a tag with nothing behind it: the message is a part of the tag;
 //   - a partial answer that comes with an error, as for <192> and <014>: not to be trusted;
 //   - RFC 5424 with a fraction of seven digits or second 60, or with a body that is not
 //     UTF-8: refused;
@@ -55,8 +58,17 @@ func FuzzRFC3164(f *testing.F) {
 		if hostLen([]byte(host)) != len(host) || parsesAsTag(host) {
 			return
 		}
-		if theirs.Appname != nil && (bytes.ContainsAny([]byte(*theirs.Appname), `"<>,';{}]`) || theirs.ProcID != nil && bytes.ContainsAny([]byte(*theirs.ProcID), ` "[`)) {
+		if theirs.Appname != nil && (bytes.ContainsAny([]byte(*theirs.Appname), `"<>,';{}]`) || theirs.ProcID != nil && !isPID(*theirs.ProcID)) {
 			return
+		}
+		if theirs.Appname != nil {
+			tag := *theirs.Appname
+			if theirs.ProcID != nil {
+				tag += "[" + *theirs.ProcID + "]"
+			}
+			if !bytes.Contains(frame, []byte(" "+tag+": ")) {
+				return
+			}
 		}
 		if !mine.ok || mine.h.Style != RFC3164 {
 			t.Fatalf("%q: not read, the oracle says %s", frame, show3164(theirs))
@@ -75,6 +87,9 @@ func FuzzRFC3164(f *testing.F) {
 		}
 		if mine.pri() != int(*theirs.Priority) {
 			t.Fatalf("%q: PRI %d, the oracle says %d", frame, mine.pri(), *theirs.Priority)
+		}
+		if len(bytes.TrimLeft(mine.body, " ")) == 0 {
+			return
 		}
 		if !bytes.Equal(bytes.TrimLeft(mine.body, " "), bytes.TrimLeft([]byte(*theirs.Message), " ")) {
 			t.Fatalf("%q: body %q, the oracle says %q", frame, mine.body, *theirs.Message)
@@ -200,6 +215,12 @@ func parsesAsTag(host string) bool {
 	var h Header
 	_, ok := parseTag([]byte(host+" "), &h)
 	return ok
+}
+
+func isPID(s string) bool {
+	var h Header
+	_, ok := parseTag([]byte("x["+s+"]: "), &h)
+	return ok && len(s) <= maxPID
 }
 
 func show3164(m *rfc3164.SyslogMessage) string {

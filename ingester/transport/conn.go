@@ -1,0 +1,240 @@
+package transport
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"syscall"
+	"time"
+
+	"millrace/ingester/framing"
+)
+
+// heldKeep is the size up to which a connection keeps the buffer of its open frames.
+const heldKeep = 4 << 10
+
+// plainPatience is how long a read without waiting waits where only net.Conn can be read.
+const plainPatience = 10 * time.Millisecond
+
+// errGivenUp ends a connection on which frames cannot be told apart any more.
+var errGivenUp = errors.New("its framing is broken")
+
+// conn is one stream connection. It belongs to its goroutine, nc excepted.
+type conn struct {
+	l      *tcpListener
+	nc     net.Conn
+	raw    syscall.RawConn // nil: read through nc
+	peer   netip.AddrPort
+	framer *framing.Framer
+	sink   Sink
+
+	slab  *slab  // nil while the connection waits
+	data  []byte // read and not consumed: in slab, or else in held
+	held  []byte
+	armed bool // a read deadline is set
+
+	// What the raw read is asked and answers; its function values are made once.
+	read    func(fd uintptr) bool
+	readNow func(fd uintptr)
+	wait    bool
+	n       int
+	err     error
+
+	full bool // the last read through nc filled its buffer
+}
+
+func (c *conn) init(sink Sink) {
+	c.sink = sink
+	c.framer = framing.New(c.l.o.Framing, c.l.o.MaxFrame)
+	c.raw = rawConn(c.nc)
+	c.read = c.tryRead
+	c.readNow = func(fd uintptr) { c.tryRead(fd) }
+}
+
+// serve reads until the peer, an error or a stop ends the connection.
+func (c *conn) serve() error {
+	defer c.release()
+	for {
+		if c.l.stopping.Load() {
+			return c.drain()
+		}
+		n, err := c.fill(true)
+		end := framing.More
+		switch {
+		case n > 0:
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			if c.l.stopping.Load() {
+				return c.drain()
+			}
+			// On a busy machine the timer may have been seen before the bytes that came in time.
+			if n, _ = c.fill(false); n == 0 {
+				end = framing.Idle
+			}
+		default:
+			end = framing.EOF
+		}
+		if ferr := c.frames(end); ferr != nil {
+			return ferr
+		}
+		if end == framing.EOF {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+		c.arm()
+	}
+}
+
+// drain reads what the kernel holds, without waiting, and ends the input there.
+func (c *conn) drain() error {
+	until := time.Now().Add(c.l.o.DrainTime)
+	for time.Now().Before(until) {
+		n, _ := c.fill(false)
+		if n == 0 {
+			break
+		}
+		if err := c.frames(framing.More); err != nil {
+			return err
+		}
+	}
+	return c.frames(framing.EOF)
+}
+
+// arm sets the read deadline while a frame is open that an idle time ends.
+func (c *conn) arm() {
+	switch ends := c.framer.EndsOnIdle(len(c.data)); {
+	case ends:
+		c.nc.SetReadDeadline(time.Now().Add(c.l.o.FrameIdle))
+		c.armed = true
+	case c.armed:
+		c.nc.SetReadDeadline(time.Time{})
+		c.armed = false
+	}
+}
+
+// frames gives out all frames of the data.
+func (c *conn) frames(end framing.End) error {
+	defer c.sink.Flush()
+	var given uint64
+	defer func() { c.l.stats.Frames.Add(given) }()
+	for {
+		f, n, ok := c.framer.Next(c.data, end)
+		c.data = c.data[n:]
+		if !ok {
+			return nil
+		}
+		if f.Drop != "" {
+			c.l.stats.Empty.Add(1)
+			continue
+		}
+		if err := c.sink.Frame(c.peer, f); err != nil {
+			c.l.stats.Shutdown.Add(1)
+			c.countLost()
+			return err
+		}
+		given++
+		if f.Close {
+			return errGivenUp
+		}
+	}
+}
+
+// countLost counts the frames that were read and that no sink takes any more.
+func (c *conn) countLost() {
+	for {
+		f, n, ok := c.framer.Next(c.data, framing.EOF)
+		c.data = c.data[n:]
+		switch {
+		case !ok:
+			return
+		case f.Drop != "":
+			c.l.stats.Empty.Add(1)
+		default:
+			c.l.stats.Shutdown.Add(1)
+		}
+	}
+}
+
+// fill reads once behind the data. Without wait it reads only what is there, and n is 0
+// when there is nothing.
+func (c *conn) fill(wait bool) (n int, err error) {
+	if c.raw == nil {
+		n, err = c.fillPlain(wait)
+	} else {
+		c.wait, c.n, c.err = wait, 0, nil
+		if wait {
+			err = c.raw.Read(c.read)
+		} else {
+			err = c.raw.Control(c.readNow) // it knows no deadline, and the one that woke us has passed
+		}
+		if n = c.n; err == nil {
+			err = c.err
+		}
+		if n > 0 {
+			c.data = c.slab.b[:len(c.data)+n]
+		}
+	}
+	c.l.stats.Bytes.Add(uint64(n))
+	return n, err
+}
+
+// fillPlain reads through nc, which needs a buffer before there is anything to read: a
+// small one, until a read fills it.
+func (c *conn) fillPlain(wait bool) (int, error) {
+	if !wait {
+		c.nc.SetReadDeadline(time.Now().Add(plainPatience))
+		c.armed = true
+	}
+	if !c.full {
+		c.park()
+	}
+	var buf []byte
+	if c.full || c.slab != nil || len(c.data) > heldKeep/2 {
+		c.hold()
+		buf = c.slab.b
+	} else {
+		if cap(c.held) < heldKeep {
+			c.held = make([]byte, 0, heldKeep)
+		}
+		buf = c.held[:heldKeep]
+		c.data = buf[:copy(buf, c.data)]
+	}
+	n, err := c.nc.Read(buf[len(c.data):])
+	c.data = buf[:len(c.data)+n]
+	c.full = len(c.data) == len(buf)
+	return n, err
+}
+
+// hold sees to it that the data stands at the front of a slab.
+func (c *conn) hold() {
+	if c.slab == nil {
+		c.slab = c.l.slabs.Get().(*slab)
+	}
+	c.data = c.slab.b[:copy(c.slab.b, c.data)]
+}
+
+// park gives the slab back while the connection waits. An open frame moves to a buffer
+// of its own size, unless it fills a good part of the slab.
+func (c *conn) park() {
+	if c.slab == nil || len(c.data) > len(c.slab.b)/4 {
+		return
+	}
+	if len(c.data) == 0 && cap(c.held) > heldKeep {
+		c.held = nil
+	}
+	c.held = append(c.held[:0], c.data...)
+	c.data = c.held
+	c.l.slabs.Put(c.slab)
+	c.slab = nil
+}
+
+func (c *conn) release() {
+	c.data, c.held = nil, nil
+	if c.slab != nil {
+		c.l.slabs.Put(c.slab)
+		c.slab = nil
+	}
+}

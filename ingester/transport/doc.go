@@ -1,0 +1,33 @@
+// Package transport takes syslog frames from sockets: TCP and UDP.
+//
+// # What it promises
+//
+// Whatever has been read from a socket reaches a Sink or a counter of Stats before
+// Serve returns, also when it is told to stop: TCP then reads what the kernel holds,
+// for a short time, and UDP empties its queue. A second context ends that at once.
+//
+// A listener beyond loopback without a list of allowed senders is refused. UDP has
+// such a list too; what comes from elsewhere is counted, nothing else.
+//
+// Back-pressure is the socket's: while Sink.Frame blocks, a TCP connection is not read,
+// and its sender waits. On UDP the Sink must not block; what the kernel drops because
+// nobody reads fast enough is counted too (Linux).
+//
+// An idle TCP connection holds no buffer: one is taken when bytes have come. A frame
+// that stays open is copied to a buffer of its own size while its connection waits.
+//
+// One datagram is one message (RFC 5426), whatever listeners[].framing says; trailing
+// NUL, CR and LF are stripped.
+//
+// # Who owns what
+//
+// The bytes of a frame belong to the transport and are valid until Sink.Frame returns.
+// A Sink is used by the one goroutine of its connection or UDP socket.
+//
+// # To add a transport
+//
+// Write one file with a function that makes a Listener, and add its line to the list in
+// transport.go. The contract suite of transport_test.go runs over it unasked. One on top
+// of TCP, as TLS, is a tcpListener with a wrap function: its connections are read
+// through net.Conn, which takes a small buffer for an idle one.
+package transport

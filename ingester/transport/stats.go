@@ -1,0 +1,30 @@
+package transport
+
+import (
+	"sync/atomic"
+
+	"millrace/schema"
+)
+
+// Stats is what a listener counts. All fields may be read at any time.
+type Stats struct {
+	Bytes         atomic.Uint64 // read from sockets
+	Frames        atomic.Uint64 // given to sinks, rejects included, and taken
+	Open          atomic.Int64  // TCP connections now
+	Connections   atomic.Uint64 // TCP connections accepted, without those below
+	Refused       atomic.Uint64 // TCP connections beyond listeners[].max_connections
+	ReceiveBuffer atomic.Int64  // what the kernel gives a UDP socket of listeners[].receive_buffer
+
+	Empty      atomic.Uint64 // frames with nothing in them
+	NotAllowed atomic.Uint64 // datagrams, and TCP connections, from elsewhere
+	Kernel     atomic.Uint64 // datagrams that found the receive buffer full
+	Shutdown   atomic.Uint64 // frames that a Sink did not take
+}
+
+// Drops calls f with the number of drops for each reason.
+func (s *Stats) Drops(f func(reason schema.Reason, n uint64)) {
+	f(schema.DropEmpty, s.Empty.Load())
+	f(schema.DropNotAllowed, s.NotAllowed.Load())
+	f(schema.DropKernel, s.Kernel.Load())
+	f(schema.DropShutdown, s.Shutdown.Load())
+}

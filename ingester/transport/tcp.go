@@ -1,0 +1,173 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"millrace/ingester/framing"
+)
+
+// readRoom is how much a read may take beside a frame that is still open.
+const readRoom = 64 << 10
+
+// acceptDrain is for how long a stop still takes connections that the kernel has
+// already made: their senders believe that they are connected, and may have sent.
+const acceptDrain = 20 * time.Millisecond
+
+type tcpListener struct {
+	o     Options
+	ln    *net.TCPListener
+	allow allowList
+	stats Stats
+	warn  pace
+	slabs sync.Pool               // of *slab
+	wrap  func(net.Conn) net.Conn // of a transport on top of TCP
+
+	stopping atomic.Bool
+	mu       sync.Mutex
+	conns    map[*conn]struct{}
+	wg       sync.WaitGroup
+}
+
+// slab is a read buffer that a connection holds while it has something to read.
+type slab struct{ b []byte }
+
+func listenTCP(o Options) (Listener, error) {
+	ln, err := new(net.ListenConfig).Listen(context.Background(), "tcp", o.Address)
+	if err != nil {
+		return nil, err
+	}
+	l := &tcpListener{o: o, ln: ln.(*net.TCPListener), allow: newAllowList(o), conns: map[*conn]struct{}{}}
+	size := framing.BufferSize(o.MaxFrame) + readRoom
+	l.slabs.New = func() any { return &slab{make([]byte, size)} }
+	return l, nil
+}
+
+func (l *tcpListener) Addr() net.Addr { return l.ln.Addr() }
+func (l *tcpListener) Stats() *Stats  { return &l.stats }
+func (l *tcpListener) Close() error   { return l.ln.Close() }
+
+func (l *tcpListener) Serve(soft, hard context.Context, open func() Sink) error {
+	defer l.ln.Close()
+	defer context.AfterFunc(soft, l.stop)()
+	defer context.AfterFunc(hard, l.abort)()
+	err := l.accept(soft, open)
+	if err != nil {
+		l.stop()
+	}
+	l.wg.Wait()
+	return err
+}
+
+// stop wakes all that wait. They see stopping, or set a deadline first and then see it.
+func (l *tcpListener) stop() {
+	l.stopping.Store(true)
+	l.ln.SetDeadline(time.Now().Add(acceptDrain))
+	l.each(func(c *conn) { c.nc.SetReadDeadline(time.Unix(1, 0)) })
+}
+
+func (l *tcpListener) abort() {
+	l.stopping.Store(true)
+	l.ln.Close()
+	l.each(func(c *conn) { c.nc.Close() })
+}
+
+func (l *tcpListener) each(f func(*conn)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.conns {
+		f(c)
+	}
+}
+
+func (l *tcpListener) accept(soft context.Context, open func() Sink) error {
+	var wait time.Duration
+	for {
+		nc, err := l.ln.Accept()
+		switch {
+		case err == nil:
+			wait = 0
+			l.take(nc, open)
+		case l.stopping.Load():
+			return nil
+		case isTransient(err):
+			// No descriptors or memory: those that are connected go on, and end some day.
+			wait = min(max(2*wait, 5*time.Millisecond), time.Second)
+			if l.warn.now() {
+				l.o.Logger.Warn("cannot accept a connection, will try again", "error", err)
+			}
+			select {
+			case <-soft.Done():
+			case <-time.After(wait):
+			}
+		default:
+			return fmt.Errorf("cannot accept connections on %q: %w", "tcp://"+l.o.Address, err)
+		}
+	}
+}
+
+func isTransient(err error) bool {
+	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.ECONNRESET, syscall.EINTR} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// take starts a connection, or closes it if its sender may not write here.
+func (l *tcpListener) take(nc net.Conn, open func() Sink) {
+	remote, ok := nc.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		nc.Close()
+		return
+	}
+	peer := plainPeer(remote.AddrPort())
+	if !l.allow.permits(peer.Addr()) {
+		nc.Close()
+		l.stats.NotAllowed.Add(1)
+		if l.warn.now() {
+			l.o.Logger.Warn("closed a connection from an address that listeners[].allow does not name", "peer", peer)
+		}
+		return
+	}
+	if l.wrap != nil {
+		nc = l.wrap(nc)
+	}
+	c := &conn{l: l, nc: nc, peer: peer}
+	l.mu.Lock()
+	full := len(l.conns) >= l.o.MaxConnections
+	if !full {
+		l.conns[c] = struct{}{}
+	}
+	l.mu.Unlock()
+	if full {
+		nc.Close()
+		l.stats.Refused.Add(1)
+		if l.warn.now() {
+			l.o.Logger.Warn("closed a connection: all of listeners[].max_connections are open", "peer", peer, "max_connections", l.o.MaxConnections)
+		}
+		return
+	}
+	l.stats.Connections.Add(1)
+	l.stats.Open.Add(1)
+	l.wg.Go(func() {
+		c.init(open())
+		err := c.serve()
+		nc.Close()
+		l.mu.Lock()
+		delete(l.conns, c)
+		l.mu.Unlock()
+		l.stats.Open.Add(-1)
+		if err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, os.ErrDeadlineExceeded) {
+			l.o.Logger.Debug("a connection ended", "peer", peer, "error", err)
+		}
+	})
+}

@@ -1,0 +1,185 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"millrace/ingester/framing"
+)
+
+// Sink takes the frames of one connection or one UDP socket, in their order.
+type Sink interface {
+	// Frame takes one frame, good or a reject; drops do not come here, Stats has them.
+	// f.Bytes is valid until Frame returns. On TCP it may block. An error means that the
+	// frame was not taken and none will be; it is counted as a drop, reason shutdown.
+	Frame(peer netip.AddrPort, f framing.Frame) error
+	// Flush is called when all frames of what has been read were given, and last of all
+	// when the connection or socket ends.
+	Flush()
+}
+
+// Listener is an open socket.
+type Listener interface {
+	// Addr is where it listens, the port chosen by the kernel included.
+	Addr() net.Addr
+	// Serve gives frames to sinks that it gets from open, one for each connection or UDP
+	// socket, until soft ends. Then it takes no more connections, hands over what has
+	// been read and what waits in the sockets, closes them and returns. When hard ends
+	// it closes them at once; a Sink that blocks must see hard by itself.
+	Serve(soft, hard context.Context, open func() Sink) error
+	Stats() *Stats
+	// Close closes a listener that does not serve.
+	Close() error
+}
+
+// Options of a listener. The zero value of those with a default means the default.
+type Options struct {
+	Name    string // listeners[].name, for the log
+	Network string // one of Networks
+	Address string // HOST:PORT; see ParseAddress
+
+	Framing   framing.Mode  // of a stream
+	MaxFrame  int           // DefaultMaxTCP, MaxUDP
+	FrameIdle time.Duration // DefaultFrameIdle
+
+	Allow    []netip.Prefix // senders; an empty list allows all, and only on loopback
+	AllowAny bool           // listeners[].allow: any
+
+	MaxConnections int           // DefaultMaxConnections
+	Sockets        int           // UDP sockets on the address; DefaultSockets
+	ReceiveBuffer  int           // bytes of each UDP socket; DefaultReceiveBuffer
+	DrainTime      time.Duration // for how long a stop goes on reading; DefaultDrainTime
+
+	Logger *slog.Logger
+}
+
+// Defaults and limits.
+const (
+	DefaultMaxTCP         = framing.DefaultMax
+	MaxUDP                = 65535
+	DefaultFrameIdle      = 200 * time.Millisecond
+	DefaultMaxConnections = 16384
+	DefaultSockets        = 2
+	DefaultReceiveBuffer  = 8 << 20
+	DefaultDrainTime      = 250 * time.Millisecond
+)
+
+// transports is the list that a new one joins.
+var transports = []struct {
+	network string
+	listen  func(Options) (Listener, error)
+}{
+	{"tcp", listenTCP},
+	{"udp", listenUDP},
+}
+
+// Networks are the schemes of an address.
+func Networks() []string {
+	var names []string
+	for _, t := range transports {
+		names = append(names, t.network)
+	}
+	return names
+}
+
+// ParseAddress reads the value of listeners[].address, as "tcp://HOST:PORT". An empty
+// host means all addresses of the machine.
+func ParseAddress(s string) (network, address string, err error) {
+	network, address, ok := strings.Cut(s, "://")
+	known := false
+	for _, t := range transports {
+		known = known || t.network == network
+	}
+	if !ok || !known {
+		return "", "", fmt.Errorf("cannot read address %q: it begins with one of %s:// (listeners[].address)", s, strings.Join(Networks(), "://, "))
+	}
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", "", fmt.Errorf("cannot read address %q: want %s://HOST:PORT, an IPv6 address in brackets (listeners[].address)", s, network)
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return "", "", fmt.Errorf("cannot read address %q: port %q is not a number from 0 to 65535, got %d (listeners[].address)", s, port, n)
+	}
+	return network, address, nil
+}
+
+// Validate checks options without opening anything.
+func Validate(o Options) error {
+	if _, _, err := ParseAddress(o.Network + "://" + o.Address); err != nil {
+		return err
+	}
+	if o.Network == "udp" && o.MaxFrame > MaxUDP {
+		return fmt.Errorf("cannot take frames of %d bytes over UDP: %d is the most (listeners[].max_frame)", o.MaxFrame, MaxUDP)
+	}
+	for name, n := range map[string]int{"max_frame": o.MaxFrame, "receive_buffer": o.ReceiveBuffer, "sockets": o.Sockets, "max_connections": o.MaxConnections} {
+		if n < 0 {
+			return fmt.Errorf("cannot use %d: it is negative (listeners[].%s)", n, name)
+		}
+	}
+	host, _, _ := net.SplitHostPort(o.Address)
+	if !o.AllowAny && len(o.Allow) == 0 && !isLoopback(host) {
+		return fmt.Errorf("cannot listen on %q without a list of senders: anyone who reaches it could write events. "+
+			"Set listeners[].allow to the networks of your senders, as [\"192.0.2.0/24\"], or write allow: any", o.Network+"://"+o.Address)
+	}
+	return nil
+}
+
+// isLoopback does not ask the resolver: a name other than localhost may mean anything tomorrow.
+func isLoopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.Unmap().IsLoopback()
+}
+
+// Listen opens a listener.
+func Listen(o Options) (Listener, error) {
+	if err := Validate(o); err != nil {
+		return nil, err
+	}
+	setDefault(&o.FrameIdle, DefaultFrameIdle)
+	setDefault(&o.MaxConnections, DefaultMaxConnections)
+	setDefault(&o.Sockets, DefaultSockets)
+	setDefault(&o.ReceiveBuffer, DefaultReceiveBuffer)
+	setDefault(&o.DrainTime, DefaultDrainTime)
+	if o.Network == "udp" {
+		setDefault(&o.MaxFrame, MaxUDP)
+	}
+	setDefault(&o.MaxFrame, DefaultMaxTCP)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	o.Logger = o.Logger.With("listener", o.Name, "transport", o.Network)
+	for _, t := range transports {
+		if t.network == o.Network {
+			l, err := t.listen(o)
+			if err != nil {
+				return nil, listenError(o, err)
+			}
+			return l, nil
+		}
+	}
+	return nil, fmt.Errorf("cannot listen on network %q: there are %s", o.Network, strings.Join(Networks(), ", "))
+}
+
+func setDefault[T int | time.Duration](v *T, to T) {
+	if *v == 0 {
+		*v = to
+	}
+}
+
+func listenError(o Options, err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		err = op.Err // its text would name the address once more
+	}
+	return fmt.Errorf("cannot listen on %q (listeners[].address): %w", o.Network+"://"+o.Address, err)
+}

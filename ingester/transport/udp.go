@@ -1,0 +1,170 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"millrace/ingester/framing"
+	"millrace/schema"
+)
+
+// flushAfter is how long frames may wait for Flush while datagrams come without a pause.
+const flushAfter = 10 * time.Millisecond
+
+type udpListener struct {
+	o       Options
+	sockets []*net.UDPConn
+	allow   allowList
+	stats   Stats
+	warn    pace
+
+	stopping atomic.Bool
+}
+
+// message is one datagram. data is valid until the next receive.
+type message struct {
+	data []byte
+	size int // more than len(data) if it was cut
+	peer peerAddr
+}
+
+func listenUDP(o Options) (Listener, error) {
+	sockets, err := openUDP(o)
+	if err != nil {
+		return nil, err
+	}
+	l := &udpListener{o: o, sockets: sockets, allow: newAllowList(o)}
+	for i, s := range sockets {
+		size, err := prepareUDP(s, o.ReceiveBuffer)
+		if err != nil {
+			l.Close()
+			return nil, err
+		}
+		l.stats.ReceiveBuffer.Store(int64(size))
+		switch {
+		case i > 0:
+		case size < o.ReceiveBuffer:
+			o.Logger.Warn("the kernel gives less receive buffer than listeners[].receive_buffer asks for: raise the sysctl net.core.rmem_max",
+				"receive_buffer", size, "asked", o.ReceiveBuffer, "sockets", len(sockets))
+		default:
+			o.Logger.Info("receive buffer", "receive_buffer", size, "sockets", len(sockets))
+		}
+	}
+	return l, nil
+}
+
+func (l *udpListener) Addr() net.Addr { return l.sockets[0].LocalAddr() }
+func (l *udpListener) Stats() *Stats  { return &l.stats }
+
+func (l *udpListener) Close() error {
+	var errs []error
+	for _, s := range l.sockets {
+		errs = append(errs, s.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func (l *udpListener) Serve(soft, hard context.Context, open func() Sink) error {
+	defer l.Close()
+	defer context.AfterFunc(soft, l.stop)()
+	defer context.AfterFunc(hard, func() {
+		l.stopping.Store(true)
+		l.Close()
+	})()
+	errs := make([]error, len(l.sockets))
+	var wg sync.WaitGroup
+	for i, s := range l.sockets {
+		wg.Go(func() {
+			if errs[i] = l.serve(s, open()); errs[i] != nil {
+				l.stop() // half a listener would lose half of the senders without a word
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+func (l *udpListener) stop() {
+	l.stopping.Store(true)
+	for _, s := range l.sockets {
+		s.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// serve reads one socket until a stop, and then what is queued in it.
+func (l *udpListener) serve(s *net.UDPConn, sink Sink) error {
+	defer sink.Flush()
+	r, err := newReceiver(s, l.o.MaxFrame, &l.stats)
+	if err != nil {
+		return fmt.Errorf("cannot read %q: %w", "udp://"+l.o.Address, err)
+	}
+	flushed := time.Now()
+	var until time.Time
+	for {
+		stopping := l.stopping.Load()
+		if stopping && until.IsZero() {
+			until = time.Now().Add(l.o.DrainTime)
+		}
+		batch, err := r.receive(!stopping)
+		for i := range batch {
+			l.deliver(sink, &batch[i])
+		}
+		switch {
+		case err == nil && len(batch) == 0 && stopping:
+			return nil // the queue is empty
+		case err == nil:
+		case l.stopping.Load():
+			if stopping || !errors.Is(err, os.ErrDeadlineExceeded) {
+				return nil
+			}
+		case errors.Is(err, net.ErrClosed):
+			return fmt.Errorf("cannot read %q: %w", "udp://"+l.o.Address, err)
+		default:
+			// An error of one datagram, as an ICMP answer, or of a machine out of memory.
+			if l.warn.now() {
+				l.o.Logger.Warn("cannot read a datagram, will try again", "error", err)
+			}
+			time.Sleep(time.Millisecond)
+		}
+		if stopping && time.Now().After(until) {
+			return nil
+		}
+		// Nothing more waits, or more has come without a pause for long enough.
+		if !r.filled() || time.Since(flushed) > flushAfter {
+			sink.Flush()
+			flushed = time.Now()
+		}
+	}
+}
+
+func (l *udpListener) deliver(sink Sink, m *message) {
+	l.stats.Bytes.Add(uint64(len(m.data)))
+	peer := m.peer.addrPort()
+	if !l.allow.permits(peer.Addr()) {
+		l.stats.NotAllowed.Add(1)
+		if l.warn.now() {
+			l.o.Logger.Warn("dropped a datagram from an address that listeners[].allow does not name", "peer", peer)
+		}
+		return
+	}
+	f := framing.Whole(m.data)
+	if m.size > len(m.data) {
+		f = framing.Frame{Reject: schema.ReasonTruncatedDatagram, Bytes: m.data, Size: m.size,
+			Detail: fmt.Sprintf("a datagram of %d bytes exceeds the limit of %d (listeners[].max_frame)", m.size, l.o.MaxFrame)}
+	}
+	if f.Drop != "" {
+		l.stats.Empty.Add(1)
+		return
+	}
+	if err := sink.Frame(peer, f); err != nil {
+		l.stats.Shutdown.Add(1)
+		return
+	}
+	l.stats.Frames.Add(1)
+}

@@ -1,0 +1,229 @@
+package transport
+
+import (
+	"context"
+	"encoding/binary"
+	"net"
+	"net/netip"
+	"strconv"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// batchSize is how many datagrams one system call takes at most.
+const batchSize = 64
+
+// openUDP binds o.Sockets sockets to one address; the kernel spreads the senders over
+// them. A socket of its own finds out first whether the address is free and which port
+// it is: with SO_REUSEPORT a second program of the same user would share it silently.
+func openUDP(o Options) ([]*net.UDPConn, error) {
+	var config net.ListenConfig
+	probe, err := config.ListenPacket(context.Background(), "udp", o.Address)
+	if err != nil || o.Sockets == 1 {
+		if err != nil {
+			return nil, err
+		}
+		return []*net.UDPConn{probe.(*net.UDPConn)}, nil
+	}
+	host, _, _ := net.SplitHostPort(o.Address)
+	address := net.JoinHostPort(host, strconv.Itoa(probe.LocalAddr().(*net.UDPAddr).Port))
+	probe.Close()
+	config.Control = func(_, _ string, raw syscall.RawConn) error {
+		var err error
+		if cerr := raw.Control(func(fd uintptr) {
+			err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+		}); cerr != nil {
+			return cerr
+		}
+		return err
+	}
+	var sockets []*net.UDPConn
+	for range o.Sockets {
+		s, err := config.ListenPacket(context.Background(), "udp", address)
+		if err != nil {
+			for _, s := range sockets {
+				s.Close()
+			}
+			return nil, err
+		}
+		sockets = append(sockets, s.(*net.UDPConn))
+	}
+	return sockets, nil
+}
+
+// prepareUDP sets the receive buffer and asks for the kernel's count of drops. It
+// returns the size that the kernel gives.
+func prepareUDP(s *net.UDPConn, buffer int) (size int, err error) {
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	cerr := raw.Control(func(fd uintptr) {
+		// Force needs CAP_NET_ADMIN and is not bound by net.core.rmem_max.
+		if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, buffer) != nil {
+			unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, buffer)
+		}
+		if size, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF); err != nil {
+			return
+		}
+		size /= 2 // the kernel reports twice what it was asked for, to count its own overhead
+		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RXQ_OVFL, 1)
+	})
+	if cerr != nil {
+		return 0, cerr
+	}
+	return size, err
+}
+
+// peerAddr is a socket address as the kernel writes it.
+type peerAddr struct{ raw *unix.RawSockaddrInet6 }
+
+func (p peerAddr) addrPort() netip.AddrPort {
+	port := binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(&p.raw.Port))[:])
+	switch p.raw.Family {
+	case unix.AF_INET:
+		v4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(p.raw))
+		return netip.AddrPortFrom(netip.AddrFrom4(v4.Addr), port)
+	case unix.AF_INET6:
+		return netip.AddrPortFrom(netip.AddrFrom16(p.raw.Addr).Unmap(), port)
+	}
+	return netip.AddrPort{}
+}
+
+// mmsghdr is struct mmsghdr: Go pads it as C does.
+type mmsghdr struct {
+	hdr unix.Msghdr
+	len uint32
+}
+
+// receiver takes datagrams by the batch. golang.org/x/net/ipv4 does so too, with two
+// allocations for the address of each datagram; this has none.
+type receiver struct {
+	raw   syscall.RawConn
+	stats *Stats
+
+	headers  []mmsghdr
+	iovecs   []unix.Iovec
+	names    []unix.RawSockaddrInet6
+	controls [][controlSize]byte
+	slots    []byte
+	slotSize int
+	messages []message
+
+	read    func(fd uintptr) bool
+	readNow func(fd uintptr)
+	wait    bool
+	n       int
+	err     error
+	dropped uint32 // the kernel's count when it was last seen
+}
+
+// controlSize holds one control message with a counter of 32 bits.
+const controlSize = 32
+
+func newReceiver(s *net.UDPConn, maxFrame int, stats *Stats) (*receiver, error) {
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	r := &receiver{
+		raw: raw, stats: stats,
+		headers:  make([]mmsghdr, batchSize),
+		iovecs:   make([]unix.Iovec, batchSize),
+		names:    make([]unix.RawSockaddrInet6, batchSize),
+		controls: make([][controlSize]byte, batchSize),
+		slots:    make([]byte, batchSize*maxFrame),
+		slotSize: maxFrame,
+		messages: make([]message, batchSize),
+	}
+	for i := range r.headers {
+		r.iovecs[i].Base = &r.slots[i*maxFrame]
+		r.iovecs[i].SetLen(maxFrame)
+		h := &r.headers[i].hdr
+		h.Iov = &r.iovecs[i]
+		h.SetIovlen(1)
+		h.Name = (*byte)(unsafe.Pointer(&r.names[i]))
+		h.Control = &r.controls[i][0]
+		r.messages[i].peer = peerAddr{&r.names[i]}
+	}
+	r.rearm(batchSize)
+	r.read = r.tryRead
+	r.readNow = func(fd uintptr) { r.tryRead(fd) }
+	return r, nil
+}
+
+// rearm restores what the kernel overwrote in the first n headers.
+func (r *receiver) rearm(n int) {
+	for i := range n {
+		h := &r.headers[i].hdr
+		h.Namelen = unix.SizeofSockaddrInet6
+		h.SetControllen(controlSize)
+		h.Flags = 0
+	}
+}
+
+// filled: the last batch was a full one, so more may wait.
+func (r *receiver) filled() bool { return r.n == batchSize }
+
+// receive waits for datagrams and returns all that are there, a batch at most. Without
+// wait it returns none when there is none. The messages are valid until the next call.
+func (r *receiver) receive(wait bool) ([]message, error) {
+	r.rearm(r.n)
+	r.wait, r.n, r.err = wait, 0, nil
+	var err error
+	if wait {
+		err = r.raw.Read(r.read)
+	} else {
+		err = r.raw.Control(r.readNow)
+	}
+	if err == nil {
+		err = r.err
+	}
+	for i := range r.n {
+		m := &r.messages[i]
+		m.size = int(r.headers[i].len)
+		m.data = r.slots[i*r.slotSize:][:min(m.size, r.slotSize)]
+	}
+	if r.n > 0 {
+		r.countDropped(r.n - 1)
+	}
+	return r.messages[:r.n], err
+}
+
+func (r *receiver) tryRead(fd uintptr) bool {
+	for {
+		// MSG_TRUNC: the length is the datagram's, also of one that does not fit its slot.
+		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&r.headers[0])), batchSize, unix.MSG_DONTWAIT|unix.MSG_TRUNC, 0, 0)
+		switch errno {
+		case 0:
+			r.n = int(n)
+		case unix.EINTR:
+			continue
+		case unix.EAGAIN:
+			return !r.wait
+		default:
+			r.err = errno
+		}
+		return true
+	}
+}
+
+// countDropped reads the kernel's count of drops that came with message i. It counts
+// from the birth of the socket, and is absent before the first drop.
+func (r *receiver) countDropped(i int) {
+	const header = unix.SizeofCmsghdr
+	n := int(r.headers[i].hdr.Controllen)
+	if n < header+4 {
+		return
+	}
+	control := &r.controls[i]
+	c := (*unix.Cmsghdr)(unsafe.Pointer(control))
+	if c.Level != unix.SOL_SOCKET || c.Type != unix.SO_RXQ_OVFL {
+		return
+	}
+	now := binary.NativeEndian.Uint32(control[unix.CmsgLen(0):])
+	r.stats.Kernel.Add(uint64(now - r.dropped))
+	r.dropped = now
+}

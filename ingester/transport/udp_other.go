@@ -1,0 +1,57 @@
+//go:build !linux
+
+package transport
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"time"
+)
+
+// openUDP opens one socket, whatever o.Sockets says: to share an address between
+// sockets is Linux' way.
+func openUDP(o Options) ([]*net.UDPConn, error) {
+	s, err := new(net.ListenConfig).ListenPacket(context.Background(), "udp", o.Address)
+	if err != nil {
+		return nil, err
+	}
+	return []*net.UDPConn{s.(*net.UDPConn)}, nil
+}
+
+func prepareUDP(s *net.UDPConn, buffer int) (int, error) {
+	return buffer, s.SetReadBuffer(buffer)
+}
+
+type peerAddr struct{ peer netip.AddrPort }
+
+func (p peerAddr) addrPort() netip.AddrPort { return p.peer }
+
+// receiver takes one datagram at a time. The kernel's drops are not to be had here.
+type receiver struct {
+	s        *net.UDPConn
+	maxFrame int
+	buf      []byte
+	messages [1]message
+}
+
+func newReceiver(s *net.UDPConn, maxFrame int, _ *Stats) (*receiver, error) {
+	return &receiver{s: s, maxFrame: maxFrame, buf: make([]byte, MaxUDP)}, nil
+}
+
+func (r *receiver) filled() bool { return false }
+
+func (r *receiver) receive(wait bool) ([]message, error) {
+	if !wait {
+		r.s.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+	}
+	n, peer, err := r.s.ReadFromUDPAddrPort(r.buf)
+	if err != nil {
+		if !wait {
+			err = nil
+		}
+		return nil, err
+	}
+	r.messages[0] = message{data: r.buf[:min(n, r.maxFrame)], size: n, peer: peerAddr{plainPeer(peer)}}
+	return r.messages[:], nil
+}
