@@ -122,7 +122,7 @@ staticcheck: $(staticcheck)
 
 .PHONY: check-configs
 check-configs: build
-	@for file in $$(git ls-files -co --exclude-standard 'deploy/**config*.yaml' 'deploy/config*.yaml' | sort -u); do
+	@for file in $$(git ls-files -co --exclude-standard 'deploy/*config*.yaml'); do
 		echo "  $$file"
 		bin/millrace check --config $$file
 	done

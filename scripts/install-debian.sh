@@ -1,9 +1,6 @@
 #!/usr/bin/env bash
 # install-debian.sh TOOLS: unpacks the Debian packages that tests need under
 # TOOLS/debian. Nothing is installed on the machine, no service is started.
-#
-# TOOLS/bin/rsyslogd runs the unpacked rsyslogd with its own libraries and
-# modules.
 set -euo pipefail
 tools=$1
 target=$tools/debian
@@ -51,18 +48,12 @@ done
 
 # The daemon without its libraries is no use: name those that this machine lacks.
 libraries=$(dirname "$(find "$new/usr/lib" -name 'libestr.so*' | head -1)")
-modules=$(dirname "$(find "$new/usr/lib" -name imtcp.so)")
 lacking=$(LD_LIBRARY_PATH=$libraries ldd "$new/usr/sbin/rsyslogd" | awk '/not found/ {print $1}')
 if [ -n "$lacking" ]; then
 	echo "rsyslogd was unpacked, but this machine lacks: $lacking. $tests" >&2
 	exit 1
 fi
 rm -rf "$target"
-mkdir -p "$tools/bin"
-cat >"$tools/bin/rsyslogd" <<WRAPPER
-#!/bin/sh
-LD_LIBRARY_PATH='${libraries/#$new/$target}' exec '$target/usr/sbin/rsyslogd' -M '${modules/#$new/$target}' "\$@"
-WRAPPER
-chmod +x "$tools/bin/rsyslogd"
 mv "$new" "$target"
 touch "$target/.installed"
+rm -rf "$tools/apt"
