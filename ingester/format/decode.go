@@ -108,7 +108,7 @@ type reading struct {
 	format    *bound
 	pieces    int  // how many the body has; more than columns means surplus
 	good, bad int  // typed columns whose value is surely one, surely none
-	headed    bool // from_header or to_header holds an address
+	headed    bool // from_header holds an address
 	ambiguous bool
 }
 
@@ -189,26 +189,38 @@ func (d *Decoder) try(s *Set, l *layout, b *bound, body []byte) (r reading, fits
 		return r, false
 	}
 	r.good, r.bad, r.headed = s.judgeAll(b, body, pieces)
-	if r.pieces == len(b.columns) {
+	exact := r.pieces == len(b.columns)
+	if exact && r.bad == 0 {
 		return r, true
 	}
 	// Surplus is believed only when the typed columns speak for the format.
-	if r.bad > r.good {
+	if !exact && !speakFor(r.good, r.bad) {
 		return r, false
 	}
-	// A longer format of the same layout that lost a column looks the same. Where
-	// its typed columns do not contradict, the shorter one needs proof.
+	// A longer format of the same layout that lost columns looks the same. Then
+	// the shorter one needs proof: no typed column against it, and an address in
+	// from_header if the typed columns of the longer do not contradict.
 	for _, longer := range l.formats {
-		if len(longer.columns) <= r.pieces || r.headed {
+		if len(longer.columns) <= r.pieces {
+			continue
+		}
+		if !exact && r.bad > 0 {
+			return r, false
+		}
+		if r.headed {
 			continue
 		}
 		d.spans, _ = split(body, len(l.prefix), len(body)-len(l.suffix), l.sep, d.spans[:0])
-		if good, bad, _ := s.judgeAll(longer, body, d.spans); bad == 0 && good > 0 {
+		good, bad, _ := s.judgeAll(longer, body, d.spans)
+		if exact && bad < r.bad && good > r.good || !exact && good > 0 && speakFor(good, bad) {
 			return r, false
 		}
 	}
 	return r, true
 }
+
+// speakFor tells whether the typed columns speak for a reading, all in all.
+func speakFor(good, bad int) bool { return 2*bad <= good }
 
 // read cuts body into one piece a column of r.format, or returns nil when it has
 // too few. It notes in r how many there were and whether that took a guess.

@@ -50,8 +50,9 @@
 // exactly like one of the longer (m2 with two in the subject is m1): list only
 // the formats that a source sends, or use m3 and s3, whose tags decide. And a
 // shorter format with a surplus that a longer one with a missing column explains
-// as well is rejected as column_count, unless its from_header or to_header
-// holds an address.
+// as well is rejected as column_count, unless all its typed columns
+// parse and its from_header holds an address. A frame that was cut right behind
+// a quote, where the number of columns is another format's, is taken for that.
 //
 // Two separators can share bytes: `x",","y` is `x` and `,"y`, or `x",` and `y`.
 // The first is taken unless the type of the next column speaks for the second;

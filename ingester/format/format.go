@@ -185,7 +185,7 @@ func bind(f *Format, order int) *bound {
 				}
 			}
 		}
-		c.headed = v.name == "from_header" || v.name == "to_header"
+		c.headed = v.name == "from_header"
 		switch v.name {
 		case "from_header", "to_header", "cc_header", "sender", "recipient":
 			c.quoted = true

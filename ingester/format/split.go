@@ -45,7 +45,7 @@ func split3(body []byte, from int, sep []byte, spans []span) (_ []span, overlap 
 	start, i := from, from
 	for ; i+10 <= len(body); i += 8 {
 		b := body[i : i+10 : i+10]
-		x := binary.LittleEndian.Uint64(b) ^ q0 | binary.LittleEndian.Uint64(b[1:]) ^ q1 | binary.LittleEndian.Uint64(b[2:]) ^ q2
+		x := (binary.LittleEndian.Uint64(b) ^ q0) | (binary.LittleEndian.Uint64(b[1:]) ^ q1) | (binary.LittleEndian.Uint64(b[2:]) ^ q2)
 		if (x-ones)&^x&highs == 0 { // no zero byte
 			continue
 		}

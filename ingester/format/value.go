@@ -49,10 +49,17 @@ func (s *Set) judge(c *column, v []byte) int {
 	case classAddress:
 		_, ok = parseIP(v)
 	case classTime:
-		_, ok = parseTime(v)
+		var t instant
+		if t, ok = parseTime(v); ok && t.millis < plausible {
+			return 0 // any number is an epoch
+		}
 	}
 	return 2*b2i(ok) - 1
 }
+
+// plausible is the time from which a number is taken for an epoch beyond doubt:
+// 2001-09-09, when epochs got their tenth digit.
+const plausible = 1_000_000_000_000
 
 func b2i(b bool) int {
 	if b {
