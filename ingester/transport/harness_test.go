@@ -1,0 +1,231 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"millrace/ingester/framing"
+	"millrace/schema"
+)
+
+// patience bounds every wait of the tests. None waits for it to pass.
+const patience = 20 * time.Second
+
+// got is a frame as a Sink saw it, with bytes of its own.
+type got struct {
+	peer   netip.AddrPort
+	text   string
+	reject schema.Reason
+	size   int
+	flags  schema.Flag
+	sink   int
+}
+
+// recorder makes sinks that keep what they are given.
+type recorder struct {
+	gate chan struct{} // a Frame waits until it is closed; nil lets all pass
+	hard context.Context
+
+	mu      sync.Mutex
+	changed chan struct{}
+	frames  []got
+	sinks   int
+	dirty   int // sinks with frames and no Flush since
+}
+
+type recordingSink struct {
+	r     *recorder
+	id    int
+	dirty bool
+}
+
+func newRecorder() *recorder { return &recorder{changed: make(chan struct{})} }
+
+func (r *recorder) open() Sink {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sinks++
+	return &recordingSink{r: r, id: r.sinks}
+}
+
+func (s *recordingSink) Frame(peer netip.AddrPort, f framing.Frame) error {
+	if s.r.gate != nil {
+		var hard <-chan struct{}
+		if s.r.hard != nil {
+			hard = s.r.hard.Done()
+		}
+		select {
+		case <-s.r.gate:
+		case <-hard:
+			return errors.New("stopped")
+		}
+	}
+	s.r.mu.Lock()
+	defer s.r.mu.Unlock()
+	if !s.dirty {
+		s.dirty = true
+		s.r.dirty++
+	}
+	s.r.frames = append(s.r.frames, got{peer, string(f.Bytes), f.Reject, f.Size, f.Flags, s.id})
+	s.r.change()
+	return nil
+}
+
+func (s *recordingSink) Flush() {
+	s.r.mu.Lock()
+	defer s.r.mu.Unlock()
+	if s.dirty {
+		s.dirty = false
+		s.r.dirty--
+		s.r.change()
+	}
+}
+
+func (r *recorder) change() {
+	close(r.changed)
+	r.changed = make(chan struct{})
+}
+
+// waitFor returns the frames once there are n of them and all were flushed.
+func (r *recorder) waitFor(t *testing.T, n int) []got {
+	t.Helper()
+	timeout := time.After(patience)
+	for {
+		r.mu.Lock()
+		frames, changed := append([]got(nil), r.frames...), r.changed
+		done := len(frames) >= n && r.dirty == 0
+		r.mu.Unlock()
+		if done {
+			return frames
+		}
+		select {
+		case <-changed:
+		case <-timeout:
+			t.Fatalf("%d frames after %s, want %d: %.500q", len(frames), patience, n, fmt.Sprint(frames))
+		}
+	}
+}
+
+// eventually waits for a counter, which nothing announces.
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !is(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not within %s: %s", patience, what)
+		}
+	}
+}
+
+// server is a listener that serves.
+type server struct {
+	Listener
+	*recorder
+	stop, abort context.CancelFunc
+	done        chan error
+}
+
+// variant is a transport under test.
+type variant struct {
+	name, network string
+	wrap          func(net.Conn) net.Conn
+}
+
+// plainConn hides that there is a descriptor below, as TLS does.
+type plainConn struct{ net.Conn }
+
+func variants() []variant {
+	var all []variant
+	for _, n := range Networks() {
+		all = append(all, variant{name: n, network: n})
+	}
+	return append(all, variant{"tcp through net.Conn", "tcp", func(c net.Conn) net.Conn { return plainConn{c} }})
+}
+
+// start serves on a port of the kernel's choice until the test ends.
+func start(t *testing.T, v variant, o Options, r *recorder) *server {
+	t.Helper()
+	o.Network, o.Name = v.network, "test"
+	if o.Address == "" {
+		o.Address = "127.0.0.1:0"
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	l, err := Listen(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tcp, ok := l.(*tcpListener); ok {
+		tcp.wrap = v.wrap
+	}
+	soft, stop := context.WithCancel(context.Background())
+	hard, abort := context.WithCancel(context.Background())
+	r.hard = hard
+	s := &server{Listener: l, recorder: r, stop: stop, abort: abort, done: make(chan error, 1)}
+	go func() { s.done <- l.Serve(soft, hard, r.open) }()
+	t.Cleanup(func() {
+		stop()
+		abort()
+		s.wait(t)
+	})
+	return s
+}
+
+// wait returns when Serve has.
+func (s *server) wait(t *testing.T) {
+	t.Helper()
+	select {
+	case err := <-s.done:
+		s.done <- nil // for whoever waits next
+		if err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+	case <-time.After(patience):
+		t.Fatalf("Serve has not returned after %s", patience)
+	}
+}
+
+// dial connects from an address, "" being any.
+func (s *server) dial(t *testing.T, from string) net.Conn {
+	t.Helper()
+	d := net.Dialer{Timeout: patience}
+	network := s.Addr().Network()
+	if from != "" {
+		ip := net.ParseIP(from)
+		if network == "udp" {
+			d.LocalAddr = &net.UDPAddr{IP: ip}
+		} else {
+			d.LocalAddr = &net.TCPAddr{IP: ip}
+		}
+	}
+	c, err := d.Dial(network, s.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func send(t *testing.T, c net.Conn, texts ...string) {
+	t.Helper()
+	for _, text := range texts {
+		if _, err := c.Write([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func texts(frames []got) []string {
+	var s []string
+	for _, f := range frames {
+		s = append(s, f.text)
+	}
+	return s
+}

@@ -1,0 +1,293 @@
+package transport
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"millrace/schema"
+)
+
+// TestContract is what every transport keeps. A new one joins by being in the list.
+func TestContract(t *testing.T) {
+	t.Parallel()
+	for _, v := range variants() {
+		t.Run(v.name, func(t *testing.T) {
+			t.Parallel()
+			for _, c := range []struct {
+				name string
+				run  func(*testing.T, variant)
+			}{
+				{"a frame arrives whole", contractWhole},
+				{"empty frames are counted and not given", contractEmpty},
+				{"the allow-list", contractAllow},
+				{"garbage leaves it running", contractGarbage},
+				{"a stop hands over everything", contractStop},
+				{"a hard stop waits for nobody", contractHard},
+				{"a taken port", contractTaken},
+				{"IPv6", contractIPv6},
+			} {
+				t.Run(c.name, func(t *testing.T) {
+					t.Parallel()
+					c.run(t, v)
+				})
+			}
+		})
+	}
+}
+
+func contractWhole(t *testing.T, v variant) {
+	s := start(t, v, Options{}, newRecorder())
+	c := s.dial(t, "")
+	frame := "<14>\"id\",\"\xFC ü, \x01 \"quoted\"\nline two\"" + strings.Repeat("x", 30000)
+	send(t, c, frame+"\x00")
+	send(t, c, "<14>two\x00")
+	frames := s.waitFor(t, 2)
+	if !slices.Contains(texts(frames), frame) || !slices.Contains(texts(frames), "<14>two") {
+		t.Errorf("%.200q", texts(frames))
+	}
+	for _, f := range frames {
+		if f.peer.String() != c.LocalAddr().String() {
+			t.Errorf("peer %s, want %s", f.peer, c.LocalAddr())
+		}
+		if f.reject != "" || f.size != len(f.text) || f.flags != 0 {
+			t.Errorf("%.100q: reject %q, size %d, flags %v", f.text, f.reject, f.size, f.flags.Words())
+		}
+	}
+	if n := s.Stats().Frames.Load(); n != 2 {
+		t.Errorf("Frames %d", n)
+	}
+	eventually(t, "bytes are counted", func() bool { return s.Stats().Bytes.Load() == uint64(len(frame)+1+8) })
+}
+
+func contractEmpty(t *testing.T, v variant) {
+	s := start(t, v, Options{}, newRecorder())
+	c := s.dial(t, "")
+	send(t, c, "<14>\x00", "<14>x\x00")
+	s.waitFor(t, 1)
+	s.stop()
+	s.wait(t)
+	if n := s.Stats().Empty.Load(); n != 1 {
+		t.Errorf("Empty %d, want 1", n)
+	}
+	if frames := texts(s.waitFor(t, 1)); len(frames) != 1 {
+		t.Errorf("%q", frames)
+	}
+}
+
+func contractAllow(t *testing.T, v variant) {
+	s := start(t, v, Options{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")}}, newRecorder())
+	stranger := s.dial(t, "127.0.0.1")
+	stranger.Write([]byte("<14>stranger\x00")) // on TCP it may find the connection closed
+	eventually(t, "the stranger is counted", func() bool { return s.Stats().NotAllowed.Load() == 1 })
+	send(t, s.dial(t, "127.0.0.2"), "<14>friend\x00")
+	if frames := texts(s.waitFor(t, 1)); !slices.Equal(frames, []string{"<14>friend"}) {
+		t.Errorf("%q", frames)
+	}
+	if v.network == "tcp" {
+		if _, err := stranger.Read(make([]byte, 1)); err == nil {
+			t.Errorf("the stranger's connection is still open")
+		}
+	}
+}
+
+func contractGarbage(t *testing.T, v variant) {
+	s := start(t, v, Options{MaxFrame: 2000}, newRecorder())
+	for seed := range uint64(20) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		b := make([]byte, r.IntN(5000))
+		for i := range b {
+			b[i] = "\x00\n<>0123456789 \xFF\x80\x01"[r.IntN(18)]
+			if r.IntN(3) == 0 {
+				b[i] = byte(r.Uint32())
+			}
+		}
+		c := s.dial(t, "")
+		c.Write(b) // the other side may give the connection up
+		c.Close()
+	}
+	c := s.dial(t, "")
+	send(t, c, "<14>still here\x00")
+	eventually(t, "a frame behind the garbage", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return slices.Contains(texts(s.frames), "<14>still here")
+	})
+}
+
+// contractStop: the sink lets nothing pass until the stop has begun, so that nearly all
+// is still in the socket then.
+func contractStop(t *testing.T, v variant) {
+	r := newRecorder()
+	r.gate = make(chan struct{})
+	s := start(t, v, Options{}, r)
+	c := s.dial(t, "")
+	var want []string
+	for i := range 400 {
+		frame := fmt.Sprintf("<14>frame %d %s", i, strings.Repeat("x", 50))
+		want = append(want, frame)
+		send(t, c, frame+"\x00")
+	}
+	if v.network == "tcp" {
+		send(t, c, "<14>torn")
+		want = append(want, "<14>torn")
+		late := s.dial(t, "")
+		send(t, late, "<14>late\x00")
+		want = append(want, "<14>late")
+	}
+	s.stop()
+	close(r.gate)
+	s.wait(t)
+	frames := s.waitFor(t, 0)
+	have := texts(frames)
+	slices.Sort(have)
+	slices.Sort(want)
+	if !slices.Equal(have, want) {
+		t.Errorf("%d frames, want %d", len(have), len(want))
+	}
+	for _, f := range frames {
+		if torn := f.text == "<14>torn"; torn != (f.flags == schema.FlagNoTrailer) {
+			t.Errorf("%q: flags %v", f.text, f.flags.Words())
+		}
+	}
+	if n := s.Stats().Shutdown.Load(); n != 0 {
+		t.Errorf("%d drops", n)
+	}
+	if v.network == "tcp" {
+		if conn, err := net.Dial("tcp", s.Addr().String()); err == nil {
+			conn.Close()
+			t.Errorf("still takes connections")
+		}
+	}
+}
+
+func contractHard(t *testing.T, v variant) {
+	r := newRecorder()
+	r.gate = make(chan struct{}) // never opens
+	s := start(t, v, Options{}, r)
+	c := s.dial(t, "")
+	send(t, c, "<14>one\x00<14>two\x00")
+	eventually(t, "bytes are read", func() bool { return s.Stats().Bytes.Load() > 0 || v.network == "udp" })
+	s.abort()
+	s.wait(t)
+	if n := len(s.waitFor(t, 0)); n != 0 {
+		t.Errorf("%d frames through a closed gate", n)
+	}
+	if n := s.Stats().Shutdown.Load(); v.network == "tcp" && n != 2 {
+		t.Errorf("Shutdown %d, want 2: both frames had been read", n)
+	}
+}
+
+func contractTaken(t *testing.T, v variant) {
+	s := start(t, v, Options{}, newRecorder())
+	l, err := Listen(Options{Network: v.network, Address: s.Addr().String()})
+	if err == nil {
+		l.Close()
+		t.Fatalf("two listeners on %s", s.Addr())
+	}
+	for _, part := range []string{fmt.Sprintf("%q", v.network+"://"+s.Addr().String()), "listeners[].address", "address already in use"} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("%q is not in: %v", part, err)
+		}
+	}
+}
+
+func contractIPv6(t *testing.T, v variant) {
+	if c, err := net.ListenPacket("udp6", "[::1]:0"); err != nil {
+		t.Logf("this machine has no IPv6: %v", err)
+		return
+	} else {
+		c.Close()
+	}
+	s := start(t, v, Options{Address: "[::]:0", Allow: []netip.Prefix{netip.MustParsePrefix("::1/128"), netip.MustParsePrefix("127.0.0.0/8")}}, newRecorder())
+	port := s.Addr().(interface{ AddrPort() netip.AddrPort }).AddrPort().Port()
+	for i, host := range []string{"::1", "127.0.0.1"} {
+		c, err := net.Dial(v.network, net.JoinHostPort(host, fmt.Sprint(port)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		send(t, c, "<14>"+host+"\x00")
+		f := s.waitFor(t, i+1)[i]
+		if f.peer.Addr() != netip.MustParseAddr(host) {
+			t.Errorf("peer %s, want %s", f.peer, host)
+		}
+	}
+}
+
+func TestParseAddress(t *testing.T) {
+	t.Parallel()
+	for _, s := range []string{"tcp://127.0.0.1:5514", "udp://[::1]:514", "tcp://:0", "udp://host.example.net:65535"} {
+		network, address, err := ParseAddress(s)
+		if err != nil || network+"://"+address != s {
+			t.Errorf("%s: %q %q %v", s, network, address, err)
+		}
+	}
+	for s, part := range map[string]string{
+		"127.0.0.1:5514":          "tcp://, udp://",
+		"http://127.0.0.1:80":     "tcp://, udp://",
+		"tcp://127.0.0.1":         "tcp://HOST:PORT",
+		"tcp://::1:5514":          "brackets",
+		"tcp://127.0.0.1:x":       `port "x"`,
+		"tcp://127.0.0.1:-1":      `port "-1"`,
+		"udp://127.0.0.1:9999999": `port "9999999"`,
+		"":                        "tcp://, udp://",
+	} {
+		if _, _, err := ParseAddress(s); err == nil || !strings.Contains(err.Error(), part) || !strings.Contains(err.Error(), fmt.Sprintf("%q", s)) || !strings.Contains(err.Error(), "listeners[].address") {
+			t.Errorf("%q: %v, want %q in it", s, err, part)
+		}
+	}
+}
+
+func TestValidate(t *testing.T) {
+	t.Parallel()
+	some := []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
+	f := func(o Options, parts ...string) {
+		t.Helper()
+		err := Validate(o)
+		if (err == nil) != (len(parts) == 0) {
+			t.Errorf("%+v: %v", o, err)
+			return
+		}
+		for _, part := range parts {
+			if !strings.Contains(err.Error(), part) {
+				t.Errorf("%+v: %q is not in: %v", o, part, err)
+			}
+		}
+	}
+	for _, network := range Networks() {
+		for _, address := range []string{"127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1", "localhost:1"} {
+			f(Options{Network: network, Address: address})
+		}
+		for _, address := range []string{":1", "0.0.0.0:1", "[::]:1", "192.0.2.1:1", "mail.example.net:1"} {
+			f(Options{Network: network, Address: address}, fmt.Sprintf("%q", network+"://"+address), "listeners[].allow", "allow: any")
+			f(Options{Network: network, Address: address, Allow: some})
+			f(Options{Network: network, Address: address, AllowAny: true})
+		}
+	}
+	f(Options{Network: "udp", Address: "127.0.0.1:1", MaxFrame: 65536}, "65536", "65535", "max_frame")
+	f(Options{Network: "tcp", Address: "127.0.0.1:1", MaxFrame: 1 << 20})
+	f(Options{Network: "tcp", Address: "127.0.0.1:1", MaxFrame: -1}, "-1", "max_frame")
+	f(Options{Network: "sctp", Address: "127.0.0.1:1"}, "sctp")
+}
+
+func TestAllowList(t *testing.T) {
+	t.Parallel()
+	a := newAllowList(Options{Allow: []netip.Prefix{
+		netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32"), netip.MustParsePrefix("::ffff:198.51.100.0/120"),
+	}})
+	for addr, want := range map[string]bool{
+		"192.0.2.255": true, "192.0.3.0": false, "2001:db8:1::1": true, "2001:db9::": false, "198.51.100.7": true, "198.51.101.7": false, "127.0.0.1": false,
+	} {
+		if a.permits(netip.MustParseAddr(addr)) != want {
+			t.Errorf("%s: %v", addr, !want)
+		}
+	}
+	if !(&allowList{all: true}).permits(netip.MustParseAddr("192.0.3.0")) {
+		t.Errorf("any does not allow any")
+	}
+}
