@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"millrace/ingester/format"
+	"millrace/ingester"
 	"millrace/internal/config"
 	"millrace/schema"
 )
@@ -46,43 +46,14 @@ Exit code 0: good; 2: not.`,
 	return c
 }
 
-// formatSets compiles the formats and makes the set of every listener, in the
-// listeners' order.
-func formatSets(cfg *config.Config) (sets []*format.Set, lists [][]*format.Format, err error) {
-	known := map[string]*format.Format{}
-	for _, f := range format.Builtin() {
-		known[f.Name] = f
-	}
-	for i, f := range cfg.Formats {
-		t, err := format.Compile(f.Template)
-		if err != nil {
-			return nil, nil, cfg.Wrong(fmt.Sprintf("formats[%d].template", i), err)
-		}
-		known[f.Name] = &format.Format{Name: f.Name, Kind: schema.KindByName(f.Kind), Template: t, CSVQuoting: f.Quoting == "csv"}
-	}
-	for i := range cfg.Listeners {
-		l := &cfg.Listeners[i]
-		var list []*format.Format
-		for _, name := range l.FormatNames() {
-			list = append(list, known[name])
-		}
-		set, err := format.NewSet(list, format.Options{TimeZone: l.TimeZone, Nulls: l.Nulls, Direction: l.Direction})
-		if err != nil {
-			return nil, nil, cfg.Wrong(fmt.Sprintf("listeners[%d].formats", i), err)
-		}
-		sets, lists = append(sets, set), append(lists, list)
-	}
-	return sets, lists, nil
-}
-
 func checkFormats(cfg *config.Config) (warnings []string, err error) {
-	_, lists, err := formatSets(cfg)
+	all, err := ingester.CompileFormats(cfg)
 	if err != nil {
 		return nil, err
 	}
 	told := map[string]bool{}
-	for _, list := range lists {
-		for _, f := range list {
+	for _, l := range all {
+		for _, f := range l.List {
 			if told[f.Name] {
 				continue
 			}

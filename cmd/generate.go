@@ -89,10 +89,13 @@ func waitPublished(c *cobra.Command, metrics, listener string, before traffic.Co
 	defer cancel()
 	counts, err := traffic.WaitPublished(ctx, metrics, listener, before, frames)
 	fmt.Fprintf(c.OutOrStdout(), "published %d rejected %d dropped %d\n", counts.Published, counts.Rejected, counts.Dropped)
-	if err != nil && ctx.Err() != nil {
-		return fmt.Errorf("%w: %w", err, context.Cause(ctx))
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return fmt.Errorf("cannot see all frames published: %w: %w", err, context.Cause(ctx))
+	case err != nil:
+		return fmt.Errorf("cannot see all frames published: %w", err)
 	}
-	return err
+	return nil
 }
 
 func sent(r traffic.Report) string {

@@ -52,12 +52,6 @@ the source was given, carries every event through Kafka and lands it in ClickHou
 	add(groupPrepare, newCheck(), newTemplate(), newSource())
 	add(groupUse, newQuery(), newGenerate())
 	root.AddCommand(newVersion())
-	root.InitDefaultHelpCmd()
-	root.InitDefaultCompletionCmd()
-	if completion, _, err := root.Find([]string{"completion"}); err == nil {
-		group(completion).Example = "  millrace completion bash > /etc/bash_completion.d/millrace"
-	}
-	finish(root)
 	return root
 }
 
@@ -78,6 +72,12 @@ func run(ctx context.Context, root *cobra.Command, args []string, in io.Reader, 
 	root.SetOut(out)
 	root.SetErr(errs)
 	root.SilenceErrors, root.SilenceUsage = true, true
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd() // keeps the output that is set now
+	if completion, _, err := root.Find([]string{"completion"}); err == nil {
+		group(completion).Example = "  millrace completion bash > /etc/bash_completion.d/millrace"
+	}
+	finish(root)
 	ran, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return 0

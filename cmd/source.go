@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -298,6 +299,9 @@ func compare(ctx context.Context, c *cobra.Command, api *source.Client, cfg *con
 	}
 	for _, d := range differences {
 		fmt.Fprintln(c.OutOrStdout(), d)
+	}
+	if len(differences) == 1 {
+		return errors.New("cannot find the configuration at the filter: 1 difference")
 	}
 	return fmt.Errorf("cannot find the configuration at the filter: %d differences", len(differences))
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"millrace/ingester"
 	"millrace/ingester/format"
 	"millrace/ingester/framing"
 	"millrace/ingester/header"
@@ -54,7 +55,7 @@ Frames end with NUL if the file holds one, else each line is a frame. Exit code 
 					return usagef("--listener %q: the configuration has no listener of that name", listener)
 				}
 			}
-			sets, _, err := formatSets(cfg)
+			formats, err := ingester.CompileFormats(cfg)
 			if err != nil {
 				return err
 			}
@@ -83,7 +84,7 @@ Frames end with NUL if the file holds one, else each line is a frame. Exit code 
 					return &usageError{err}
 				}
 			}
-			t := templateTest{out: c.OutOrStdout(), set: sets[i], listener: &cfg.Listeners[i], now: time.Now().UnixMilli()}
+			t := templateTest{out: c.OutOrStdout(), set: formats[i].Set, listener: &cfg.Listeners[i], now: time.Now().UnixMilli()}
 			t.frames(data, how)
 			return t.result(name)
 		},
@@ -220,9 +221,13 @@ func (t *templateTest) result(name string) error {
 	if t.count == 0 {
 		return fmt.Errorf("cannot find a frame in %s", name)
 	}
-	fmt.Fprintf(t.out, "\n%d frames, %d decoded, %d rejected (listener %s)\n", t.count, t.count-t.rejected, t.rejected, t.listener.Name)
+	frames := "frames"
+	if t.count == 1 {
+		frames = "frame"
+	}
+	fmt.Fprintf(t.out, "\n%d %s, %d decoded, %d rejected (listener %s)\n", t.count, frames, t.count-t.rejected, t.rejected, t.listener.Name)
 	if t.rejected > 0 {
-		return fmt.Errorf("cannot decode %d of %d frames of %s", t.rejected, t.count, name)
+		return fmt.Errorf("cannot decode %d of %d %s of %s", t.rejected, t.count, frames, name)
 	}
 	return nil
 }
