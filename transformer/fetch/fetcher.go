@@ -189,6 +189,7 @@ func (l *loop) run(ctx context.Context) {
 		pause := time.Duration(0)
 		if len(l.wants) == 0 {
 			pause = 50 * time.Millisecond
+			l.f.state(&l.failed, nil) // nothing is led by this broker any more
 		} else if err := l.exchange(ctx, held); err != nil {
 			if ctx.Err() != nil {
 				return

@@ -1,0 +1,72 @@
+package transformer
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"millrace/internal/config"
+	"millrace/internal/topics"
+)
+
+// FromConfig makes a Transformer of the sections kafka, clickhouse and transform.
+func FromConfig(cfg *config.Config, log *slog.Logger) (*Transformer, error) {
+	wanted, err := topics.FromConfig(cfg)
+	if err != nil {
+		return nil, err
+	}
+	transport, err := cfg.KafkaTransport(wanted.Topics...)
+	if err != nil {
+		return nil, err
+	}
+	dialer, err := cfg.KafkaDialer()
+	if err != nil {
+		return nil, err
+	}
+	clickHouse, err := cfg.ClickHouseOptions()
+	if err != nil {
+		return nil, err
+	}
+	k := &cfg.Kafka
+	return New(Options{
+		Brokers: k.Brokers, Transport: transport, Dialer: dialer, TopicPrefix: k.TopicPrefix, Group: k.Group,
+		ClickHouse: clickHouse, Database: cfg.ClickHouse.Database, InsertTimeout: cfg.ClickHouse.InsertTimeout,
+		BlockRows: cfg.Transform.BlockRows, BlockBytes: int(cfg.Transform.BlockBytes), BlockAge: cfg.Transform.BlockAge,
+		SessionTimeout: k.SessionTimeout, RebalanceTimeout: k.RebalanceTimeout, HeartbeatInterval: k.HeartbeatInterval,
+		DrainTimeout: cfg.Stop.DrainTimeout,
+		EnsureTopics: func(ctx context.Context) error {
+			_, err := topics.Ensure(ctx, wanted)
+			return err
+		},
+		Logger: log,
+	})
+}
+
+var (
+	kafkaUpDesc = prometheus.NewDesc("millrace_kafka_up", "1 while the daemon can work with Kafka, else 0.", []string{"daemon"}, nil)
+	tablesDesc  = prometheus.NewDesc("millrace_clickhouse_up", "1 while ClickHouse answers, else 0.", nil, nil)
+)
+
+// Describe and Collect make a Transformer a prometheus.Collector: its Stats, and
+// whether Kafka and ClickHouse can be reached.
+func (t *Transformer) Describe(ch chan<- *prometheus.Desc) {
+	ch <- kafkaUpDesc
+	ch <- tablesDesc
+	t.stats.Describe(ch)
+}
+
+// Collect implements prometheus.Collector.
+func (t *Transformer) Collect(ch chan<- prometheus.Metric) {
+	s := t.State()
+	ch <- prometheus.MustNewConstMetric(kafkaUpDesc, prometheus.GaugeValue, up(s.Kafka), "transform")
+	ch <- prometheus.MustNewConstMetric(tablesDesc, prometheus.GaugeValue, up(s.ClickHouse))
+	t.stats.Collect(ch)
+}
+
+func up(err error) float64 {
+	if err != nil {
+		return 0
+	}
+	return 1
+}

@@ -1,0 +1,252 @@
+package transformer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+
+	"millrace/schema"
+	"millrace/transformer/fetch"
+)
+
+// leaveTimeout bounds how long leaving the group may take.
+const leaveTimeout = 3 * time.Second
+
+// member joins the group and works through its generations, until soft or hard
+// ends, a topic is missing, or the membership must be given up.
+func (t *Transformer) member(soft, hard context.Context) {
+	dialer := newGroupDialer(t.o.Dialer)
+	group, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
+		ID: t.o.Group, Brokers: t.o.Brokers, Dialer: dialer.Dialer, Topics: t.topics,
+		SessionTimeout: t.o.SessionTimeout, RebalanceTimeout: t.o.RebalanceTimeout,
+		HeartbeatInterval: t.o.HeartbeatInterval, JoinGroupBackoff: time.Second,
+		Timeout: t.o.SessionTimeout, StartOffset: kafka.FirstOffset,
+		// Topics are watched by watchTopics: kafka-go's watcher rejoins without a
+		// pause while a topic is missing.
+	})
+	if err != nil { // only for options that withDefaults has passed
+		t.group.set(err)
+		sleep(soft, time.Second)
+		return
+	}
+	defer dialer.leave(group)
+	ctx, cancel := context.WithCancel(soft)
+	defer cancel()
+	defer context.AfterFunc(hard, cancel)()
+	for n := 0; ctx.Err() == nil; n++ {
+		gen, err := group.Next(ctx)
+		if err != nil {
+			if ctx.Err() == nil {
+				t.group.set(fmt.Errorf("cannot join consumer group %q: %w", t.o.Group, err))
+				sleep(ctx, backoff(n))
+			}
+			continue
+		}
+		n = 0
+		result := make(chan error, 1)
+		// One function for all partitions: the first one that returns ends the generation.
+		gen.Start(func(ended context.Context) { result <- t.generation(ended, gen, soft, hard) })
+		err = <-result
+		if errors.Is(err, errUnknownCommit) {
+			// A member that rejoins as it is may be given the same generation again,
+			// in which the late commit would be good. Leaving makes a new one.
+			t.log.Warn("leaving the consumer group", "error", err)
+			return
+		}
+		if errors.Is(err, errTopicMissing) {
+			t.group.set(err)
+			return
+		}
+		if err != nil && !errors.Is(err, errFenced) {
+			t.log.Error("leaving the group's generation", "error", err)
+			sleep(ctx, backoff(n))
+		}
+	}
+}
+
+var errTopicMissing = errors.New("a topic does not exist any more")
+
+// generation is this member's share of the group until the next rebalance.
+type generation struct {
+	t      *Transformer
+	id     int32
+	member string
+
+	// active ends when nothing new is to be begun: at the soft stop, and with alive.
+	// alive ends when the generation is over: then nothing is announced any more.
+	// hard ends when everything is to be dropped.
+	active, alive, hard context.Context
+	failed              chan error
+	broken              atomic.Bool // a commit's outcome is unknown: no other is sent
+}
+
+// fail ends the generation for all partitions. The first reason is kept, but a
+// commit of unknown outcome before all: it decides that the group must be left.
+func (g *generation) fail(err error) {
+	if errors.Is(err, errUnknownCommit) {
+		g.broken.Store(true)
+	}
+	select {
+	case g.failed <- err:
+	default:
+	}
+}
+
+// generation runs the assigned partitions until the generation ends or one fails.
+func (t *Transformer) generation(ended context.Context, gen *kafka.Generation, soft, hard context.Context) error {
+	alive, die := context.WithCancel(hard)
+	defer die()
+	active, deactivate := context.WithCancel(alive)
+	defer deactivate()
+	defer context.AfterFunc(ended, die)()
+	defer context.AfterFunc(soft, deactivate)()
+
+	g := &generation{t: t, id: gen.ID, member: gen.MemberID, active: active, alive: alive, hard: hard, failed: make(chan error, 1)}
+	counts, err := t.partitionCounts(active)
+	if err != nil {
+		return err
+	}
+	if missing := t.missing(counts); missing != "" {
+		return fmt.Errorf("%w: %q", errTopicMissing, missing)
+	}
+	fetcher := fetch.New(t.fetchOptions())
+	var partitions []*partition
+	for topic, assigned := range gen.Assignments {
+		kind := t.kinds[topic]
+		for _, a := range assigned {
+			partitions = append(partitions, newPartition(g, kind, topic, a.ID, fetcher.Add(topic, int32(a.ID)), fetcher))
+		}
+	}
+	t.stats.Generations.Add(1)
+	t.group.set(nil)
+	t.log.Info("joined the consumer group", "group", t.o.Group, "generation", gen.ID, "partitions", len(partitions))
+
+	var fetching, working sync.WaitGroup
+	fetching.Go(func() { fetcher.Run(active) })
+	for _, p := range partitions {
+		working.Go(p.run)
+	}
+	idle := make(chan struct{})
+	go func() { working.Wait(); close(idle) }()
+	watch := t.watchTopics(active, counts)
+	var result error
+	if len(partitions) == 0 {
+		idle = nil // a member without a share waits for the next generation
+	}
+	select {
+	case <-idle: // all have stopped: the soft or the hard stop
+	case <-active.Done():
+	case result = <-g.failed:
+		die()
+	case result = <-watch:
+		die()
+	}
+	working.Wait()
+	deactivate()
+	fetching.Wait()
+	if g.broken.Load() {
+		return errUnknownCommit
+	}
+	return result
+}
+
+// watchTopics tells when a topic disappears or gets another number of partitions:
+// the group must share them out anew.
+func (t *Transformer) watchTopics(ctx context.Context, counts map[string]int) <-chan error {
+	changed := make(chan error, 1)
+	go func() {
+		for sleep(ctx, t.o.WatchInterval) {
+			now, err := t.partitionCounts(ctx)
+			if err != nil {
+				continue
+			}
+			if missing := t.missing(now); missing != "" {
+				changed <- fmt.Errorf("%w: %q", errTopicMissing, missing)
+				return
+			}
+			for topic, n := range counts {
+				if now[topic] != n {
+					t.log.Info("a topic's partitions changed", "topic", topic, "from", n, "to", now[topic])
+					changed <- errFenced
+					return
+				}
+			}
+		}
+	}()
+	return changed
+}
+
+// groupDialer knows the group's connections, to cut them: kafka-go waits for the
+// answer to a JoinGroup for up to two minutes, whatever is asked of it meanwhile.
+type groupDialer struct {
+	*kafka.Dialer
+	mutex sync.Mutex
+	conns map[net.Conn]struct{}
+}
+
+func newGroupDialer(d *kafka.Dialer) *groupDialer {
+	g := &groupDialer{conns: map[net.Conn]struct{}{}}
+	own := *d
+	dial := own.DialFunc
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: own.Timeout, KeepAlive: own.KeepAlive}).DialContext
+	}
+	own.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		w := &groupConn{Conn: c, g: g}
+		g.mutex.Lock()
+		g.conns[w] = struct{}{}
+		g.mutex.Unlock()
+		return w, nil
+	}
+	g.Dialer = &own
+	return g
+}
+
+type groupConn struct {
+	net.Conn
+	g *groupDialer
+}
+
+func (c *groupConn) Close() error {
+	c.g.mutex.Lock()
+	delete(c.g.conns, c)
+	c.g.mutex.Unlock()
+	return c.Conn.Close()
+}
+
+// leave leaves the group, or cuts its connections when that takes too long.
+func (g *groupDialer) leave(group *kafka.ConsumerGroup) {
+	left := make(chan struct{})
+	go func() { group.Close(); close(left) }()
+	cut := time.NewTicker(leaveTimeout)
+	defer cut.Stop()
+	for range 3 {
+		select {
+		case <-left:
+			return
+		case <-cut.C:
+			g.mutex.Lock()
+			conns := make([]net.Conn, 0, len(g.conns))
+			for c := range g.conns {
+				conns = append(conns, c)
+			}
+			g.mutex.Unlock()
+			for _, c := range conns {
+				c.Close()
+			}
+		}
+	}
+}
+
+// shortTopic is the topic's name in rows and tokens: without the prefix.
+func shortTopic(k *schema.Kind) string { return k.Topic }

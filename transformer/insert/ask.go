@@ -1,0 +1,172 @@
+package insert
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	"millrace/schema"
+	"millrace/transformer/block"
+)
+
+// tables are those that the rows of one topic can lie in: its kind's, and the
+// rejects of records that were no event.
+func tables(k *schema.Kind) []*schema.Kind {
+	if k == schema.Reject {
+		return []*schema.Kind{k}
+	}
+	return []*schema.Kind{k, schema.Reject}
+}
+
+// Last returns the newest incarnation of the partition that has rows, and the
+// last offset it has; ok is false when there are none. Topic is without prefix.
+func (c *ClickHouse) Last(ctx context.Context, k *schema.Kind, topic string, partition uint16) (epoch uint16, offset int64, ok bool, err error) {
+	for _, t := range tables(k) {
+		rows, err := c.conn.Query(ctx, "SELECT k_epoch, max(k_off) FROM "+c.table(t)+
+			" WHERE k_topic = ? AND k_part = ? GROUP BY k_epoch ORDER BY k_epoch DESC LIMIT 1", topic, partition)
+		if err != nil {
+			return 0, 0, false, c.askError(t, err)
+		}
+		for rows.Next() {
+			var e uint16
+			var o uint64
+			if err = rows.Scan(&e, &o); err != nil {
+				break
+			}
+			if !ok || e > epoch || e == epoch && int64(o) > offset {
+				epoch, offset, ok = e, int64(o), true
+			}
+		}
+		if err = errors.Join(err, rows.Err(), rows.Close()); err != nil {
+			return 0, 0, false, c.askError(t, err)
+		}
+	}
+	return epoch, offset, ok, nil
+}
+
+// LastFrom returns the last offset at or after from that the incarnation has a row
+// for, or -1. Bounded so that the index on k_off spares it the table's past.
+func (c *ClickHouse) LastFrom(ctx context.Context, k *schema.Kind, p block.Place, from int64) (int64, error) {
+	last := int64(-1)
+	for _, t := range tables(k) {
+		var n, o uint64
+		err := c.conn.QueryRow(ctx, "SELECT count(), max(k_off) FROM "+c.table(t)+
+			" WHERE k_topic = ? AND k_epoch = ? AND k_part = ? AND k_off >= ?", p.Topic, p.Epoch, p.Partition, uint64(from)).Scan(&n, &o)
+		if err != nil {
+			return 0, c.askError(t, err)
+		}
+		if n > 0 {
+			last = max(last, int64(o))
+		}
+	}
+	return last, nil
+}
+
+// Present calls each with every offset in [from, to) that has a row, in its
+// kind's table or in rejects, and the row's received_at in milliseconds.
+func (c *ClickHouse) Present(ctx context.Context, k *schema.Kind, p block.Place, from, to int64, each func(offset, receivedMillis int64)) error {
+	for _, t := range tables(k) {
+		rows, err := c.conn.Query(ctx, "SELECT k_off, toUnixTimestamp64Milli(received_at) FROM "+c.table(t)+
+			" WHERE k_topic = ? AND k_epoch = ? AND k_part = ? AND k_off >= ? AND k_off < ?",
+			p.Topic, p.Epoch, p.Partition, uint64(from), uint64(to))
+		if err != nil {
+			return c.askError(t, err)
+		}
+		for rows.Next() {
+			var o uint64
+			var ms int64
+			if err = rows.Scan(&o, &ms); err != nil {
+				break
+			}
+			each(int64(o), ms)
+		}
+		if err = errors.Join(err, rows.Err(), rows.Close()); err != nil {
+			return c.askError(t, err)
+		}
+	}
+	return nil
+}
+
+func (c *ClickHouse) askError(k *schema.Kind, err error) error {
+	return fmt.Errorf("cannot ask %s for its offsets: %w", c.table(k), err)
+}
+
+// Ping tells whether the server answers.
+func (c *ClickHouse) Ping(ctx context.Context) error { return c.conn.Ping(ctx) }
+
+// Uptime is how long the server has been running.
+func (c *ClickHouse) Uptime(ctx context.Context) (time.Duration, error) {
+	var seconds uint32
+	if err := c.conn.QueryRow(ctx, "SELECT uptime()").Scan(&seconds); err != nil {
+		return 0, fmt.Errorf("cannot ask ClickHouse for its uptime: %w", err)
+	}
+	return time.Duration(seconds) * time.Second, nil
+}
+
+// ErrUnfit is wrapped by what Check finds wrong with a table, as opposed to a
+// server that does not answer.
+var ErrUnfit = errors.New("table is not fit for exactly-once inserts")
+
+var windowSetting = regexp.MustCompile(`\b(?:non_)?replicated_deduplication_window\s*=\s*(\d+)`)
+
+// Check refuses tables without a deduplication window: a repeated insert would
+// double its rows. The error holds the statement that mends it.
+func (c *ClickHouse) Check(ctx context.Context, kinds []*schema.Kind) error {
+	seen := map[*schema.Kind]bool{}
+	for _, k := range kinds {
+		for _, t := range tables(k) {
+			if seen[t] {
+				continue
+			}
+			seen[t] = true
+			if err := c.check(ctx, t); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (c *ClickHouse) check(ctx context.Context, k *schema.Kind) error {
+	rows, err := c.conn.Query(ctx, "SELECT engine, engine_full FROM system.tables WHERE database = ? AND name = ?", c.database, k.Table)
+	if err != nil {
+		return fmt.Errorf("cannot look for table %s: %w", c.table(k), err)
+	}
+	var engine, full string
+	found := rows.Next()
+	if found {
+		err = rows.Scan(&engine, &full)
+	}
+	if err = errors.Join(err, rows.Err(), rows.Close()); err != nil {
+		return fmt.Errorf("cannot look for table %s: %w", c.table(k), err)
+	}
+	if !found {
+		return fmt.Errorf("cannot insert into %s: %w: it does not exist, or the user may not see it; `millrace schema apply` makes it", c.table(k), ErrUnfit)
+	}
+	if !strings.HasSuffix(engine, "MergeTree") {
+		return fmt.Errorf("cannot insert into %s: %w: its engine is %s, not of the MergeTree family", c.table(k), ErrUnfit, engine)
+	}
+	setting, source, advice := "non_replicated_deduplication_window", "system.merge_tree_settings", 10000
+	if strings.HasPrefix(engine, "Replicated") || strings.HasPrefix(engine, "Shared") {
+		setting, source, advice = "replicated_deduplication_window", "system.replicated_merge_tree_settings", 20000
+	}
+	window := ""
+	for _, m := range windowSetting.FindAllStringSubmatch(full, -1) {
+		if strings.HasPrefix(m[0], setting) {
+			window = m[1]
+		}
+	}
+	if window == "" { // the server's default
+		if err := c.conn.QueryRow(ctx, "SELECT value FROM "+source+" WHERE name = ?", setting).Scan(&window); err != nil {
+			return fmt.Errorf("cannot read the default of %s: %w", setting, err)
+		}
+	}
+	if window == "0" {
+		return fmt.Errorf("cannot insert into %s exactly once: %w: it forgets tokens at once (%s = 0), so that a repeated insert would double its rows; run: ALTER TABLE %s MODIFY SETTING %s = %d",
+			c.table(k), ErrUnfit, setting, c.table(k), setting, advice)
+	}
+	return nil
+}
