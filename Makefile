@@ -21,8 +21,11 @@ RACE        ?=
 MINUTES     ?= 10
 # More arguments for "go test".
 TESTFLAGS   ?=
-# The packages of test, bench, soak and faults.
+# The packages of test and bench.
 PACKAGES    ?= ./...
+# Those of soak and faults; go test is content when no test has the name, so "exists" looks.
+END_TO_END  := ./e2e/...
+exists       = go test -list $(1) $(END_TO_END) | grep -q ^Test || { echo "no test in $(END_TO_END) has $(1) in its name"; exit 1; }
 
 libchdb_stamp     := $(TOOLS)/libchdb/.installed
 debian_stamp      := $(TOOLS)/debian/.installed
@@ -82,20 +85,22 @@ bench: libchdb ## run every benchmark once, to see that it works; to measure: go
 
 .PHONY: soak
 soak: libchdb debian ## run the stack under steady load for MINUTES minutes
-	@MILLRACE_SOAK_MINUTES=$(MINUTES) go test -count 1 -v -run Soak -timeout $$(($(MINUTES) + 15))m $(TESTFLAGS) $(PACKAGES)
+	@$(call exists,Soak)
+	MILLRACE_SOAK_MINUTES=$(MINUTES) go test -count 1 -v -run Soak -timeout $$(($(MINUTES) + 15))m $(TESTFLAGS) $(END_TO_END)
 
 .PHONY: faults
 faults: libchdb debian ## kill and freeze parts of the stack under load for MINUTES minutes
-	@MILLRACE_FAULT_MINUTES=$(MINUTES) go test -count 1 -v -run Fault -timeout $$(($(MINUTES) + 15))m $(TESTFLAGS) $(PACKAGES)
+	@$(call exists,Fault)
+	MILLRACE_FAULT_MINUTES=$(MINUTES) go test -count 1 -v -run Fault -timeout $$(($(MINUTES) + 15))m $(TESTFLAGS) $(END_TO_END)
 
 ##  Checks
 
 .PHONY: generate
-generate: libchdb ## render docs/schema.md, docs/events.proto, deploy/config.example.yaml
+generate: ## render docs/schema.md, docs/events.proto, deploy/config.example.yaml
 	@go generate ./...
 
 .PHONY: generate-check
-generate-check: libchdb
+generate-check:
 	@scripts/generate-check.sh
 
 .PHONY: fmt-check
