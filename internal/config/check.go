@@ -80,7 +80,7 @@ func (c *Config) checkListener(d *decoder, l *Listener, at string) {
 		d.report(at+".max_frame", Problem{Got: quoted(l.MaxFrame.String()), Allowed: "at most 65535 on UDP"})
 	}
 	for _, only := range []struct{ key, network string }{
-		{"sockets", "udp"}, {"max_connections", "tcp"}, {"idle_timeout", "tcp"}, {"frame_idle", "tcp"},
+		{"sockets", "udp"}, {"receive_buffer", "udp"}, {"max_connections", "tcp"}, {"frame_idle", "tcp"},
 	} {
 		_, given := d.where[at+"."+only.key]
 		if given && l.Address.Network != only.network && l.Address.Network != "" && !atDefault(l, only.key) {

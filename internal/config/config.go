@@ -44,9 +44,8 @@ type Listener struct {
 	MaxFrame       Size
 	FrameIdle      time.Duration
 	ReceiveBuffer  Size
-	Sockets        int           // UDP
-	MaxConnections int           // TCP
-	IdleTimeout    time.Duration // TCP; 0: never
+	Sockets        int // UDP
+	MaxConnections int // TCP
 }
 
 // FormatNames is Formats with the word "builtin" replaced by what it stands for.

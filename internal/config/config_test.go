@@ -45,7 +45,7 @@ clickhouse: {addresses: ["127.0.0.1:9000"], database: millrace}
 	f(`
 listeners:
   - {name: a, address: "udp://[::]:514", allow: any, sockets: 4, raw: always, time_zone: "+02:00", nulls: []}
-  - {name: b, address: "tcp://:514", allow: [192.0.2.1, "2001:db8::/32"], idle_timeout: 1d12h, formats: [mine, m1], max_frame: 8KiB}
+  - {name: b, address: "tcp://:514", allow: [192.0.2.1, "2001:db8::/32"], frame_idle: 0.5s, formats: [mine, m1], max_frame: 8KiB}
 formats:
   - {name: mine, template: '"%(id)s","%(status)s"', kind: status, quoting: csv}
 `, func(c *Config) bool {
@@ -54,7 +54,7 @@ formats:
 		mine, ok := c.FormatByName("mine")
 		return a.Allow.Any && a.MaxFrame == 65535 && a.Sockets == 4 && offset == 7200 && len(a.Nulls) == 0 &&
 			a.Address.HostPort() == "[::]:514" && b.Address.HostPort() == ":514" &&
-			b.Allow.Prefixes[0].String() == "192.0.2.1/32" && b.IdleTimeout == 36*time.Hour && b.MaxFrame == 8*KiB &&
+			b.Allow.Prefixes[0].String() == "192.0.2.1/32" && b.FrameIdle == 500*time.Millisecond && b.MaxFrame == 8*KiB &&
 			ok && mine.Quoting == "csv" && mine.Kind == "status"
 	})
 	f("http: {ingest: off, transform: '[::1]:1'}\n", func(c *Config) bool { return !c.HTTP.Ingest.Enabled() && c.HTTP.Transform == "[::1]:1" })
@@ -148,7 +148,7 @@ func TestParse_Failure(t *testing.T) {
 	listener := func(more string) string { return "listeners: [{name: a, address: 'tcp://127.0.0.1:1'" + more + "}]\n" }
 	f("listeners: []\n", `m.yaml:1:12: listeners: got an empty list; allowed at least one listener`)
 	f("listeners: [{name: a}]\n", `m.yaml:1:13: listeners[0].address: missing`+address)
-	f("listeners: [{name: a, adress: 'tcp://:1'}]\n", `m.yaml:1:23: listeners[0].adress: unknown key; did you mean "address"?; allowed name, address, framing, formats, time_zone, nulls, direction, allow, raw, max_frame, frame_idle, receive_buffer, sockets, max_connections, idle_timeout`)
+	f("listeners: [{name: a, adress: 'tcp://:1'}]\n", `m.yaml:1:23: listeners[0].adress: unknown key; did you mean "address"?; allowed name, address, framing, formats, time_zone, nulls, direction, allow, raw, max_frame, frame_idle, receive_buffer, sockets, max_connections`)
 	f("listeners: [{name: A, address: 'tcp://127.0.0.1:1'}]\n", `m.yaml:1:20: listeners[0].name: got "A" ('A' cannot be in a name there); allowed 1 to 63 of a-z, 0-9 and, not first, -_.`)
 	f("listeners: [{name: a, address: '127.0.0.1:1'}]\n", `m.yaml:1:32: listeners[0].address: got "127.0.0.1:1" (the network is missing)`+address)
 	f("listeners: [{name: a, address: 'tls://127.0.0.1:1'}]\n", `m.yaml:1:32: listeners[0].address: got "tls://127.0.0.1:1" (unknown network "tls")`+address)
@@ -171,9 +171,9 @@ func TestParse_Failure(t *testing.T) {
 	f(listener(", sockets: 4"), `m.yaml:1:62: listeners[0].sockets: has no meaning on tcp; allowed on udp listeners`)
 	f(listener(", max_frame: 100"), `m.yaml:1:64: listeners[0].max_frame: got "100"; allowed bytes, or a number with KiB, MiB or GiB, 512 to 1MiB (UDP: 65535)`)
 	f(listener(", max_frame: 512KiB"), `m.yaml:1:64: listeners[0].max_frame: got "512KiB"; allowed less than half of kafka.batch_bytes, 512KiB: a record holds the frame decoded and raw`)
-	f("listeners: [{name: a, address: 'udp://127.0.0.1:1', max_frame: 128KiB, idle_timeout: 1s}]\n",
+	f("listeners: [{name: a, address: 'udp://127.0.0.1:1', max_frame: 128KiB, max_connections: 1}]\n",
 		`m.yaml:1:64: listeners[0].max_frame: got "128KiB"; allowed at most 65535 on UDP`,
-		`m.yaml:1:86: listeners[0].idle_timeout: has no meaning on udp; allowed on tcp listeners`)
+		`m.yaml:1:89: listeners[0].max_connections: has no meaning on udp; allowed on tcp listeners`)
 	f("listeners: [{name: a, address: 'tcp://127.0.0.1:1'}, {name: a, address: 'tcp://127.0.0.1:1'}]\n",
 		`m.yaml:1:61: listeners[1].name: got "a"; allowed a name of its own: listeners[0] has that one`,
 		`m.yaml:1:73: listeners[1].address: got "tcp://127.0.0.1:1"; allowed an address of its own: listeners[0] has tcp://127.0.0.1:1`)
@@ -190,7 +190,8 @@ func TestParse_Failure(t *testing.T) {
 	f("kafka: {rebalance_timeout: 60s}\n", `m.yaml:1:28: kafka.rebalance_timeout: got "60s"; allowed less than kafka.session_timeout, 60s`)
 	f("kafka: {heartbeat_interval: 21s, rebalance_timeout: 50s}\n",
 		`m.yaml:1:29: kafka.heartbeat_interval: got "21s"; allowed at most a third of kafka.session_timeout, 60s`)
-	f("clickhouse: {insert_timeout: 35s}\n", `m.yaml:1:30: clickhouse.insert_timeout: got "35s"; allowed at most kafka.rebalance_timeout (40s) less three heartbeats (9s): an insert must end before the group gives the partition to another`)
+	f("clickhouse: {insert_timeout: 35s}\n", `m.yaml:1:30: clickhouse.insert_timeout: got "35s"`+times+`1s to 25s`)
+	f("kafka: {rebalance_timeout: 30s}\nclickhouse: {insert_timeout: 25s}\n", `m.yaml:2:30: clickhouse.insert_timeout: got "25s"; allowed at most kafka.rebalance_timeout (30s) less three heartbeats (9s): an insert must end before the group gives the partition to another`)
 	f("kafka: {sasl: {mechanism: plain}}\n", `m.yaml:1:15: kafka.sasl: plain needs username and password (or $MILLRACE_KAFKA_PASSWORD)`)
 	f("kafka: {sasl: {username: u}}\n", `m.yaml:1:15: kafka.sasl.mechanism: got "none" (the default); allowed with a username: plain, scram-sha-256, scram-sha-512`)
 	f("kafka: {brokers: ['k:1'], sasl: {mechanism: plain, username: u, password: p}}\n",

@@ -53,11 +53,9 @@ func (l *Listener) keys() []key {
 			ok:  func() bool { return 512 <= l.MaxFrame && l.MaxFrame <= MiB },
 			doc: "Longest frame; a longer one is rejected with its beginning. Default 64KiB on TCP, 65535 on UDP."},
 		duration("frame_idle", &l.FrameIdle, "200ms", 10*ms, minute, "A frame that nothing ended is complete after this silence. TCP."),
-		size("receive_buffer", &l.ReceiveBuffer, "4MiB", 4*KiB, GiB, "Receive buffer asked of the kernel; it grants net.core.rmem_max at most."),
+		size("receive_buffer", &l.ReceiveBuffer, "4MiB", 4*KiB, GiB, "Receive buffer of each socket, asked of the kernel; it grants net.core.rmem_max at most. UDP."),
 		number("sockets", &l.Sockets, "1", 1, 64, "Sockets that share the port (SO_REUSEPORT), one reader each. UDP."),
-		number("max_connections", &l.MaxConnections, "1024", 1, 65535, "Connections at a time; more wait in the kernel's queue. TCP."),
-		duration("idle_timeout", &l.IdleTimeout, "0s", 0, 30*day, "A connection that sends nothing for so long is closed; 0s: never "+
-			"(senders lose the first event after a close, and keep-alive finds the dead ones). TCP."),
+		number("max_connections", &l.MaxConnections, "1024", 1, 65535, "Connections at a time; one more is closed, and the log says so. TCP."),
 	}
 }
 
@@ -125,7 +123,7 @@ func (c *ClickHouse) keys() []key {
 		oneOf("compression", &c.Compression, "auto", "Of inserts: auto is none on loopback and lz4 beyond.", "auto", "none", "lz4"),
 		duration("dial_timeout", &c.DialTimeout, "5s", 100*ms, minute, "For a connection."),
 		duration("read_timeout", &c.ReadTimeout, "30s", second, 10*minute, "For the server's next word."),
-		duration("insert_timeout", &c.InsertTimeout, "20s", second, 10*minute, "For one insert; with three heartbeats less than kafka.rebalance_timeout."),
+		duration("insert_timeout", &c.InsertTimeout, "20s", second, 25*second, "For one insert. With three heartbeats it must fit into kafka.rebalance_timeout."),
 		sub("tls", &c.TLS, "Encryption towards the servers."),
 	}
 }
@@ -140,7 +138,7 @@ func (l *Login) keys() []key {
 func (t *Transform) keys() []key {
 	return []key{
 		number("block_rows", &t.BlockRows, "250000", 1, 1_000_000, "Rows."),
-		size("block_bytes", &t.BlockBytes, "64MiB", 64*KiB, GiB, "Bytes."),
+		size("block_bytes", &t.BlockBytes, "64MiB", 64*KiB, 120*MiB, "Bytes."),
 		duration("block_age", &t.BlockAge, "1s", 10*ms, 5*minute, "Time since its first row: most of the delay at low traffic."),
 	}
 }

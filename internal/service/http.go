@@ -47,7 +47,7 @@ func orKey(flag string) string {
 
 // ServerOptions is what the operations server shows.
 type ServerOptions struct {
-	Address    string // HOST:PORT
+	Address    string // HOST:PORT, or "off": then nothing listens
 	Flag       string // the flag or key that sets Address, for messages
 	Registry   *prometheus.Registry
 	Conditions *Conditions
@@ -67,6 +67,9 @@ type Server struct {
 // Serve listens and answers until Close. It goes on while the daemon drains, so
 // that /readyz can say so. The error names the address and the flag.
 func Serve(o ServerOptions) (*Server, error) {
+	if o.Address == off {
+		return &Server{mux: http.NewServeMux()}, nil
+	}
 	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", o.Address)
 	if err != nil {
 		return nil, ListenError("operations HTTP", "tcp", o.Address, o.Flag, err)
@@ -157,14 +160,30 @@ func fromLoopback(r *http.Request) bool {
 	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
 }
 
-// Addr is where the server listens: the port that was found when 0 was asked for.
-func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+const off = "off"
+
+type offAddr struct{}
+
+func (offAddr) Network() string { return "tcp" }
+func (offAddr) String() string  { return off }
+
+// Addr is where the server listens: the port that was found when 0 was asked
+// for. It reads "off" when it does not.
+func (s *Server) Addr() net.Addr {
+	if s.listener == nil {
+		return offAddr{}
+	}
+	return s.listener.Addr()
+}
 
 // Handle adds a page.
 func (s *Server) Handle(pattern string, h http.Handler) { s.mux.Handle(pattern, h) }
 
 // Close lets answers under way finish until ctx ends, and then cuts them off.
 func (s *Server) Close(ctx context.Context) error {
+	if s.listener == nil {
+		return nil
+	}
 	err := s.http.Shutdown(ctx)
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		err = s.http.Close()

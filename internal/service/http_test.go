@@ -173,3 +173,18 @@ func TestServerAddressTaken(t *testing.T) {
 		t.Errorf("exit code %d", ExitCode(err))
 	}
 }
+
+func TestServerOff(t *testing.T) {
+	t.Parallel()
+	s, err := Serve(ServerOptions{Address: "off"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Handle("/x", http.NotFoundHandler())
+	if s.Addr().String() != "off" {
+		t.Errorf("Addr() = %s", s.Addr())
+	}
+	if err := s.Close(context.Background()); err != nil {
+		t.Error(err)
+	}
+}
