@@ -79,22 +79,25 @@ func Strip(b []byte) []byte {
 
 // Whole makes a frame of bytes that are one message by their transport, such as a
 // datagram: trailers are stripped and an empty one becomes a drop.
-func Whole(b []byte) Frame {
+func Whole(b []byte) (f Frame) {
+	f.set(b)
+	return f
+}
+
+func (f *Frame) set(b []byte) {
 	b = Strip(b)
-	f := Frame{Bytes: b, Size: len(b)}
-	if blank(b) {
+	f.Bytes, f.Size = b, len(b)
+	if len(b) <= blankMax && blank(b) {
 		f.Drop = schema.DropEmpty
 	}
-	return f
 }
 
 var bom = []byte("\xEF\xBB\xBF")
 
+const blankMax = len("\xEF\xBB\xBF<191>\xEF\xBB\xBF")
+
 // blank: nothing, or nothing but a PRI and a byte order mark. Such a frame holds no event.
 func blank(b []byte) bool {
-	if len(b) > len("<191>")+2*len(bom) {
-		return false
-	}
 	b = bytes.TrimPrefix(b, bom)
 	if len(b) > 2 && b[0] == '<' {
 		i := 1

@@ -73,7 +73,7 @@ func (f *Framer) Reset(mode Mode, max int) {
 // call and as long as data is.
 func (f *Framer) Next(data []byte, end End) (frame Frame, advance int, ok bool) {
 	if f.dead {
-		return Frame{}, len(data), false
+		return frame, len(data), false
 	}
 	if end == More {
 		f.idles = 0
@@ -85,16 +85,19 @@ func (f *Framer) Next(data []byte, end End) (frame Frame, advance int, ok bool) 
 			if !f.started {
 				f.started = true
 				f.consumed(advance)
-				return Frame{Drop: schema.DropEmpty}, advance, true
+				frame.Drop = schema.DropEmpty
+				return frame, advance, true
 			}
 		}
 		if advance == len(data) {
 			f.consumed(advance)
-			return Frame{}, advance, false
+			return frame, advance, false
 		}
-		f.consumed(advance)
+		if advance > 0 {
+			f.consumed(advance)
+		}
 	}
-	frame, n, ok := f.take(data[advance:], end)
+	n, ok := f.take(data[advance:], end, &frame)
 	f.consumed(n)
 	if ok {
 		f.started = true
@@ -124,104 +127,106 @@ func (f *Framer) consumed(n int) {
 	f.lfFree = max(0, f.lfFree-n)
 }
 
-// take cuts the frame at the front of b. Its answer is the one of Next.
-func (f *Framer) take(b []byte, end End) (Frame, int, bool) {
+// take cuts the frame at the front of b and writes it to out, which is empty. A Frame is
+// too large to be handed up by value from call to call.
+func (f *Framer) take(b []byte, end End, out *Frame) (advance int, ok bool) {
 	if f.open == undecided {
-		if f.mode == Auto || f.mode == Octet {
-			frame, n, ok := f.decide(b, end)
-			if ok || f.open == undecided {
-				return frame, n, ok
-			}
-		} else {
+		switch {
+		case f.mode == NUL || f.mode == LF, f.mode == Auto && b[0] == '<':
 			f.open = delimited
+		default:
+			if n, ok := f.decide(b, end, out); ok || f.open == undecided {
+				return n, ok
+			}
 		}
 	}
 	switch f.open {
 	case counted:
-		return f.takeCounted(b, end)
+		return f.takeCounted(b, end, out)
 	case skipping:
-		return f.takeSkipped(b, end)
+		return f.takeSkipped(b, end, out)
 	}
-	return f.takeDelimited(b, end)
+	return f.takeDelimited(b, end, out)
 }
 
 // decide sets f.open from the first bytes of a frame. It leaves it undecided when they
 // are too few, and gives out a reject with Close when they tell that all is lost.
-func (f *Framer) decide(b []byte, end End) (Frame, int, bool) {
+func (f *Framer) decide(b []byte, end End, out *Frame) (int, bool) {
 	value, digits, is := octetCount(b, f.max, f.mode == Octet)
 	onlyCounts := f.mode == Octet || f.wasCounted
 	switch {
 	case is == maybe && end == EOF && onlyCounts:
-		return Frame{Reject: schema.ReasonTruncatedEOF, Detail: "the connection ended inside an octet count", Bytes: head(b), Size: len(b)}, len(b), true
+		*out = Frame{Reject: schema.ReasonTruncatedEOF, Detail: "the connection ended inside an octet count", Bytes: head(b), Size: len(b)}
+		return len(b), true
 	case is == maybe && (end == More || onlyCounts || end == Idle && !f.patienceOver()):
-		return Frame{}, 0, false
+		return 0, false
 	case is == yes && value > f.max:
-		return f.giveUp(b, schema.ReasonFrameTooBig, fmt.Sprintf(
+		return f.giveUp(b, out, schema.ReasonFrameTooBig, fmt.Sprintf(
 			"the octet count %s exceeds the limit of %d bytes (listeners[].max_frame)", b[:digits], f.max))
 	case is == yes:
 		f.open, f.count, f.prefix = counted, value, digits+1
 	case f.mode == Octet:
-		return f.giveUp(b, schema.ReasonBadFrame, "no octet count where a frame begins")
+		return f.giveUp(b, out, schema.ReasonBadFrame, "no octet count where a frame begins")
 	case f.wasCounted && b[0] != '<' && b[0] != bom[0]:
-		return f.giveUp(b, schema.ReasonBadFrame, "no frame begins where the octet count of the one before ends")
+		return f.giveUp(b, out, schema.ReasonBadFrame, "no frame begins where the octet count of the one before ends")
 	case !plausible(b[0]):
 		f.open = skipping
 		f.skip = skipped{reason: schema.ReasonBadFrame, detail: "bytes that begin no frame"}
 	default:
 		f.open = delimited
 	}
-	return Frame{}, 0, false
+	return 0, false
 }
 
-func (f *Framer) giveUp(b []byte, reason schema.Reason, detail string) (Frame, int, bool) {
-	return Frame{Reject: reason, Detail: detail, Bytes: head(b), Size: len(b), Close: true}, len(b), true
+func (f *Framer) giveUp(b []byte, out *Frame, reason schema.Reason, detail string) (int, bool) {
+	*out = Frame{Reject: reason, Detail: detail, Bytes: head(b), Size: len(b), Close: true}
+	return len(b), true
 }
 
-func (f *Framer) takeCounted(b []byte, end End) (Frame, int, bool) {
+func (f *Framer) takeCounted(b []byte, end End, out *Frame) (int, bool) {
 	whole := f.prefix + f.count
 	if len(b) < whole {
 		if end == EOF {
-			return Frame{Reject: schema.ReasonTruncatedEOF, Detail: "the connection ended before the octet count was reached", Bytes: b, Size: len(b)}, len(b), true
+			*out = Frame{Reject: schema.ReasonTruncatedEOF, Detail: "the connection ended before the octet count was reached", Bytes: b, Size: len(b)}
+			return len(b), true
 		}
-		return Frame{}, 0, false
+		return 0, false
 	}
 	f.wasCounted = true
-	return Whole(b[f.prefix:whole]), whole, true
+	out.set(b[f.prefix:whole])
+	return whole, true
 }
 
-func (f *Framer) takeDelimited(b []byte, end End) (Frame, int, bool) {
+func (f *Framer) takeDelimited(b []byte, end End, out *Frame) (int, bool) {
 	// The longest frame may be followed by CR LF or LF NUL.
 	window := b[:min(len(b), f.max+3)]
 	if i, found := f.findEnd(window, b, end); found {
-		if frame := Whole(b[:i]); frame.Size <= f.max {
-			f.wasCounted = false
-			return frame, i + 1, true
+		f.wasCounted = false
+		if out.set(b[:i]); out.Size > f.max {
+			f.oversize(b[:i], out)
 		}
-		return f.oversize(b[:i], i+1)
+		return i + 1, true
 	}
 	// An LF in the window may still wait for what follows it.
 	if waits := f.mode == Auto && !f.nulEnds && f.lfFree < len(window); len(b) >= f.max+3 && !waits {
 		f.open = skipping
 		f.skip = skipped{reason: schema.ReasonOversize, detail: f.oversizeDetail()}
-		return f.takeSkipped(b, end)
+		return f.takeSkipped(b, end, out)
 	}
 	if end == EOF || end == Idle && f.patienceOver() {
-		frame := Whole(b)
-		if frame.Size > f.max {
-			return f.oversize(b, len(b))
-		}
-		if f.mode != Auto || bytes.IndexByte(b[frame.Size:], '\n') < 0 {
-			frame.Flags |= schema.FlagNoTrailer
-		}
 		f.wasCounted = false
-		return frame, len(b), true
+		if out.set(b); out.Size > f.max {
+			f.oversize(b, out)
+		} else if f.mode != Auto || bytes.IndexByte(b[out.Size:], '\n') < 0 {
+			out.Flags |= schema.FlagNoTrailer
+		}
+		return len(b), true
 	}
-	return Frame{}, 0, false
+	return 0, false
 }
 
-func (f *Framer) oversize(content []byte, advance int) (Frame, int, bool) {
-	f.wasCounted = false
-	return Frame{Reject: schema.ReasonOversize, Detail: f.oversizeDetail(), Bytes: head(content), Size: len(content)}, advance, true
+func (f *Framer) oversize(content []byte, out *Frame) {
+	*out = Frame{Reject: schema.ReasonOversize, Detail: f.oversizeDetail(), Bytes: head(content), Size: len(content)}
 }
 
 func (f *Framer) oversizeDetail() string {
@@ -229,7 +234,7 @@ func (f *Framer) oversizeDetail() string {
 }
 
 // takeSkipped goes on skipping to the end of an oversize frame or of garbage.
-func (f *Framer) takeSkipped(b []byte, end End) (Frame, int, bool) {
+func (f *Framer) takeSkipped(b []byte, end End, out *Frame) (int, bool) {
 	var n, delimiter int
 	var found bool
 	if f.skip.reason == schema.ReasonOversize {
@@ -246,12 +251,12 @@ func (f *Framer) takeSkipped(b []byte, end End) (Frame, int, bool) {
 	}
 	f.skip.size += n
 	if !found {
-		return Frame{}, n, false
+		return n, false
 	}
-	frame := Frame{Reject: f.skip.reason, Detail: f.skip.detail, Bytes: f.skip.head, Size: f.skip.size}
+	*out = Frame{Reject: f.skip.reason, Detail: f.skip.detail, Bytes: f.skip.head, Size: f.skip.size}
 	f.skip = skipped{}
 	f.wasCounted = false
-	return frame, n + delimiter, true
+	return n + delimiter, true
 }
 
 // findEnd looks for the delimiter that ends the open frame, in window, which is the

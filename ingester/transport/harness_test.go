@@ -135,6 +135,7 @@ type server struct {
 type variant struct {
 	name, network string
 	wrap          func(net.Conn) net.Conn
+	before        func(Listener) // Serve
 }
 
 // plainConn hides that there is a descriptor below, as TLS does.
@@ -145,7 +146,7 @@ func variants() []variant {
 	for _, n := range Networks() {
 		all = append(all, variant{name: n, network: n})
 	}
-	return append(all, variant{"tcp through net.Conn", "tcp", func(c net.Conn) net.Conn { return plainConn{c} }})
+	return append(all, variant{name: "tcp through net.Conn", network: "tcp", wrap: func(c net.Conn) net.Conn { return plainConn{c} }})
 }
 
 // start serves on a port of the kernel's choice until the test ends.
@@ -164,6 +165,9 @@ func start(t *testing.T, v variant, o Options, r *recorder) *server {
 	}
 	if tcp, ok := l.(*tcpListener); ok {
 		tcp.wrap = v.wrap
+	}
+	if v.before != nil {
+		v.before(l)
 	}
 	soft, stop := context.WithCancel(context.Background())
 	hard, abort := context.WithCancel(context.Background())

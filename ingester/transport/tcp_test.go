@@ -169,13 +169,17 @@ func TestMaxConnections(t *testing.T) {
 func TestIdleConnectionsHoldNoBuffer(t *testing.T) {
 	t.Parallel()
 	const n = 200
-	s := start(t, overTCP, Options{FrameIdle: time.Hour}, newRecorder())
-	l := s.Listener.(*tcpListener)
 	var made atomic.Int64
-	l.slabs.New = func() any {
-		made.Add(1)
-		return &slab{make([]byte, framing.BufferSize(DefaultMaxTCP)+readRoom)}
+	v := overTCP
+	v.before = func(l Listener) {
+		slabs := &l.(*tcpListener).slabs
+		makeOne := slabs.New
+		slabs.New = func() any {
+			made.Add(1)
+			return makeOne()
+		}
 	}
+	s := start(t, v, Options{FrameIdle: time.Hour}, newRecorder())
 	var sent uint64
 	for i := range n {
 		c := s.dial(t, "")
