@@ -292,3 +292,35 @@ func TestParseCounts_Failure(t *testing.T) {
 		t.Error("no error for a count that is no number")
 	}
 }
+
+// BenchmarkSend is the sender against a peer on the same machine that throws
+// everything away: the most that a benchmark of a receiver can be given.
+func BenchmarkSend(b *testing.B) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	var group sync.WaitGroup
+	group.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			group.Go(func() {
+				_, _ = io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{conn}, make([]byte, 256<<10))
+				_ = conn.Close()
+			})
+		}
+	})
+	b.ReportAllocs()
+	b.ResetTimer()
+	report, err := Send(b.Context(), SendOptions{To: "tcp://" + l.Addr().String(), Count: uint64(b.N)})
+	b.StopTimer()
+	_ = l.Close()
+	group.Wait()
+	if err != nil || report.Frames != uint64(b.N) {
+		b.Fatalf("%+v, %v", report, err)
+	}
+	b.SetBytes(int64(report.Bytes) / int64(b.N))
+}
