@@ -30,7 +30,7 @@ func (p *Publisher) wantLeaders() {
 // context ends: at intervals, at once after a failed attempt, and more often
 // while Kafka cannot take records.
 func (p *Publisher) followLeaders() {
-	failures := 0
+	failures, trouble := 0, 0 // in a row: of asking; rounds in which Kafka did not take records
 	for {
 		err := p.refresh()
 		if p.hard.Err() != nil {
@@ -44,8 +44,11 @@ func (p *Publisher) followLeaders() {
 		p.setReachable(err, failures)
 		p.judge()
 		wait := p.o.Metadata
-		if err != nil || p.State() != nil {
-			wait = min(wait, backoff(failures+1))
+		if p.State() != nil || err != nil {
+			trouble++
+			wait = min(wait, backoff(trouble))
+		} else {
+			trouble = 0
 		}
 		timer := time.NewTimer(wait)
 		select {

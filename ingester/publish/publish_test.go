@@ -251,3 +251,45 @@ func TestPublish(t *testing.T) {
 		})
 	}
 }
+
+// BenchmarkPublish sends over real sockets to a broker that keeps nothing.
+func BenchmarkPublish(b *testing.B) {
+	for _, codec := range []string{"none", "snappy", "lz4", "zstd"} {
+		b.Run("codec="+codec, func(b *testing.B) {
+			c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(6, publish.Topics("t.", schema.Kinds())...), kfake.BlackholeProduce())
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer c.Close()
+			p, err := publish.New(publish.Options{Brokers: c.ListenAddrs(), TopicPrefix: "t.", Compression: codec})
+			if err != nil {
+				b.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(context.Background())
+			ended := make(chan error, 1)
+			go func() { ended <- p.Run(ctx, context.Background()) }()
+			<-p.Ready()
+			events := make([]source, 64)
+			size := 0
+			for i := range events {
+				size += len(schema.AppendRecord(nil, events[i].make(schema.Message, fmt.Sprintf("benchmark-%d", i*7919), i*37)))
+			}
+			b.SetBytes(int64(size / len(events)))
+			b.ReportAllocs()
+			b.ResetTimer()
+			for n := 0; n < b.N; {
+				l := p.Acquire()
+				for stop := min(n+600, b.N); n < stop; n++ {
+					if err := l.Append(context.Background(), &events[n%len(events)].event, 0); err != nil {
+						b.Fatal(err)
+					}
+				}
+				l.Release()
+			}
+			cancel()
+			if err := <-ended; err != nil {
+				b.Fatal(err)
+			}
+		})
+	}
+}
