@@ -1,0 +1,39 @@
+package migrate
+
+import (
+	"fmt"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+
+	"millrace/internal/config"
+	"millrace/schema"
+)
+
+// SettingsOf are the configuration's clickhouse and retention sections.
+func SettingsOf(cfg *config.Config, binary string) Settings {
+	return Settings{
+		Database:  cfg.ClickHouse.Database,
+		Retention: schema.Retention{Events: cfg.Retention.Events, Raw: cfg.Retention.Raw},
+		Binary:    binary,
+	}
+}
+
+// FromConfig opens a connection as the configuration says, and a Migrator on it.
+// The caller closes the connection.
+func FromConfig(cfg *config.Config, binary string) (*Migrator, clickhouse.Conn, error) {
+	o, err := cfg.ClickHouseOptions()
+	if err != nil {
+		return nil, nil, err
+	}
+	o.Auth.Database = "" // it may not exist yet
+	conn, err := clickhouse.Open(o)
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot use the ClickHouse options: %w", err)
+	}
+	m, err := New(conn, SettingsOf(cfg, binary))
+	if err != nil {
+		conn.Close()
+		return nil, nil, err
+	}
+	return m, conn, nil
+}

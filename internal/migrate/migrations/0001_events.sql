@@ -1,0 +1,145 @@
+-- The event tables of the first release. Rendered from the package schema once, frozen since.
+-- server: 24.8
+
+CREATE TABLE IF NOT EXISTS `{{database}}`.`message_events`{{on_cluster}}
+(
+    received_at DateTime64(3, 'UTC') CODEC(Delta, Default),
+    event_time DateTime64(3, 'UTC') CODEC(Delta, Default),
+    event_time_source LowCardinality(String),
+    id_time DateTime('UTC') CODEC(Delta, Default),
+    listener LowCardinality(String),
+    transport LowCardinality(String),
+    peer_ip IPv6,
+    facility UInt8,
+    severity UInt8,
+    syslog_host LowCardinality(String),
+    syslog_app LowCardinality(String),
+    syslog_pid String,
+    structured_data Map(String, String),
+    format LowCardinality(String),
+    direction LowCardinality(String),
+    flags Array(LowCardinality(String)),
+    bad_fields Array(LowCardinality(String)),
+    raw String,
+    extra Map(String, String),
+    k_topic LowCardinality(String),
+    k_epoch UInt16,
+    k_part UInt16,
+    k_off UInt64 CODEC(Delta, Default),
+    id String,
+    filtering_host LowCardinality(String),
+    domain String,
+    sender String,
+    recipient String,
+    timestamp DateTime64(3, 'UTC') CODEC(Delta, Default),
+    sender_host String,
+    sender_ip IPv6,
+    sender_location LowCardinality(String),
+    helo String,
+    incoming_size UInt64,
+    outgoing_size UInt64,
+    bandwidth UInt64,
+    from_header String,
+    to_header String,
+    cc_header String,
+    subject_header String,
+    status LowCardinality(String),
+    status_norm LowCardinality(String),
+    classification String,
+    classification_details String,
+    classification_code LowCardinality(String),
+    main_class LowCardinality(String),
+    sub_class LowCardinality(String),
+    extra_class String,
+    class_norm LowCardinality(String),
+    auth_user String,
+    identity String,
+    INDEX i_id id TYPE bloom_filter(0.01),
+    INDEX i_event_time event_time TYPE minmax,
+    INDEX i_off k_off TYPE minmax
+)
+ENGINE = {{engine}}
+PARTITION BY toMonday(received_at)
+ORDER BY (domain, id_time, id)
+SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS `{{database}}`.`status_events`{{on_cluster}}
+(
+    received_at DateTime64(3, 'UTC') CODEC(Delta, Default),
+    event_time DateTime64(3, 'UTC') CODEC(Delta, Default),
+    event_time_source LowCardinality(String),
+    id_time DateTime('UTC') CODEC(Delta, Default),
+    listener LowCardinality(String),
+    transport LowCardinality(String),
+    peer_ip IPv6,
+    facility UInt8,
+    severity UInt8,
+    syslog_host LowCardinality(String),
+    syslog_app LowCardinality(String),
+    syslog_pid String,
+    structured_data Map(String, String),
+    format LowCardinality(String),
+    direction LowCardinality(String),
+    flags Array(LowCardinality(String)),
+    bad_fields Array(LowCardinality(String)),
+    raw String,
+    extra Map(String, String),
+    k_topic LowCardinality(String),
+    k_epoch UInt16,
+    k_part UInt16,
+    k_off UInt64 CODEC(Delta, Default),
+    id String,
+    filtering_host LowCardinality(String),
+    domain String,
+    recipient String,
+    status LowCardinality(String),
+    status_norm LowCardinality(String),
+    delivery_date DateTime64(3, 'UTC') CODEC(Delta, Default),
+    delivery_ip IPv6,
+    delivery_port UInt16,
+    delivery_fqdn String,
+    delivery_interface String,
+    delivery_data String,
+    INDEX i_id id TYPE bloom_filter(0.01),
+    INDEX i_event_time event_time TYPE minmax,
+    INDEX i_off k_off TYPE minmax
+)
+ENGINE = {{engine}}
+PARTITION BY toMonday(received_at)
+ORDER BY (domain, id_time, id)
+SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS `{{database}}`.`rejects`{{on_cluster}}
+(
+    received_at DateTime64(3, 'UTC') CODEC(Delta, Default),
+    event_time DateTime64(3, 'UTC') CODEC(Delta, Default),
+    event_time_source LowCardinality(String),
+    id_time DateTime('UTC') CODEC(Delta, Default),
+    listener LowCardinality(String),
+    transport LowCardinality(String),
+    peer_ip IPv6,
+    facility UInt8,
+    severity UInt8,
+    syslog_host LowCardinality(String),
+    syslog_app LowCardinality(String),
+    syslog_pid String,
+    structured_data Map(String, String),
+    format LowCardinality(String),
+    direction LowCardinality(String),
+    flags Array(LowCardinality(String)),
+    bad_fields Array(LowCardinality(String)),
+    raw String,
+    extra Map(String, String),
+    k_topic LowCardinality(String),
+    k_epoch UInt16,
+    k_part UInt16,
+    k_off UInt64 CODEC(Delta, Default),
+    reason LowCardinality(String),
+    detail String,
+    frame_bytes UInt64,
+    INDEX i_off k_off TYPE minmax
+)
+ENGINE = {{engine}}
+PARTITION BY toMonday(received_at)
+ORDER BY (reason, received_at)
+SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1;
