@@ -44,7 +44,7 @@ func FromConfig(cfg *config.Config, log *slog.Logger) (*Transformer, error) {
 }
 
 var (
-	kafkaUpDesc = prometheus.NewDesc("millrace_kafka_up", "1 while the daemon can work with Kafka, else 0.", []string{"daemon"}, nil)
+	kafkaUpDesc = prometheus.NewDesc("millrace_kafka_up", "1 while the daemon can work with Kafka, else 0.", nil, prometheus.Labels{"daemon": "transform"})
 	tablesDesc  = prometheus.NewDesc("millrace_clickhouse_up", "1 while ClickHouse answers, else 0.", nil, nil)
 )
 
@@ -59,7 +59,7 @@ func (t *Transformer) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (t *Transformer) Collect(ch chan<- prometheus.Metric) {
 	s := t.State()
-	ch <- prometheus.MustNewConstMetric(kafkaUpDesc, prometheus.GaugeValue, up(s.Kafka), "transform")
+	ch <- prometheus.MustNewConstMetric(kafkaUpDesc, prometheus.GaugeValue, up(s.Kafka))
 	ch <- prometheus.MustNewConstMetric(tablesDesc, prometheus.GaugeValue, up(s.ClickHouse))
 	t.stats.Collect(ch)
 }

@@ -1,0 +1,209 @@
+package transformer
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+
+	"millrace/schema"
+)
+
+func TestRun_AllKinds(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.produce(schema.Message, 3000)
+	m := w.start(nil, nil)
+	w.produce(schema.Status, 1000)
+	w.produce(schema.Reject, 100)
+	w.arrived()
+	w.produce(schema.Message, 500)
+	w.exactlyOnce()
+	if err := m.State().Err(); err != nil {
+		t.Errorf("State: %v", err)
+	}
+	if n := m.Stats().Rows("message_events"); n != 3500 {
+		t.Errorf("Stats counts %d rows of message_events, want 3500", n)
+	}
+	m.stop()
+	for p, c := range w.committed() {
+		if strings.Contains(c, ";e=") {
+			t.Errorf("%v has an open intent after an orderly stop: %s", p, c)
+		}
+	}
+	for _, l := range m.Stats().Lags() {
+		t.Errorf("lag %v of a stopped member", l)
+	}
+	var sum int64
+	for p := range partitions {
+		sum += m.Confirmed("millrace.message", p)
+	}
+	if sum != 3500 {
+		t.Errorf("Confirmed sums up to %d, want 3500", sum)
+	}
+}
+
+func TestRun_PoisonRecordIsRejectedOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.produce(schema.Message, 10)
+	bad := [][]byte{[]byte("\xff\xff\xff not protobuf"), {0x08}, {}}
+	for _, b := range bad {
+		w.send(w.record(schema.Message, 0, b))
+	}
+	w.send(w.record(schema.Reject, 1, bad[0])) // the topic of rejects has one block for both
+	w.produce(schema.Reject, 5)
+	w.produce(schema.Message, 10)
+	m := w.start(nil, nil)
+	w.eventually("bad records", func() bool { return w.count("SELECT count() FROM DB.rejects WHERE reason = 'bad_record'") == 4 })
+	m.stop()
+	again := w.start(nil, nil)
+	w.produce(schema.Message, 10)
+	w.arrived()
+	again.stop()
+	if n := w.count("SELECT count() FROM DB.rejects WHERE reason = 'bad_record' AND k_topic = 'message' AND toUnixTimestamp64Milli(received_at) = ?", epochStart.UnixMilli()); n != 3 {
+		t.Errorf("%d rejects of message records with the record's time, want 3", n)
+	}
+	if n := w.count("SELECT count() FROM DB.rejects WHERE reason = 'bad_record' AND raw = ?", string(bad[0])); n != 2 {
+		t.Errorf("%d rejects hold the record's bytes, want 2", n)
+	}
+	if n := w.count("SELECT count() - uniqExact(k_topic, k_epoch, k_part, k_off) FROM DB.rejects"); n != 0 {
+		t.Errorf("%d rejects are doubled", n)
+	}
+	if n := m.Stats().RefusedRecords.Load(); n != 4 {
+		t.Errorf("RefusedRecords is %d, want 4", n)
+	}
+}
+
+// Every type of column comes back as it went in, and absent values as defaults.
+func TestRun_Values(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	k := schema.Message
+	full := event(k, "full", 1)
+	full.SetText(k.Index("subject_header"), []byte("Grüße, \"quoted\"\n"))
+	full.SetText(k.Index("status"), []byte("delivered"))
+	full.SetUint(k.Index("incoming_size"), 1<<63+5)
+	full.SetUint(schema.Severity, 6)
+	full.SetUint(schema.IDTime, 4294967295)
+	full.SetMillis(k.Index("timestamp"), -1000)
+	full.SetIP(k.Index("sender_ip"), mustAddr("2001:db8::1"))
+	full.SetIP(schema.PeerIP, mustAddr("192.0.2.7"))
+	full.SetText(schema.Raw, []byte{0, 0xff, 'x'})
+	full.AddPair(schema.StructuredData, []byte("a.b"), []byte("1"))
+	full.AddPair(schema.StructuredData, []byte("c.d"), nil)
+	full.AddPair(schema.Extra, []byte("k"), []byte("v"))
+	full.AddName(schema.Flags, []byte("tz_guess"))
+	full.AddName(schema.BadFields, []byte("helo"))
+	full.AddName(schema.BadFields, []byte("bandwidth"))
+	port := event(schema.Status, "port", 2)
+	port.SetUint(schema.Status.Index("delivery_port"), 65535)
+	w.want[k.Table] = []string{"plain", "full", "last"}
+	w.want[schema.Status.Table] = []string{"port"}
+	w.send(
+		w.record(k, 2, schema.AppendRecord(nil, event(k, "plain", 0))),
+		w.record(k, 2, schema.AppendRecord(nil, full)),
+		w.record(k, 2, schema.AppendRecord(nil, event(k, "last", 3))),
+		w.record(schema.Status, 0, schema.AppendRecord(nil, port)),
+	)
+	w.start(nil, nil)
+	w.exactlyOnce()
+	for _, c := range []struct{ what, sql string }{
+		{"full", `SELECT count() FROM DB.message_events WHERE id = 'full' AND subject_header = 'Grüße, "quoted"\n' AND status = 'delivered'
+			AND incoming_size = 9223372036854775813 AND severity = 6 AND toUnixTimestamp(id_time) = 4294967295
+			AND toUnixTimestamp64Milli(timestamp) = -1000 AND sender_ip = toIPv6('2001:db8::1') AND peer_ip = toIPv6('192.0.2.7')
+			AND raw = unhex('00FF78') AND structured_data = map('a.b','1','c.d','') AND extra = map('k','v')
+			AND flags = ['tz_guess'] AND bad_fields = ['helo','bandwidth']
+			AND k_topic = 'message' AND k_epoch = 1 AND k_part = 2 AND k_off = 1`},
+		{"the others", `SELECT count() - 1 FROM DB.message_events WHERE id IN ('plain','last') AND subject_header = '' AND status = '' AND incoming_size = 0
+			AND sender_ip = toIPv6('::') AND raw = '' AND structured_data = map() AND flags = [] AND k_part = 2`},
+		{"port", `SELECT count() FROM DB.status_events WHERE delivery_port = 65535 AND k_topic = 'status'`},
+	} {
+		if w.count(c.sql) != 1 {
+			t.Errorf("%s: not as sent", c.what)
+		}
+	}
+}
+
+// A block is one part for each of the table's partitions that it touches.
+func TestRun_OnePartPerPartition(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, k := range schema.Kinds() {
+		if err := w.conn.Exec(context.Background(), "SYSTEM STOP MERGES "+w.database+"."+k.Table); err != nil {
+			t.Fatal(err)
+		}
+	}
+	k := schema.Message
+	var value []byte
+	for n := range 60_000 { // over the driver's compression buffer
+		id := strings.Repeat("x", 400) + string(rune('a'+n%26))
+		w.seq++
+		e := event(k, id, n)
+		value = schema.AppendRecord(value[:0], e)
+		w.client.Produce(context.Background(), w.record(k, 0, append([]byte(nil), value...)), nil)
+	}
+	if err := w.client.Flush(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	inserts := func(o *Options) {
+		o.BlockRows, o.BlockAge = 60_000, 20_000_000_000
+		o.ClickHouse.Compression = &clickhouse.Compression{Method: clickhouse.CompressionLZ4}
+	}
+	m := w.start(inserts, nil)
+	w.eventually("rows", func() bool { return w.count("SELECT count() FROM DB.message_events") == 60_000 })
+	if n := m.Stats().Inserts.Load(); n != 1 {
+		t.Fatalf("%d INSERTs, want 1", n)
+	}
+	if n := w.count("SELECT count() FROM system.parts WHERE database = 'DB' AND table = 'message_events'"); n != 2 {
+		t.Errorf("%d parts in two partitions after one INSERT, want 2", n)
+	}
+}
+
+func TestRun_TableWithoutWindowIsRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ctx := context.Background()
+	if err := w.conn.Exec(ctx, "ALTER TABLE "+w.database+".status_events MODIFY SETTING non_replicated_deduplication_window = 0"); err != nil {
+		t.Fatal(err)
+	}
+	err := w.start(nil, nil).wait()
+	const advice = "ALTER TABLE "
+	if err == nil || !strings.Contains(err.Error(), advice) {
+		t.Fatalf("Run = %v, want an error with the statement that mends it", err)
+	}
+	_, statement, _ := strings.Cut(err.Error(), "run: ")
+	if err := w.conn.Exec(ctx, statement); err != nil {
+		t.Fatalf("%s: %v", statement, err)
+	}
+	w.produce(schema.Message, 3)
+	w.start(nil, nil)
+	w.exactlyOnce()
+}
+
+// Topics that are missing are waited for, and asked for.
+func TestRun_TopicsAppearLater(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	asked := make(chan struct{}, 1)
+	m := w.start(func(o *Options) {
+		o.TopicPrefix = "later."
+		o.EnsureTopics = func(context.Context) error {
+			select {
+			case asked <- struct{}{}:
+			default:
+			}
+			return nil
+		}
+	}, nil)
+	<-asked
+	w.eventually("a reason", func() bool {
+		err := m.State().Kafka
+		return err != nil && strings.Contains(err.Error(), `"later.message"`)
+	})
+	for _, k := range schema.Kinds() {
+		w.createTopic("later."+k.Topic, 2)
+	}
+	w.eventually("readiness", func() bool { return m.State().Err() == nil })
+}
