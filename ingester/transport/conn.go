@@ -90,6 +90,7 @@ func (c *conn) serve() error {
 
 // drain reads what the kernel holds, without waiting, and ends the input there.
 func (c *conn) drain() error {
+	<-c.l.woken
 	until := time.Now().Add(c.l.o.DrainTime)
 	for time.Now().Before(until) {
 		n, _ := c.fill(false)

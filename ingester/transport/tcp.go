@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -30,10 +29,10 @@ type tcpListener struct {
 	slabs sync.Pool               // of *slab
 	wrap  func(net.Conn) net.Conn // of a transport on top of TCP
 
-	stopping atomic.Bool
-	mu       sync.Mutex
-	conns    map[*conn]struct{}
-	wg       sync.WaitGroup
+	stopper
+	mu    sync.Mutex
+	conns map[*conn]struct{}
+	wg    sync.WaitGroup
 }
 
 // slab is a read buffer that a connection holds while it has something to read.
@@ -44,7 +43,7 @@ func listenTCP(o Options) (Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &tcpListener{o: o, ln: ln.(*net.TCPListener), allow: newAllowList(o), conns: map[*conn]struct{}{}}
+	l := &tcpListener{o: o, ln: ln.(*net.TCPListener), allow: newAllowList(o), stopper: newStopper(), conns: map[*conn]struct{}{}}
 	size := framing.BufferSize(o.MaxFrame) + readRoom
 	l.slabs.New = func() any { return &slab{make([]byte, size)} }
 	return l, nil
@@ -66,15 +65,15 @@ func (l *tcpListener) Serve(soft, hard context.Context, open func() Sink) error 
 	return err
 }
 
-// stop wakes all that wait. They see stopping, or set a deadline first and then see it.
 func (l *tcpListener) stop() {
-	l.stopping.Store(true)
-	l.ln.SetDeadline(time.Now().Add(acceptDrain))
-	l.each(func(c *conn) { c.nc.SetReadDeadline(time.Unix(1, 0)) })
+	l.stopOnce(func() {
+		l.ln.SetDeadline(time.Now().Add(acceptDrain))
+		l.each(func(c *conn) { c.nc.SetReadDeadline(time.Unix(1, 0)) })
+	})
 }
 
 func (l *tcpListener) abort() {
-	l.stopping.Store(true)
+	l.stop()
 	l.ln.Close()
 	l.each(func(c *conn) { c.nc.Close() })
 }

@@ -127,7 +127,7 @@ func contractStop(t *testing.T, v variant) {
 	s := start(t, v, Options{}, r)
 	c := s.dial(t, "")
 	var want []string
-	for i := range 400 {
+	for i := range 200 {
 		frame := fmt.Sprintf("<14>frame %d %s", i, strings.Repeat("x", 50))
 		want = append(want, frame)
 		send(t, c, frame+"\x00")

@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"millrace/ingester/framing"
@@ -23,8 +22,7 @@ type udpListener struct {
 	allow   allowList
 	stats   Stats
 	warn    pace
-
-	stopping atomic.Bool
+	stopper
 }
 
 // message is one datagram. data is valid until the next receive.
@@ -39,7 +37,7 @@ func listenUDP(o Options) (Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &udpListener{o: o, sockets: sockets, allow: newAllowList(o)}
+	l := &udpListener{o: o, sockets: sockets, allow: newAllowList(o), stopper: newStopper()}
 	for i, s := range sockets {
 		size, err := prepareUDP(s, o.ReceiveBuffer)
 		if err != nil {
@@ -74,7 +72,7 @@ func (l *udpListener) Serve(soft, hard context.Context, open func() Sink) error 
 	defer l.Close()
 	defer context.AfterFunc(soft, l.stop)()
 	defer context.AfterFunc(hard, func() {
-		l.stopping.Store(true)
+		l.stop()
 		l.Close()
 	})()
 	errs := make([]error, len(l.sockets))
@@ -91,10 +89,11 @@ func (l *udpListener) Serve(soft, hard context.Context, open func() Sink) error 
 }
 
 func (l *udpListener) stop() {
-	l.stopping.Store(true)
-	for _, s := range l.sockets {
-		s.SetReadDeadline(time.Unix(1, 0))
-	}
+	l.stopOnce(func() {
+		for _, s := range l.sockets {
+			s.SetReadDeadline(time.Unix(1, 0))
+		}
+	})
 }
 
 // serve reads one socket until a stop, and then what is queued in it.
@@ -109,6 +108,7 @@ func (l *udpListener) serve(s *net.UDPConn, sink Sink) error {
 	for {
 		stopping := l.stopping.Load()
 		if stopping && until.IsZero() {
+			<-l.woken
 			until = time.Now().Add(l.o.DrainTime)
 		}
 		batch, err := r.receive(!stopping)
