@@ -6,6 +6,10 @@ import (
 	"os"
 
 	"millrace/cmd"
+	"millrace/internal/embedded"
 )
 
-func main() { os.Exit(cmd.Main()) }
+func main() {
+	embedded.RunChildIfAsked() // the ClickHouse of `millrace up` is this binary again
+	os.Exit(cmd.Main())
+}

@@ -49,7 +49,8 @@ the source was given, carries every event through Kafka and lands it in ClickHou
 			root.AddCommand(c)
 		}
 	}
-	add(groupPrepare, newCheck(), newTemplate(), newSource())
+	add(groupRun, newUp(), newIngest(), newTransform())
+	add(groupPrepare, newCheck(), newSchema(), newTemplate(), newSource())
 	add(groupUse, newQuery(), newGenerate())
 	root.AddCommand(newVersion())
 	return root

@@ -1,16 +1,8 @@
 package ingester
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"log/slog"
-	"net"
-	"time"
 
-	"golang.org/x/sync/errgroup"
-
-	"millrace/ingester/format"
 	"millrace/ingester/framing"
 	"millrace/ingester/publish"
 	"millrace/ingester/transport"
@@ -34,7 +26,6 @@ type Ingester struct {
 	publisher *publish.Publisher
 	inputs    []*input
 	listeners []transport.Listener
-	byTag     []*ledger // the ledger that a tag belongs to
 }
 
 // New compiles the formats and binds the listeners' sockets, so that what is
@@ -53,22 +44,32 @@ func New(o Options) (*Ingester, error) {
 	}
 	for i := range o.Config.Listeners {
 		l := &o.Config.Listeners[i]
-		input, err := newInput(l, formats[i].Set)
+		listener, err := listen(l, o.Log)
 		if err != nil {
 			return nil, in.closed(err)
 		}
-		input.gate, input.publisher, input.tag = o.Gate, in.publisher, i*outcomes
-		listener, err := listen(l, input.ledger, o.Log)
-		if err != nil {
-			return nil, in.closed(err)
-		}
-		in.inputs = append(in.inputs, input)
 		in.listeners = append(in.listeners, listener)
-		for range outcomes {
-			in.byTag = append(in.byTag, input.ledger)
-		}
+		in.inputs = append(in.inputs, &input{
+			name: []byte(l.Name), transport: []byte(l.Address.Network), direction: []byte(l.Direction), stream: l.Address.Network == "tcp",
+			formats: formats[i].Set, zone: l.TimeZone, raw: l.Raw,
+			tag: i * outcomes, ledger: newLedger(listener.Stats()), gate: o.Gate, publisher: in.publisher,
+		})
 	}
 	return in, nil
+}
+
+func listen(l *config.Listener, log *slog.Logger) (transport.Listener, error) {
+	mode, err := framing.ParseMode(l.Framing)
+	if err != nil {
+		return nil, err
+	}
+	return transport.Listen(transport.Options{
+		Name: l.Name, Network: l.Address.Network, Address: l.Address.HostPort(),
+		Framing: mode, MaxFrame: int(l.MaxFrame), FrameIdle: l.FrameIdle,
+		Allow: l.Allow.Prefixes, AllowAny: l.Allow.Any,
+		MaxConnections: l.MaxConnections, Sockets: l.Sockets, ReceiveBuffer: int(l.ReceiveBuffer),
+		Logger: log,
+	})
 }
 
 // closed releases the sockets bound so far and returns err.
@@ -81,10 +82,6 @@ func (in *Ingester) closed(err error) error {
 
 func (in *Ingester) newPublisher(cfg *config.Config) (*publish.Publisher, error) {
 	k := &cfg.Kafka
-	codec, err := recordbatch.ParseCodec(k.Compression)
-	if err != nil {
-		return nil, err
-	}
 	kafkaTransport, err := cfg.KafkaTransport(publish.Topics(k.TopicPrefix, schema.Kinds())...)
 	if err != nil {
 		return nil, err
@@ -93,46 +90,33 @@ func (in *Ingester) newPublisher(cfg *config.Config) (*publish.Publisher, error)
 		Brokers:     k.Brokers,
 		Transport:   kafkaTransport,
 		TopicPrefix: k.TopicPrefix,
-		Compression: codec,
+		Compression: k.Compression,
 		BatchBytes:  int(k.BatchBytes),
 		BufferBytes: int(k.BufferBytes),
 		Linger:      k.Linger,
-		AckTimeout:  k.RequestTimeout,
+		Timeout:     k.RequestTimeout,
 		Tags:        len(cfg.Listeners) * outcomes,
 		OnAck:       in.acknowledged,
 		OnLost:      in.lost,
-		Logger:      in.log,
+		Log:         in.log,
 	})
-}
-
-func newInput(l *config.Listener, set *format.Set) *input {
-	return &input{
-		name: []byte(l.Name), transport: []byte(l.Address.Network), direction: []byte(l.Direction), stream: l.Address.Network == "tcp",
-		formats: set, zone: l.TimeZone, raw: l.Raw, ledger: newLedger(),
-	}
 }
 
 // acknowledged is called by the publisher with the counts, by tag, of a batch
 // that Kafka has taken.
 func (in *Ingester) acknowledged(counts []uint32) {
 	for tag, n := range counts {
-		if n == 0 {
-			continue
+		if n != 0 {
+			in.inputs[tag/outcomes].ledger.acknowledge(tag%outcomes, n)
 		}
-		l := in.byTag[tag]
-		l.acked[tag%outcomes].Add(uint64(n))
-		l.inFlight.Add(-int64(n))
 	}
 }
 
 // lost is the same for a batch that is given up at the stop's deadline.
 func (in *Ingester) lost(counts []uint32) {
 	for tag, n := range counts {
-		if n == 0 {
-			continue
+		if n != 0 {
+			in.inputs[tag/outcomes].ledger.lose(n)
 		}
-		l := in.byTag[tag]
-		l.drop(schema.DropShutdown, uint64(n))
-		l.inFlight.Add(-int64(n))
 	}
 }

@@ -3,6 +3,7 @@ package ingester
 import (
 	"sync/atomic"
 
+	"millrace/ingester/transport"
 	"millrace/schema"
 )
 
@@ -35,27 +36,56 @@ func indexOf(list []schema.Reason, r schema.Reason) int {
 //
 //	received = published + rejected + dropped + in flight
 //
-// where each side is counted on its own: received when a frame is taken,
-// in flight when it joins a Kafka batch, published and rejected when Kafka
-// acknowledges the batch.
+// where each side is counted on its own: received when a frame is taken, in
+// flight when it joins a Kafka batch, published and rejected when Kafka
+// acknowledges the batch. What the transport drops before a frame comes this far
+// (datagrams that the kernel or the allow-list refused) counts as received and
+// dropped there; read adds it.
 type ledger struct {
-	received atomic.Uint64
-	inFlight atomic.Int64
-	acked    []atomic.Uint64 // by outcome: 0 published, 1+i rejected for rejectReasons[i]
-	dropped  []atomic.Uint64 // by dropReasons
-	lastTook atomic.Int64    // Unix milliseconds of the last frame
+	transport *transport.Stats
+	received  atomic.Uint64
+	inFlight  atomic.Int64
+	acked     []atomic.Uint64 // by outcome: 0 published, 1+i rejected for rejectReasons[i]
+	dropped   []atomic.Uint64 // by dropReasons
+	lastTook  atomic.Int64    // Unix milliseconds of the last frame
 }
 
-func newLedger() *ledger {
+func newLedger(t *transport.Stats) *ledger {
 	return &ledger{
-		acked:   make([]atomic.Uint64, outcomes),
-		dropped: make([]atomic.Uint64, len(dropReasons)),
+		transport: t,
+		acked:     make([]atomic.Uint64, outcomes),
+		dropped:   make([]atomic.Uint64, len(dropReasons)),
 	}
 }
 
-// drop takes n frames into account that end here.
-func (l *ledger) drop(r schema.Reason, n uint64) {
-	l.dropped[indexOf(dropReasons, r)].Add(n)
+// enter takes a frame into account that is about to join a batch.
+func (l *ledger) enter() {
+	l.received.Add(1)
+	l.inFlight.Add(1)
+}
+
+// leave undoes enter: the batch did not take it.
+func (l *ledger) leave() {
+	l.inFlight.Add(-1)
+	l.received.Add(^uint64(0))
+}
+
+// take takes a frame into account that ends here, as a drop.
+func (l *ledger) take(r schema.Reason) {
+	l.received.Add(1)
+	l.dropped[indexOf(dropReasons, r)].Add(1)
+}
+
+// acknowledge moves n frames of an outcome out of flight.
+func (l *ledger) acknowledge(outcome int, n uint32) {
+	l.acked[outcome].Add(uint64(n))
+	l.inFlight.Add(-int64(n))
+}
+
+// lose moves n frames out of flight that Kafka did not acknowledge in time.
+func (l *ledger) lose(n uint32) {
+	l.dropped[indexOf(dropReasons, schema.DropShutdown)].Add(uint64(n))
+	l.inFlight.Add(-int64(n))
 }
 
 // Account is a reading of a listener's ledger.
@@ -64,6 +94,12 @@ type Account struct {
 	Rejected, Dropped   map[schema.Reason]uint64 // reasons that occurred
 	InFlight            int64
 }
+
+// RejectedTotal and DroppedTotal are the sums over all reasons.
+func (a Account) RejectedTotal() uint64 { return sum(a.Rejected) }
+
+// DroppedTotal see RejectedTotal.
+func (a Account) DroppedTotal() uint64 { return sum(a.Dropped) }
 
 // Closes tells whether the account adds up: it does at any moment at which no
 // frame is being handed from one count to the next.
@@ -95,5 +131,11 @@ func (l *ledger) read() Account {
 	}
 	a.InFlight = l.inFlight.Load()
 	a.Received = l.received.Load()
+	l.transport.Drops(func(r schema.Reason, n uint64) {
+		if n != 0 {
+			a.Dropped[r] += n
+			a.Received += n
+		}
+	})
 	return a
 }

@@ -16,7 +16,7 @@ var (
 	descLast      = desc("millrace_source_last_event_timestamp_seconds", "When the listener's last frame came; 0: none since the start.", "listener")
 	descBytes     = desc("millrace_listener_bytes_total", "Bytes read from the listener's sockets.", "listener")
 	descOpen      = desc("millrace_listener_connections", "Open connections.", "listener")
-	descRefused   = desc("millrace_listener_connections_refused_total", "Connections closed because their address is not in allow.", "listener")
+	descRefused   = desc("millrace_listener_connections_refused_total", "Connections beyond listeners[].max_connections.", "listener")
 	descRcvbuf    = desc("millrace_listener_receive_buffer_bytes", "Receive buffer of a UDP socket, as the kernel granted it.", "listener")
 
 	descBatches    = desc("millrace_publish_batches_total", "Record batches that Kafka has acknowledged.")
@@ -27,7 +27,7 @@ var (
 	descThrottled  = desc("millrace_publish_throttled_milliseconds_total", "Time for which brokers asked to send less.")
 	descBuffered   = desc("millrace_publish_buffered_bytes", "Memory of record batches that are open or on their way.")
 	descBufferMax  = desc("millrace_publish_buffer_limit_bytes", "Its limit, kafka.buffer_bytes.")
-	descKafkaUp    = desc("millrace_kafka_up", "1 while the daemon can work with Kafka, else 0.", "daemon")
+	descKafkaUp    = prometheus.NewDesc("millrace_kafka_up", "1 while the daemon can work with Kafka, else 0.", nil, prometheus.Labels{"daemon": "ingest"})
 )
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
@@ -58,7 +58,11 @@ func (in *Ingester) Collect(ch chan<- prometheus.Metric) {
 		}
 		gauge(descInFlight, float64(a.InFlight), name)
 		gauge(descLast, float64(input.ledger.lastTook.Load())/1000, name)
-		in.collectTransport(i, name, counter, gauge)
+		t := in.listeners[i].Stats()
+		counter(descBytes, t.Bytes.Load(), name)
+		gauge(descOpen, float64(t.Open.Load()), name)
+		counter(descRefused, t.Refused.Load(), name)
+		gauge(descRcvbuf, float64(t.ReceiveBuffer.Load()), name)
 	}
 	s := in.publisher.Stats()
 	counter(descBatches, s.Batches.Load())
@@ -74,5 +78,5 @@ func (in *Ingester) Collect(ch chan<- prometheus.Metric) {
 	if in.publisher.State() != nil {
 		up = 0
 	}
-	gauge(descKafkaUp, up, "ingest")
+	gauge(descKafkaUp, up)
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"sync"
 	"time"
@@ -30,7 +29,7 @@ type input struct {
 	formats   *format.Set
 	zone      *time.Location
 	raw       string // always, flagged, never
-	tag       int // tag of outcome 0; those of the rejects follow
+	tag       int    // tag of outcome 0; those of the rejects follow
 	ledger    *ledger
 	gate      *Gate
 	publisher *publish.Publisher
@@ -54,37 +53,30 @@ type sink struct {
 	in   *input
 	lane *publish.Lane // held between the first frame of a read and Flush
 	*scratch
-	now      int64 // when this read's first frame was taken
-	received uint64
+	now int64 // when this read's first frame was taken
 }
 
 // Frame turns one frame into an event, a reject or a counted drop. f.Bytes is
 // borrowed from the reader's buffer: nothing refers to it when Frame returns. It
-// blocks while Kafka takes no more and the sender can wait (TCP); an error ends
-// the connection.
+// blocks while Kafka takes no more and the sender can wait (TCP). An error means
+// that the frame was not taken: the transport counts it, and ends the connection.
 func (s *sink) Frame(peer netip.AddrPort, f framing.Frame) error {
-	if s.scratch == nil {
-		s.begin()
-	}
-	s.received++
 	if s.in.gate.closed() != nil {
 		if !s.in.stream {
-			s.in.ledger.drop(schema.DropDiskFull, 1)
+			s.in.ledger.take(schema.DropDiskFull)
 			return nil
 		}
 		s.Flush() // hold nothing while waiting
 		if err := s.in.gate.wait(s.in.hard); err != nil {
-			s.in.ledger.drop(schema.DropShutdown, 1)
 			return err
 		}
+	}
+	if s.scratch == nil {
 		s.begin()
 	}
-	outcome, ok := 0, f.Drop == ""
-	if ok {
-		outcome, ok = s.decode(f)
-	}
+	outcome, ok := s.decode(f)
 	if !ok {
-		s.in.ledger.drop(schema.DropEmpty, 1)
+		s.in.ledger.take(schema.DropEmpty)
 		return nil
 	}
 	s.common(peer, f, outcome)
@@ -219,7 +211,7 @@ func (s *sink) publish(outcome int) error {
 	}
 	tag := s.in.tag + outcome
 	// Counted before it is appended: the batch may be acknowledged at once.
-	s.in.ledger.inFlight.Add(1)
+	s.in.ledger.enter()
 	var err error
 	if s.in.stream {
 		err = s.lane.Append(s.in.hard, &s.event, tag)
@@ -229,21 +221,15 @@ func (s *sink) publish(outcome int) error {
 	if err == nil {
 		return nil
 	}
-	s.in.ledger.inFlight.Add(-1)
-	switch {
-	case errors.Is(err, publish.ErrNoBuffer):
-		s.in.ledger.drop(schema.DropBackpressure, 1)
+	s.in.ledger.leave()
+	if errors.Is(err, publish.ErrNoBuffer) {
+		s.in.ledger.take(schema.DropBackpressure)
 		return nil
-	case errors.Is(err, publish.ErrRecordTooLarge):
-		return err
-	default:
-		s.in.ledger.drop(schema.DropShutdown, 1)
-		return fmt.Errorf("cannot publish before the stop's deadline: %w", err)
 	}
+	return err
 }
 
-// Flush ends a read: what was counted locally is added up, and lane and scratch
-// go back for others.
+// Flush ends a read: lane and scratch go back for others.
 func (s *sink) Flush() {
 	if s.lane != nil {
 		s.lane.Release()
@@ -252,9 +238,5 @@ func (s *sink) Flush() {
 	if s.scratch != nil {
 		scratches.Put(s.scratch)
 		s.scratch = nil
-	}
-	if s.received != 0 {
-		s.in.ledger.received.Add(s.received)
-		s.received = 0
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"millrace/ingester/transport"
 	"millrace/internal/topics"
+	"millrace/schema"
 )
 
 // Addr is where a listener listens.
@@ -35,7 +36,7 @@ func (in *Ingester) Ready() <-chan struct{} { return in.publisher.Ready() }
 
 // Account is the sum of all listeners' accounts.
 func (in *Ingester) Account() Account {
-	total := newLedger().read()
+	total := Account{Rejected: map[schema.Reason]uint64{}, Dropped: map[schema.Reason]uint64{}}
 	for _, input := range in.inputs {
 		a := input.ledger.read()
 		total.Received += a.Received

@@ -24,6 +24,7 @@ type condition struct {
 	name  string
 	err   error
 	probe func() error
+	held  bool // has been met since the start
 }
 
 // NewConditions starts with the named conditions unmet ("starting"), so that a
@@ -45,7 +46,7 @@ func (c *Conditions) Set(name string, err error) {
 	now := c.at(name)
 	before := now.err
 	now.err, now.probe = err, nil
-	c.changed(name, before, err)
+	c.changed(now, before, err)
 }
 
 // Probe asks f whenever somebody asks whether the daemon is ready. f must be
@@ -76,13 +77,14 @@ func (c *Conditions) at(name string) *condition {
 
 // changed logs a condition's loss and return, not its start: a daemon says
 // itself that it has started. The reason may vary while the state does not.
-func (c *Conditions) changed(name string, before, now error) {
+func (c *Conditions) changed(k *condition, before, now error) {
 	switch {
 	case now != nil && before == nil:
-		c.log.Warn("not ready: "+name, "reason", now)
-	case now == nil && before != nil && !errors.Is(before, ErrStarting):
-		c.log.Info("ready again: " + name)
+		c.log.Warn("not ready: "+k.name, "reason", now)
+	case now == nil && before != nil && k.held:
+		c.log.Info("ready again: " + k.name)
 	}
+	k.held = k.held || now == nil
 }
 
 // Unmet is one condition that does not hold.
@@ -106,7 +108,7 @@ func (c *Conditions) Unmet() []Unmet {
 		if k.probe != nil {
 			before := k.err
 			k.err = k.probe()
-			c.changed(k.name, before, k.err)
+			c.changed(k, before, k.err)
 		}
 		if k.err != nil {
 			all = append(all, Unmet{k.name, k.err})

@@ -17,35 +17,17 @@ const (
 	purposeDemo = "demo"
 )
 
-// DefaultData is where `millrace up` keeps its data unless told otherwise:
-// $XDG_DATA_HOME/millrace, which is ~/.local/share/millrace.
-func DefaultData() (string, error) {
-	if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
-		return filepath.Join(dir, "millrace"), nil
-	}
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return "", fmt.Errorf("cannot find a directory for the data: %w (give one with --data DIR)", err)
-	}
-	return filepath.Join(home, ".local", "share", "millrace"), nil
-}
-
 // prepareData makes the directory and marks what its data are. Demo traffic is
-// never mixed into real data: a directory that holds these is refused. cleanup
-// removes a temporary directory.
+// never mixed into real data: a directory that holds these is refused. dir "" is
+// a temporary one, for the demo; cleanup removes it.
 func prepareData(dir string, demo bool) (path string, cleanup func(), err error) {
 	cleanup = func() {}
-	if demo && dir == "" {
+	if dir == "" {
 		if dir, err = os.MkdirTemp("", "millrace-demo-"); err != nil {
 			return "", nil, fmt.Errorf("cannot make a directory for the demo's data: %w", err)
 		}
 		temporary := dir
 		cleanup = func() { os.RemoveAll(temporary) }
-	}
-	if dir == "" {
-		if dir, err = DefaultData(); err != nil {
-			return "", nil, err
-		}
 	}
 	if dir, err = filepath.Abs(dir); err != nil {
 		return "", nil, fmt.Errorf("cannot use data directory: %w", err)

@@ -40,7 +40,7 @@ func newStatusLine(out io.Writer, read func() counts) *statusLine {
 	return &statusLine{out: out, terminal: ok && term.IsTerminal(int(f.Fd())), read: read, at: time.Now()}
 }
 
-func (s *statusLine) run(ctx context.Context) error {
+func (s *statusLine) run(ctx context.Context) {
 	interval := plainInterval
 	if s.terminal {
 		interval = liveInterval
@@ -50,7 +50,7 @@ func (s *statusLine) run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-tick.C:
 			s.show()
 		}
@@ -73,6 +73,14 @@ func (s *statusLine) show() {
 		fmt.Fprint(s.out, "\r\x1b[K"+line)
 	} else {
 		fmt.Fprintln(s.out, line)
+	}
+}
+
+// end shows the last counts and leaves the line.
+func (s *statusLine) end() {
+	s.show()
+	if s.terminal {
+		fmt.Fprintln(s.out)
 	}
 }
 

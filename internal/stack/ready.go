@@ -1,0 +1,52 @@
+package stack
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"millrace/ingester"
+	"millrace/internal/service"
+)
+
+// pair is one key=address of the ready line.
+type pair struct{ key, address string }
+
+// readyLine writes the one line on standard output that says that all serves.
+func readyLine(w io.Writer, pairs []pair) {
+	var b strings.Builder
+	b.WriteString("ready")
+	for _, p := range pairs {
+		b.WriteString(" " + p.key + "=" + p.address)
+	}
+	fmt.Fprintln(w, b.String())
+}
+
+// addresses are syslog_udp and syslog_tcp: the first listener of each network.
+func addresses(in *ingester.Ingester) (pairs []pair) {
+	for _, network := range []string{"udp", "tcp"} {
+		for _, l := range in.Addrs() {
+			if l.Network == network {
+				pairs = append(pairs, pair{"syslog_" + network, l.Addr.String()})
+				break
+			}
+		}
+	}
+	return pairs
+}
+
+// waitReady returns true when all conditions hold, false when ctx ends first.
+func waitReady(ctx context.Context, c *service.Conditions) bool {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for c.Ready() != nil {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
+		}
+	}
+	return true
+}

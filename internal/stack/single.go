@@ -1,0 +1,111 @@
+package stack
+
+import (
+	"context"
+	"io"
+	"log/slog"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"millrace/ingester"
+	"millrace/internal/config"
+	"millrace/internal/service"
+	"millrace/transformer"
+)
+
+// daemon is what one daemon needs around it: metrics, health, a log.
+type daemon struct {
+	conditions *service.Conditions
+	registry   *prometheus.Registry
+	server     *service.Server
+	log        *slog.Logger
+}
+
+func startDaemon(cfg *config.Config, address config.Endpoint, o Options, collector prometheus.Collector, log *slog.Logger, conditions ...string) (*daemon, error) {
+	d := &daemon{conditions: service.NewConditions(log, conditions...), log: log}
+	d.registry = service.NewRegistry(o.Version, o.Commit, d.conditions)
+	if err := d.registry.Register(collector); err != nil {
+		return nil, err
+	}
+	if !address.Enabled() {
+		return d, nil
+	}
+	var err error
+	d.server, err = service.Serve(service.ServerOptions{
+		Address: address.String(), Flag: "--http", Registry: d.registry, Conditions: d.conditions, Pprof: cfg.HTTP.Pprof, Logger: log,
+	})
+	return d, err
+}
+
+func (d *daemon) close() {
+	if d.server != nil {
+		_ = d.server.Close(context.Background()) // nothing is lost with an answer to a scrape
+	}
+}
+
+// drainAt makes the daemon not ready when soft ends.
+func (d *daemon) drainAt(soft context.Context) (stop func() bool) {
+	return context.AfterFunc(soft, func() { d.conditions.Drain("handing over what has been read") })
+}
+
+// RunIngest is `millrace ingest`: an ingester over an existing Kafka.
+func RunIngest(soft, hard context.Context, o Options, logTo io.Writer) error {
+	log, err := service.NewLogger(logTo, o.Config.Log.Level, o.Config.Log.Format)
+	if err != nil {
+		return err
+	}
+	in, err := ingester.New(ingester.Options{Config: o.Config, Log: log})
+	if err != nil {
+		return err
+	}
+	d, err := startDaemon(o.Config, o.Config.HTTP.Ingest, o, in, log, kafkaCondition)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	defer d.drainAt(soft)()
+	d.conditions.Probe(kafkaCondition, in.State)
+	go d.announce(soft, in.Ready(), o, addresses(in))
+	return in.Run(soft, hard)
+}
+
+// RunTransform is `millrace transform`: a transformer between an existing Kafka
+// and an existing ClickHouse.
+func RunTransform(soft, hard context.Context, o Options, logTo io.Writer) error {
+	log, err := service.NewLogger(logTo, o.Config.Log.Level, o.Config.Log.Format)
+	if err != nil {
+		return err
+	}
+	t, err := transformer.FromConfig(o.Config, log)
+	if err != nil {
+		return err
+	}
+	d, err := startDaemon(o.Config, o.Config.HTTP.Transform, o, t, log, kafkaCondition, clickHouseCondition)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	defer d.drainAt(soft)()
+	d.conditions.Probe(kafkaCondition, func() error { return t.State().Kafka })
+	d.conditions.Probe(clickHouseCondition, func() error { return t.State().ClickHouse })
+	ready := make(chan struct{})
+	go func() {
+		if waitReady(soft, d.conditions) {
+			close(ready)
+		}
+	}()
+	go d.announce(soft, ready, o, nil)
+	return t.Run(soft, hard)
+}
+
+// announce prints the line that scripts wait for, once the daemon is ready.
+func (d *daemon) announce(ctx context.Context, ready <-chan struct{}, o Options, pairs []pair) {
+	select {
+	case <-ctx.Done():
+	case <-ready:
+		if d.server != nil {
+			pairs = append(pairs, pair{"http", d.server.Addr().String()})
+		}
+		readyLine(o.Out, pairs)
+	}
+}

@@ -1,0 +1,323 @@
+package stack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"millrace/ingester"
+	"millrace/internal/config"
+	"millrace/internal/embedded"
+	"millrace/internal/migrate"
+	"millrace/internal/service"
+	"millrace/schema"
+	"millrace/transformer"
+)
+
+// Options are what `millrace up` was told.
+type Options struct {
+	Config  *config.Config // the addresses that flags gave are in it
+	Data    string         // "": up.data or its default; with Demo a temporary directory
+	Demo    bool
+	Version string
+	Commit  string
+	Out     io.Writer // what the person sees: addresses, the live line, answers
+}
+
+// Stack is the running whole.
+type Stack struct {
+	o       Options
+	cfg     *config.Config
+	log     *slog.Logger
+	data    string
+	cleanup []func() // in the order of start; undone backwards
+	gate    ingester.Gate
+	disk    *disk
+
+	conditions *service.Conditions
+	registry   *prometheus.Registry
+	line       *statusLine
+
+	engine      engine
+	clickHouse  *embedded.ClickHouse // the first one: its addresses and users are those of all
+	broker      *embedded.Broker
+	ingester    *ingester.Ingester
+	transformer *transformer.Transformer
+	server      *service.Server
+}
+
+// The conditions of being ready.
+const (
+	kafkaCondition      = "kafka"
+	clickHouseCondition = "clickhouse"
+	diskCondition       = "disk"
+)
+
+// Run starts everything, says that it is ready, serves until soft ends, and
+// between soft and hard hands over what has been read.
+func Run(soft, hard context.Context, o Options) (err error) {
+	s := &Stack{o: o, cfg: o.Config}
+	s.line = newStatusLine(o.Out, s.counts)
+	if s.log, err = service.NewLogger(s.line, s.cfg.Log.Level, s.cfg.Log.Format); err != nil {
+		return err
+	}
+	defer func() {
+		for _, f := range slices.Backward(s.cleanup) {
+			f()
+		}
+	}()
+	if err := s.start(soft); err != nil {
+		if soft.Err() != nil && errors.Is(err, context.Canceled) {
+			return nil // stopped while starting
+		}
+		return err
+	}
+	return s.serve(soft, hard)
+}
+
+// undo notes what the end of Run has to undo.
+func (s *Stack) undo(f func()) { s.cleanup = append(s.cleanup, f) }
+
+// start brings everything up in order. Sockets are bound first, so that a taken
+// port is known before anything else happens.
+func (s *Stack) start(ctx context.Context) error {
+	data := s.o.Data
+	if data == "" && !s.o.Demo {
+		var err error
+		if data, err = s.cfg.Up.DataDir(); err != nil {
+			return service.WithExitCode(2, err)
+		}
+	}
+	data, cleanup, err := prepareData(data, s.o.Demo)
+	if err != nil {
+		return service.WithExitCode(2, err)
+	}
+	s.data = data
+	s.undo(cleanup)
+	s.progress("data in %s", data)
+
+	s.conditions = service.NewConditions(s.log, kafkaCondition, clickHouseCondition, diskCondition)
+	s.registry = service.NewRegistry(s.o.Version, s.o.Commit, s.conditions)
+	if s.server, err = service.Serve(service.ServerOptions{
+		Address: s.cfg.HTTP.Ingest.String(), Flag: "--http", Registry: s.registry, Conditions: s.conditions, Pprof: s.cfg.HTTP.Pprof, Logger: s.log,
+	}); err != nil {
+		return err
+	}
+	s.undo(func() { s.server.Close(context.Background()) })
+
+	if err := s.startBroker(); err != nil {
+		return portTaken(err)
+	}
+	s.progress("starting ClickHouse")
+	if err := s.startClickHouse(ctx); err != nil {
+		return portTaken(err)
+	}
+	s.pointAtEmbedded()
+	if err := s.applySchema(ctx); err != nil {
+		return err
+	}
+	if s.ingester, err = ingester.New(ingester.Options{Config: s.cfg, Log: s.log, Gate: &s.gate}); err != nil {
+		return portTaken(err)
+	}
+	if s.transformer, err = transformer.FromConfig(s.cfg, s.log); err != nil {
+		return err
+	}
+	return s.watch()
+}
+
+// portTaken gives an error about a taken port the exit code of what the person
+// who starts it can mend.
+func portTaken(err error) error {
+	var taken *embedded.AddressInUseError
+	if errors.As(err, &taken) {
+		return service.WithExitCode(2, err)
+	}
+	return err
+}
+
+func (s *Stack) startBroker() error {
+	size, err := diskSize(s.data)
+	if err != nil {
+		return err
+	}
+	partitions := map[string]int{}
+	for _, k := range schema.Kinds() {
+		partitions[s.cfg.Kafka.Topic(k.Topic)] = s.cfg.Kafka.Partitions
+	}
+	address := s.cfg.Up.Kafka.String()
+	if !s.cfg.Up.Kafka.Enabled() {
+		address = "127.0.0.1:0" // the daemons need it; nobody else is told
+	}
+	s.broker, err = embedded.StartBroker(embedded.BrokerOptions{
+		DataDir: s.data, Address: address, Topics: partitions,
+		RetentionAge:   s.cfg.Up.KafkaRetention,
+		RetentionBytes: int64(float64(size) * s.cfg.Up.KafkaRetentionDisk),
+		RetentionGroup: s.cfg.Kafka.Group,
+		RetentionFloor: func(topic string, partition int32) int64 {
+			if s.transformer == nil {
+				return -1
+			}
+			return s.transformer.Confirmed(topic, int(partition))
+		},
+		Logger: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	s.undo(s.broker.Close)
+	return nil
+}
+
+// pointAtEmbedded makes the configuration name what was just started.
+func (s *Stack) pointAtEmbedded() {
+	cfg := *s.cfg
+	cfg.Kafka.Brokers = []string{s.broker.Addr}
+	cfg.Kafka.Replication = 1
+	if c := s.broker.Credentials; c.User != "" {
+		cfg.Kafka.SASL = config.SASL{Mechanism: "plain", Username: c.User, Password: config.NewSecret(c.Password)}
+	}
+	ch := &cfg.ClickHouse
+	ch.Addresses = []string{s.clickHouse.NativeAddr}
+	ch.Username, ch.Password = s.clickHouse.Admin.User, config.NewSecret(s.clickHouse.Admin.Password)
+	ch.Reader = config.Login{Username: s.clickHouse.Reader.User, Password: config.NewSecret(s.clickHouse.Reader.Password)}
+	ch.TLS, cfg.Kafka.TLS = config.TLS{}, config.TLS{}
+	s.cfg = &cfg
+}
+
+func (s *Stack) applySchema(ctx context.Context) error {
+	m, conn, err := migrate.FromConfig(s.cfg, s.o.Version)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	_, err = m.Apply(ctx)
+	return err
+}
+
+// watch registers metrics and conditions.
+func (s *Stack) watch() error {
+	free := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "millrace_disk_free_ratio", Help: "Share of the data directory's disk that is free.",
+	})
+	s.disk = &disk{
+		dir: s.data, minFree: s.cfg.Up.MinFreeDisk, gate: &s.gate, log: s.log,
+		report:  func(err error) { s.conditions.Set(diskCondition, err) },
+		observe: free.Set,
+	}
+	for _, c := range []prometheus.Collector{free, s.ingester, s.transformer} {
+		if err := s.registry.Register(c); err != nil {
+			return fmt.Errorf("cannot register metrics: %w", err)
+		}
+	}
+	s.conditions.Probe(kafkaCondition, func() error {
+		return errors.Join(s.ingester.State(), s.transformer.State().Kafka)
+	})
+	s.conditions.Probe(clickHouseCondition, func() error { return s.transformer.State().ClickHouse })
+	return nil
+}
+
+// serve runs the parts until soft ends and drains them in the order of the flow.
+func (s *Stack) serve(soft, hard context.Context) error {
+	group, running := errgroup.WithContext(soft)
+	transforming, ingested := context.WithCancel(context.WithoutCancel(hard))
+	defer ingested()
+	group.Go(func() error {
+		defer ingested() // the transformer goes on until the ingester has handed over all
+		err := s.ingester.Run(running, hard)
+		if s.o.Demo {
+			s.awaitInserted(hard) // its data are gone afterwards: show them whole
+		}
+		return err
+	})
+	group.Go(func() error { return s.transformer.Run(transforming, hard) })
+	group.Go(func() error { return s.disk.watch(running) })
+	group.Go(func() error { return s.keepClickHouse(running) })
+	defer context.AfterFunc(running, func() { s.conditions.Drain("handing over what has been read") })()
+	group.Go(func() error {
+		if !waitReady(running, s.conditions) {
+			return nil
+		}
+		s.announce()
+		if s.o.Demo {
+			return s.demo(running)
+		}
+		return nil
+	})
+	if s.o.Demo || s.line.terminal {
+		show, done := context.WithCancel(context.WithoutCancel(hard))
+		shown := make(chan struct{})
+		go func() { defer close(shown); s.line.run(show) }()
+		defer func() { done(); <-shown; s.line.end() }()
+	}
+	return group.Wait()
+}
+
+// awaitInserted waits until everything published is inserted, or hard ends.
+func (s *Stack) awaitInserted(hard context.Context) {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for c := s.counts(); c.inserted < c.published+c.rejected; c = s.counts() {
+		select {
+		case <-hard.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// counts read for the live line.
+func (s *Stack) counts() counts {
+	a := s.ingester.Account()
+	c := counts{received: a.Received, published: a.Published, rejected: a.RejectedTotal(), dropped: a.DroppedTotal()}
+	stats := s.transformer.Stats()
+	for _, k := range schema.Kinds() {
+		c.inserted += stats.Rows(k.Table)
+	}
+	for _, l := range stats.Lags() {
+		c.lag += l.Records
+	}
+	return c
+}
+
+// progress tells a person what is going on; scripts read the ready line.
+func (s *Stack) progress(format string, args ...any) {
+	s.line.interrupt(func(w io.Writer) { fmt.Fprintf(w, format+"\n", args...) })
+}
+
+// announce prints where everything listens, and the line that scripts wait for.
+func (s *Stack) announce() {
+	pairs := addresses(s.ingester)
+	if s.cfg.Up.Kafka.Enabled() {
+		pairs = append(pairs, pair{"kafka", s.broker.Addr})
+	}
+	if s.cfg.Up.ClickHouseNative.Enabled() {
+		pairs = append(pairs, pair{"clickhouse_native", s.clickHouse.NativeAddr})
+	}
+	if s.clickHouse.HTTPAddr != "" {
+		pairs = append(pairs, pair{"clickhouse_http", s.clickHouse.HTTPAddr})
+	}
+	pairs = append(pairs, pair{"http", s.server.Addr().String()})
+	s.line.interrupt(func(w io.Writer) {
+		for _, l := range s.ingester.Addrs() {
+			fmt.Fprintf(w, "  syslog     %s://%s  (listener %s)\n", l.Network, l.Addr, l.Name)
+		}
+		if s.cfg.Up.Kafka.Enabled() {
+			fmt.Fprintf(w, "  kafka      %s\n", s.broker.Addr)
+		}
+		if s.cfg.Up.ClickHouseNative.Enabled() {
+			fmt.Fprintf(w, "  clickhouse %s native\n", s.clickHouse.NativeAddr)
+		}
+		if s.clickHouse.HTTPAddr != "" {
+			fmt.Fprintf(w, "  clickhouse http://%s  (read-only user and password in %s)\n", s.clickHouse.HTTPAddr, s.clickHouse.ReaderFile)
+		}
+		fmt.Fprintf(w, "  operations http://%s  (/metrics /readyz /healthz)\n", s.server.Addr())
+		readyLine(w, pairs)
+	})
+}
