@@ -84,9 +84,15 @@ func runServer(library string, args []string) error {
 	if err != nil {
 		return fmt.Errorf("cannot load %q: %w", library, err)
 	}
-	for _, name := range []string{"chdb_query_cmdline", "chdb_result_error"} {
-		if _, err := purego.Dlsym(lib, name); err != nil {
+	for _, name := range []string{"chdb_result_error", "chdb_query_cmdline"} {
+		symbol, err := purego.Dlsym(lib, name)
+		if err != nil {
 			return fmt.Errorf("cannot use %q: it has no %s: %w", library, name, err)
+		}
+		if name == "chdb_query_cmdline" {
+			if err := surviveConnectionErrors(library, symbol); err != nil {
+				fmt.Fprintf(os.Stderr, "ClickHouse will end at the first broken connection: %v\n", err)
+			}
 		}
 	}
 	var queryCmdline func(argc int32, argv unsafe.Pointer) uintptr
@@ -135,7 +141,8 @@ func killLifeLine(spec childSpec) error {
 		return err
 	}
 	defer db.Close()
-	return db.Exec(ctx, "KILL QUERY WHERE "+lifeLineCondition+" ASYNC")
+	// All queries: the server waits for those that run when its own has ended.
+	return db.Exec(ctx, "KILL QUERY WHERE query NOT LIKE 'KILL QUERY%' ASYNC")
 }
 
 func openNative(address string, c Credentials) (clickhouse.Conn, error) {

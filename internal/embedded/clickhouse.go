@@ -190,6 +190,9 @@ func (ch *ClickHouse) start(ctx context.Context, config *serverConfig, l *listen
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
+	if text := ch.child.output.String(); text != "" {
+		ch.log.Warn("ClickHouse started with a warning", "warning", text)
+	}
 	ch.NativeAddr = config.native.dialable().String()
 	if l.http == nil {
 		return nil

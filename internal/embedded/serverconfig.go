@@ -189,7 +189,8 @@ var settingsOfFiles = []string{
 
 func writeProfile(b *strings.Builder, name string, settings []setting, constraints string) {
 	fmt.Fprintf(b, "    <%s>\n", name)
-	settings = append(settings, setting{"allow_introspection_functions", 0}, setting{"allow_python_table_function", 0})
+	settings = append(settings, setting{"allow_introspection_functions", 0}, setting{"allow_python_table_function", 0},
+		setting{"poll_interval", 1}) // seconds until an idle connection notices that the server stops
 	for _, s := range settings {
 		fmt.Fprintf(b, "      <%s>%v</%s>\n", s.name, s.value, s.name)
 	}
