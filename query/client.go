@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -105,6 +106,9 @@ func run(ctx context.Context, o Options, sql string, params clickhouse.Parameter
 	if _, err := ParseFormat(string(f)); err != nil {
 		return Summary{}, err
 	}
+	if m := formatClause.FindStringSubmatch(sql); m != nil && !strings.EqualFold(m[1], "asc") && !strings.EqualFold(m[1], "desc") {
+		return Summary{}, fmt.Errorf("cannot run a query that ends in FORMAT %s: the format is chosen apart (--format table, tsv, csv or json)", m[1])
+	}
 	o = o.withDefaults()
 	s, err := runWith(ctx, o, clickhouse.Settings{"readonly": 2}, sql, params, w, f)
 	// A user whose profile has readonly=1 may not touch the setting, and needs
@@ -114,6 +118,10 @@ func run(ctx context.Context, o Options, sql string, params clickhouse.Parameter
 	}
 	return s, err
 }
+
+// formatClause is a FORMAT at the end of a query, which the native protocol
+// would pass over in silence. "ORDER BY format DESC" is none.
+var formatClause = regexp.MustCompile(`(?is)\sFORMAT\s+([A-Za-z][A-Za-z0-9]*)$`)
 
 // codeReadonly is ClickHouse's READONLY.
 const codeReadonly = 164

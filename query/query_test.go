@@ -242,6 +242,16 @@ func TestErrors(t *testing.T) {
 			t.Errorf("%q: %v", sql, err)
 		}
 	}
+	if _, err := Run(t.Context(), reader(t, "default"), "SELECT 1 format JSON;", io.Discard, TSV); err == nil || !strings.Contains(err.Error(), "FORMAT JSON") {
+		t.Error(err)
+	}
+	if _, err := Run(t.Context(), reader(t, "default"), "SELECT 1 AS format ORDER BY\nformat DESC", io.Discard, TSV); err != nil {
+		t.Error(err)
+	}
+	// What a server says to a user who may not touch the setting at all.
+	if _, err := Run(t.Context(), reader(t, "default"), "SELECT 1 SETTINGS readonly = 1", io.Discard, TSV); !isReadonlySetting(err) {
+		t.Error(err)
+	}
 	if _, err := Run(t.Context(), reader(t, "default"), "SELECT 1", io.Discard, "xml"); err == nil || !strings.Contains(err.Error(), `"xml"`) {
 		t.Error(err)
 	}
