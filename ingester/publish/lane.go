@@ -14,8 +14,11 @@ import (
 // ErrStopped is what Append returns once the context of Run has ended.
 var ErrStopped = errors.New("cannot publish: the publisher has stopped")
 
-// ErrRecordTooLarge is what Append returns for an event whose record does not
-// fit in a batch by itself. The publisher has not taken the event.
+// ErrNoBuffer is what TryAppend returns when all buffers are in use.
+var ErrNoBuffer = errors.New("cannot publish: all buffers (kafka.buffer_bytes) wait for Kafka")
+
+// ErrRecordTooLarge is what Append and TryAppend return for an event whose record
+// does not fit in a batch by itself: it will never be taken.
 var ErrRecordTooLarge = recordbatch.ErrRecordTooLarge
 
 // Lane holds one open batch of each kind. It belongs to one goroutine between
@@ -84,9 +87,6 @@ func (l *Lane) TryAppend(e *schema.Event, tag int) error {
 		}
 	}
 }
-
-// ErrNoBuffer is what TryAppend returns when all buffers are in use.
-var ErrNoBuffer = errors.New("cannot publish: all buffers (kafka.buffer_bytes) wait for Kafka")
 
 // wait opens a batch of kind k. It gives the lane to others while it waits.
 func (l *Lane) wait(ctx context.Context, k int) error {

@@ -2,11 +2,10 @@ package recordbatch_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"testing"
 
 	"github.com/klauspost/compress/gzip"
-
-	"encoding/binary"
 
 	"millrace/internal/recordbatch"
 )

@@ -2,6 +2,7 @@ package topics
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -48,8 +49,13 @@ func Await(ctx context.Context, o Options, log *slog.Logger) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err.Error() != said {
-			said = err.Error()
+		// The words of being out of reach vary (ports, timeouts), the state does not.
+		state := err.Error()
+		if errors.Is(err, ErrUnreachable) {
+			state = ErrUnreachable.Error()
+		}
+		if state != said {
+			said = state
 			log.Warn("topics are not ready, trying again", "error", err)
 		}
 		select {

@@ -1,8 +1,10 @@
 package topics_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"strings"
 	"sync"
@@ -165,4 +167,27 @@ func TestEnsure_AtTheSameTime(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// TestAwait: trouble is said once, and ends by itself.
+func TestAwait(t *testing.T) {
+	t.Parallel()
+	c := cluster(t)
+	var out bytes.Buffer
+	log := slog.New(slog.NewTextHandler(&out, nil))
+	o := options(c.ListenAddrs())
+	fault := c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.CreateTopics}, Err: kerr.NotController, Count: 2})
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := topics.Await(ctx, o, log); err != nil {
+		t.Fatal(err)
+	}
+	if fault.Hits() != 2 || strings.Count(out.String(), "trying again") != 1 || strings.Count(out.String(), "topic created") != 2 {
+		t.Errorf("%d faults, log:\n%s", fault.Hits(), out.String())
+	}
+	cancel()
+	o.Create, o.Topics = false, []string{"none"}
+	if err := topics.Await(ctx, o, log); !errors.Is(err, context.Canceled) {
+		t.Errorf("after the end: %v", err)
+	}
 }
