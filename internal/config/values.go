@@ -64,7 +64,7 @@ func (s Size) String() string {
 	return strconv.Itoa(int(s))
 }
 
-// Set implements the flag interfaces.
+// Set implements value.
 func (s *Size) Set(text string) (err error) {
 	n, err := ParseSize(text)
 	if err == nil {
@@ -72,9 +72,6 @@ func (s *Size) Set(text string) (err error) {
 	}
 	return err
 }
-
-// Type names the value in a command's help.
-func (*Size) Type() string { return "size" }
 
 // ParseDuration reads Go's durations and, on top of them, days and weeks of 24
 // hours: "400d", "1d12h". A number without a unit is refused.
@@ -184,7 +181,7 @@ func (a Address) String() string {
 // Loopback reports whether only this machine can reach the address.
 func (a Address) Loopback() bool { return isLoopback(a.Host) }
 
-// Set implements the flag interfaces.
+// Set implements value.
 func (a *Address) Set(text string) error {
 	got, err := ParseAddress(text)
 	if err == nil {
@@ -192,9 +189,6 @@ func (a *Address) Set(text string) error {
 	}
 	return err
 }
-
-// Type names the value in a command's help.
-func (*Address) Type() string { return "address" }
 
 // Off is the word that turns a listener of the commands off.
 const Off = "off"
@@ -218,7 +212,7 @@ func (e Endpoint) String() string {
 	return string(e)
 }
 
-// Set implements the flag interfaces.
+// Set implements value.
 func (e *Endpoint) Set(text string) error {
 	if text == Off {
 		*e = ""
@@ -230,9 +224,6 @@ func (e *Endpoint) Set(text string) error {
 	*e = Endpoint(text)
 	return nil
 }
-
-// Type names the value in a command's help.
-func (*Endpoint) Type() string { return "host:port|off" }
 
 // splitHostPort is net.SplitHostPort with errors for people, and a numeric port.
 func splitHostPort(text string) (host string, port uint16, err error) {
