@@ -95,8 +95,11 @@ func (p *process) published() int {
 func (p *process) caughtUp() {
 	p.t.Helper()
 	until(p.t, "no lag", func() bool {
-		return p.metric("millrace_frames_in_flight") == 0 && p.metric("millrace_consumer_lag") == 0 && p.metric("millrace_kafka_up") == 1
-	}, func() string { return fmt.Sprint(p.metric("millrace_consumer_lag")) })
+		return p.metric("millrace_frames_in_flight") == 0 && p.metric("millrace_consumer_lag") == 0 && p.metric("millrace_kafka_up") == 2
+	}, func() string {
+		return fmt.Sprintf("lag %v, in flight %v, kafka up %v of 2 daemons",
+			p.metric("millrace_consumer_lag"), p.metric("millrace_frames_in_flight"), p.metric("millrace_kafka_up"))
+	})
 }
 
 // TestKillAndRestart kills the whole stack, kill -9, again and again in mid

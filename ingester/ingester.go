@@ -2,6 +2,7 @@ package ingester
 
 import (
 	"log/slog"
+	"time"
 
 	"millrace/ingester/framing"
 	"millrace/ingester/publish"
@@ -46,7 +47,7 @@ func New(o Options) (*Ingester, error) {
 		l := &o.Config.Listeners[i]
 		listener, err := listen(l, o.Log)
 		if err != nil {
-			return nil, in.closed(err)
+			return nil, in.closed(&ListenError{Network: l.Address.Network, Err: err})
 		}
 		in.listeners = append(in.listeners, listener)
 		in.inputs = append(in.inputs, &input{
@@ -72,6 +73,15 @@ func listen(l *config.Listener, log *slog.Logger) (transport.Listener, error) {
 	})
 }
 
+// ListenError says that a listener's address cannot be had.
+type ListenError struct {
+	Network string // tcp, udp
+	Err     error
+}
+
+func (e *ListenError) Error() string { return e.Err.Error() }
+func (e *ListenError) Unwrap() error { return e.Err }
+
 // closed releases the sockets bound so far and returns err.
 func (in *Ingester) closed(err error) error {
 	for _, l := range in.listeners {
@@ -93,7 +103,7 @@ func (in *Ingester) newPublisher(cfg *config.Config) (*publish.Publisher, error)
 		Compression: k.Compression,
 		BatchBytes:  int(k.BatchBytes),
 		BufferBytes: int(k.BufferBytes),
-		Linger:      k.Linger,
+		Linger:      max(k.Linger, time.Millisecond), // 0 would be the default
 		Timeout:     k.RequestTimeout,
 		Tags:        len(cfg.Listeners) * outcomes,
 		OnAck:       in.acknowledged,

@@ -14,8 +14,8 @@ type Layout struct {
 	Engine    string // "" is MergeTree
 }
 
-// Retention is how long rows are kept, counted from received_at: an import of
-// old logs lives from its import. A sender's clock keeps nothing alive and
+// Retention is how long rows are kept, counted from the end of the week of
+// received_at: an import of old logs lives from its import. A sender's clock keeps nothing alive and
 // deletes nothing.
 type Retention struct {
 	Events time.Duration
@@ -84,11 +84,9 @@ func (f *Field) Column() string {
 // Setting is a table setting that the pipeline's promises rest on.
 type Setting struct{ Name, Value string }
 
-// Settings are those of every table: whole parts are dropped by TTL; the last
-// 10,000 blocks are known by token, so that an insert can be repeated; an
-// acknowledged insert is on the disk.
+// Settings are those of every table: the last 10,000 blocks are known by token,
+// so that an insert can be repeated; an acknowledged insert is on the disk.
 var Settings = []Setting{
-	{"ttl_only_drop_parts", "1"},
 	{"non_replicated_deduplication_window", "10000"},
 	{"fsync_after_insert", "1"},
 	{"fsync_part_directory", "1"},
@@ -102,16 +100,23 @@ func settingsText() string {
 	return strings.Join(parts, ", ")
 }
 
-// TTL is the table's TTL expression: recompressed after a week, deleted when
-// the retention is over.
+// weekEnd is the end of the week, and so of the partition, that a row is in. With
+// it in every TTL all rows of a part expire together: one rewrite takes raw away,
+// and a part is dropped whole. A TTL on the row's own time would rewrite a part
+// again and again while its rows expire one by one (measured on ClickHouse 26.7;
+// ttl_only_drop_parts is no help, it keeps a column's TTL from running at all).
+const weekEnd = "toDateTime(toMonday(received_at)) + toIntervalDay(7)"
+
+// TTL is the table's TTL expression: recompressed a week after the row's week is
+// over, deleted when the retention is.
 func (k *Kind) TTL(r Retention) string {
-	return fmt.Sprintf("toDateTime(received_at) + toIntervalDay(7) RECOMPRESS CODEC(ZSTD(3)), toDateTime(received_at) + toIntervalSecond(%d)",
-		int64(r.Events/time.Second))
+	return fmt.Sprintf("%s + toIntervalDay(7) RECOMPRESS CODEC(ZSTD(3)), %s + toIntervalSecond(%d)",
+		weekEnd, weekEnd, int64(r.Events/time.Second))
 }
 
 // RawTTL is the TTL expression of the column raw.
 func (k *Kind) RawTTL(r Retention) string {
-	return fmt.Sprintf("toDateTime(received_at) + toIntervalSecond(%d)", int64(r.Raw/time.Second))
+	return fmt.Sprintf("%s + toIntervalSecond(%d)", weekEnd, int64(r.Raw/time.Second))
 }
 
 // ModifyTTL are the statements that set the table's retention.

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"millrace/internal/config"
 	"millrace/internal/embedded"
 )
 
@@ -43,6 +44,12 @@ func (s *Stack) startClickHouse(ctx context.Context) error {
 			s.log.Warn("ClickHouse did not stop cleanly", "error", err)
 		}
 	})
+	cfg := *s.cfg
+	s.cfg = &cfg
+	ch := &cfg.ClickHouse
+	ch.Addresses, ch.TLS = []string{server.NativeAddr}, config.TLS{}
+	ch.Username, ch.Password = server.Admin.User, config.NewSecret(server.Admin.Password)
+	ch.Reader = config.Login{Username: server.Reader.User, Password: config.NewSecret(server.Reader.Password)}
 	return nil
 }
 

@@ -115,16 +115,15 @@ func (s *Stack) start(ctx context.Context) error {
 	if err := s.startBroker(); err != nil {
 		return portTaken(err)
 	}
+	if s.ingester, err = ingester.New(ingester.Options{Config: s.cfg, Log: s.log, Gate: &s.gate}); err != nil {
+		return portTaken(err)
+	}
 	s.progress("starting ClickHouse")
 	if err := s.startClickHouse(ctx); err != nil {
 		return portTaken(err)
 	}
-	s.pointAtEmbedded()
 	if err := s.applySchema(ctx); err != nil {
 		return err
-	}
-	if s.ingester, err = ingester.New(ingester.Options{Config: s.cfg, Log: s.log, Gate: &s.gate}); err != nil {
-		return portTaken(err)
 	}
 	if s.transformer, err = transformer.FromConfig(s.cfg, s.log); err != nil {
 		return err
@@ -133,10 +132,14 @@ func (s *Stack) start(ctx context.Context) error {
 }
 
 // portTaken gives an error about a taken port the exit code of what the person
-// who starts it can mend.
+// who starts it can mend, and names the flag that chooses another.
 func portTaken(err error) error {
-	var taken *embedded.AddressInUseError
-	if errors.As(err, &taken) {
+	var embeddedPort *embedded.AddressInUseError
+	var listener *ingester.ListenError
+	switch {
+	case errors.As(err, &listener):
+		return service.WithExitCode(2, fmt.Errorf("%w; --syslog-%s HOST:PORT chooses another address", err, listener.Network))
+	case errors.As(err, &embeddedPort):
 		return service.WithExitCode(2, err)
 	}
 	return err
@@ -172,23 +175,13 @@ func (s *Stack) startBroker() error {
 		return err
 	}
 	s.undo(s.broker.Close)
-	return nil
-}
-
-// pointAtEmbedded makes the configuration name what was just started.
-func (s *Stack) pointAtEmbedded() {
-	cfg := *s.cfg
-	cfg.Kafka.Brokers = []string{s.broker.Addr}
-	cfg.Kafka.Replication = 1
+	cfg := *s.cfg // from here on the configuration names what runs
+	s.cfg = &cfg
+	cfg.Kafka.Brokers, cfg.Kafka.Replication, cfg.Kafka.TLS = []string{s.broker.Addr}, 1, config.TLS{}
 	if c := s.broker.Credentials; c.User != "" {
 		cfg.Kafka.SASL = config.SASL{Mechanism: "plain", Username: c.User, Password: config.NewSecret(c.Password)}
 	}
-	ch := &cfg.ClickHouse
-	ch.Addresses = []string{s.clickHouse.NativeAddr}
-	ch.Username, ch.Password = s.clickHouse.Admin.User, config.NewSecret(s.clickHouse.Admin.Password)
-	ch.Reader = config.Login{Username: s.clickHouse.Reader.User, Password: config.NewSecret(s.clickHouse.Reader.Password)}
-	ch.TLS, cfg.Kafka.TLS = config.TLS{}, config.TLS{}
-	s.cfg = &cfg
+	return nil
 }
 
 func (s *Stack) applySchema(ctx context.Context) error {

@@ -58,9 +58,9 @@ CREATE TABLE IF NOT EXISTS `millrace`.`message_events`
 ENGINE = MergeTree
 PARTITION BY toMonday(received_at)
 ORDER BY (domain, id_time, id)
-SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1;
-ALTER TABLE `millrace`.`message_events` MODIFY TTL toDateTime(received_at) + toIntervalDay(7) RECOMPRESS CODEC(ZSTD(3)), toDateTime(received_at) + toIntervalSecond(34560000);
-ALTER TABLE `millrace`.`message_events` MODIFY COLUMN raw String TTL toDateTime(received_at) + toIntervalSecond(2592000);
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1;
+ALTER TABLE `millrace`.`message_events` MODIFY TTL toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalDay(7) RECOMPRESS CODEC(ZSTD(3)), toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalSecond(34560000);
+ALTER TABLE `millrace`.`message_events` MODIFY COLUMN raw String TTL toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalSecond(2592000);
 
 CREATE TABLE IF NOT EXISTS `millrace`.`status_events`
 (
@@ -106,9 +106,9 @@ CREATE TABLE IF NOT EXISTS `millrace`.`status_events`
 ENGINE = MergeTree
 PARTITION BY toMonday(received_at)
 ORDER BY (domain, id_time, id)
-SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1;
-ALTER TABLE `millrace`.`status_events` MODIFY TTL toDateTime(received_at) + toIntervalDay(7) RECOMPRESS CODEC(ZSTD(3)), toDateTime(received_at) + toIntervalSecond(34560000);
-ALTER TABLE `millrace`.`status_events` MODIFY COLUMN raw String TTL toDateTime(received_at) + toIntervalSecond(2592000);
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1;
+ALTER TABLE `millrace`.`status_events` MODIFY TTL toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalDay(7) RECOMPRESS CODEC(ZSTD(3)), toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalSecond(34560000);
+ALTER TABLE `millrace`.`status_events` MODIFY COLUMN raw String TTL toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalSecond(2592000);
 
 CREATE TABLE IF NOT EXISTS `millrace`.`rejects`
 (
@@ -143,7 +143,7 @@ CREATE TABLE IF NOT EXISTS `millrace`.`rejects`
 ENGINE = MergeTree
 PARTITION BY toMonday(received_at)
 ORDER BY (reason, received_at)
-SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1;
-ALTER TABLE `millrace`.`rejects` MODIFY TTL toDateTime(received_at) + toIntervalDay(7) RECOMPRESS CODEC(ZSTD(3)), toDateTime(received_at) + toIntervalSecond(34560000);
-ALTER TABLE `millrace`.`rejects` MODIFY COLUMN raw String TTL toDateTime(received_at) + toIntervalSecond(2592000);
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1;
+ALTER TABLE `millrace`.`rejects` MODIFY TTL toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalDay(7) RECOMPRESS CODEC(ZSTD(3)), toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalSecond(34560000);
+ALTER TABLE `millrace`.`rejects` MODIFY COLUMN raw String TTL toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalSecond(2592000);
 

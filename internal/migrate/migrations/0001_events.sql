@@ -61,7 +61,7 @@ CREATE TABLE IF NOT EXISTS `{{database}}`.`message_events`{{on_cluster}}
 ENGINE = {{engine}}
 PARTITION BY toMonday(received_at)
 ORDER BY (domain, id_time, id)
-SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1;
 
 CREATE TABLE IF NOT EXISTS `{{database}}`.`status_events`{{on_cluster}}
 (
@@ -107,7 +107,7 @@ CREATE TABLE IF NOT EXISTS `{{database}}`.`status_events`{{on_cluster}}
 ENGINE = {{engine}}
 PARTITION BY toMonday(received_at)
 ORDER BY (domain, id_time, id)
-SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1;
 
 CREATE TABLE IF NOT EXISTS `{{database}}`.`rejects`{{on_cluster}}
 (
@@ -142,4 +142,4 @@ CREATE TABLE IF NOT EXISTS `{{database}}`.`rejects`{{on_cluster}}
 ENGINE = {{engine}}
 PARTITION BY toMonday(received_at)
 ORDER BY (reason, received_at)
-SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1;
