@@ -383,6 +383,7 @@ func (p *partition) attempt(b *block.Block, m mark, token string) error {
 			return err
 		}
 	}
+	p.step("attempt")
 	ctx, cancel := context.WithTimeout(p.g.hard, p.t.o.InsertTimeout)
 	defer cancel()
 	begun := time.Now()

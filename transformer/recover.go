@@ -263,8 +263,11 @@ func (p *partition) sameRows(ctx context.Context, offset int64) (bool, error) {
 				}
 			}
 		})
+		if err := p.asked(err); err != nil {
+			return err
+		}
 		same = compared > 0 && different == 0
-		return p.asked(err)
+		return nil
 	})
 	if errors.Is(err, errOtherLog) {
 		return false, nil

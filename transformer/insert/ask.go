@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
 	"millrace/schema"
 	"millrace/transformer/block"
 )
@@ -21,30 +23,52 @@ func tables(k *schema.Kind) []*schema.Kind {
 	return []*schema.Kind{k, schema.Reject}
 }
 
+// place is a row's incarnation and offset.
+type place struct {
+	epoch  uint16
+	offset int64
+}
+
 // Last returns the newest incarnation of the partition that has rows, and the
 // last offset it has; ok is false when there are none. Topic is without prefix.
 func (c *ClickHouse) Last(ctx context.Context, k *schema.Kind, topic string, partition uint16) (epoch uint16, offset int64, ok bool, err error) {
+	var last place
+	any := false
 	for _, t := range tables(k) {
-		rows, err := c.conn.Query(ctx, "SELECT k_epoch, max(k_off) FROM "+c.table(t)+
-			" WHERE k_topic = ? AND k_part = ? GROUP BY k_epoch ORDER BY k_epoch DESC LIMIT 1", topic, partition)
+		var found []place
+		err := ask(ctx, func(ctx context.Context) error {
+			rows, err := c.conn.Query(ctx, "SELECT k_epoch, max(k_off) FROM "+c.table(t)+
+				" WHERE k_topic = ? AND k_part = ? GROUP BY k_epoch ORDER BY k_epoch DESC LIMIT 1", topic, partition)
+			if err != nil {
+				return err
+			}
+			return each(rows, func() error {
+				var e uint16
+				var o uint64
+				err := rows.Scan(&e, &o)
+				found = append(found, place{e, int64(o)})
+				return err
+			})
+		})
 		if err != nil {
 			return 0, 0, false, c.askError(t, err)
 		}
-		for rows.Next() {
-			var e uint16
-			var o uint64
-			if err = rows.Scan(&e, &o); err != nil {
-				break
+		for _, f := range found {
+			if !any || f.epoch > last.epoch || f.epoch == last.epoch && f.offset > last.offset {
+				last, any = f, true
 			}
-			if !ok || e > epoch || e == epoch && int64(o) > offset {
-				epoch, offset, ok = e, int64(o), true
-			}
-		}
-		if err = errors.Join(err, rows.Err(), rows.Close()); err != nil {
-			return 0, 0, false, c.askError(t, err)
 		}
 	}
-	return epoch, offset, ok, nil
+	return last.epoch, last.offset, any, nil
+}
+
+// each calls scan for every row, and closes rows.
+func each(rows driver.Rows, scan func() error) error {
+	var err error
+	for err == nil && rows.Next() {
+		err = scan()
+	}
+	return errors.Join(err, rows.Err(), rows.Close())
 }
 
 // LastFrom returns the last offset at or after from that the incarnation has a row
@@ -53,8 +77,10 @@ func (c *ClickHouse) LastFrom(ctx context.Context, k *schema.Kind, p block.Place
 	last := int64(-1)
 	for _, t := range tables(k) {
 		var n, o uint64
-		err := c.conn.QueryRow(ctx, "SELECT count(), max(k_off) FROM "+c.table(t)+
-			" WHERE k_topic = ? AND k_epoch = ? AND k_part = ? AND k_off >= ?", p.Topic, p.Epoch, p.Partition, uint64(from)).Scan(&n, &o)
+		err := ask(ctx, func(ctx context.Context) error {
+			return c.conn.QueryRow(ctx, "SELECT count(), max(k_off) FROM "+c.table(t)+
+				" WHERE k_topic = ? AND k_epoch = ? AND k_part = ? AND k_off >= ?", p.Topic, p.Epoch, p.Partition, uint64(from)).Scan(&n, &o)
+		})
 		if err != nil {
 			return 0, c.askError(t, err)
 		}
@@ -65,25 +91,29 @@ func (c *ClickHouse) LastFrom(ctx context.Context, k *schema.Kind, p block.Place
 	return last, nil
 }
 
-// Present calls each with every offset in [from, to) that has a row, in its
-// kind's table or in rejects, and the row's received_at in milliseconds.
-func (c *ClickHouse) Present(ctx context.Context, k *schema.Kind, p block.Place, from, to int64, each func(offset, receivedMillis int64)) error {
+// Present calls yield with every offset in [from, to) that has a row, in its
+// kind's table or in rejects, and the row's received_at in milliseconds. When it
+// returns an error, yield may still be called: its results are void.
+func (c *ClickHouse) Present(ctx context.Context, k *schema.Kind, p block.Place, from, to int64, yield func(offset, receivedMillis int64)) error {
 	for _, t := range tables(k) {
-		rows, err := c.conn.Query(ctx, "SELECT k_off, toUnixTimestamp64Milli(received_at) FROM "+c.table(t)+
-			" WHERE k_topic = ? AND k_epoch = ? AND k_part = ? AND k_off >= ? AND k_off < ?",
-			p.Topic, p.Epoch, p.Partition, uint64(from), uint64(to))
-		if err != nil {
-			return c.askError(t, err)
-		}
-		for rows.Next() {
+		err := ask(ctx, func(ctx context.Context) error {
+			rows, err := c.conn.Query(ctx, "SELECT k_off, toUnixTimestamp64Milli(received_at) FROM "+c.table(t)+
+				" WHERE k_topic = ? AND k_epoch = ? AND k_part = ? AND k_off >= ? AND k_off < ?",
+				p.Topic, p.Epoch, p.Partition, uint64(from), uint64(to))
+			if err != nil {
+				return err
+			}
 			var o uint64
 			var ms int64
-			if err = rows.Scan(&o, &ms); err != nil {
-				break
-			}
-			each(int64(o), ms)
-		}
-		if err = errors.Join(err, rows.Err(), rows.Close()); err != nil {
+			return each(rows, func() error {
+				err := rows.Scan(&o, &ms)
+				if err == nil {
+					yield(int64(o), ms)
+				}
+				return err
+			})
+		})
+		if err != nil {
 			return c.askError(t, err)
 		}
 	}
@@ -100,7 +130,8 @@ func (c *ClickHouse) Ping(ctx context.Context) error { return c.conn.Ping(ctx) }
 // Uptime is how long the server has been running.
 func (c *ClickHouse) Uptime(ctx context.Context) (time.Duration, error) {
 	var seconds uint32
-	if err := c.conn.QueryRow(ctx, "SELECT uptime()").Scan(&seconds); err != nil {
+	err := ask(ctx, func(ctx context.Context) error { return c.conn.QueryRow(ctx, "SELECT uptime()").Scan(&seconds) })
+	if err != nil {
 		return 0, fmt.Errorf("cannot ask ClickHouse for its uptime: %w", err)
 	}
 	return time.Duration(seconds) * time.Second, nil
@@ -131,16 +162,16 @@ func (c *ClickHouse) Check(ctx context.Context, kinds []*schema.Kind) error {
 }
 
 func (c *ClickHouse) check(ctx context.Context, k *schema.Kind) error {
-	rows, err := c.conn.Query(ctx, "SELECT engine, engine_full FROM system.tables WHERE database = ? AND name = ?", c.database, k.Table)
-	if err != nil {
-		return fmt.Errorf("cannot look for table %s: %w", c.table(k), err)
-	}
 	var engine, full string
-	found := rows.Next()
-	if found {
-		err = rows.Scan(&engine, &full)
-	}
-	if err = errors.Join(err, rows.Err(), rows.Close()); err != nil {
+	found := false
+	err := ask(ctx, func(ctx context.Context) error {
+		rows, err := c.conn.Query(ctx, "SELECT engine, engine_full FROM system.tables WHERE database = ? AND name = ?", c.database, k.Table)
+		if err != nil {
+			return err
+		}
+		return each(rows, func() error { found = true; return rows.Scan(&engine, &full) })
+	})
+	if err != nil {
 		return fmt.Errorf("cannot look for table %s: %w", c.table(k), err)
 	}
 	if !found {
@@ -160,7 +191,10 @@ func (c *ClickHouse) check(ctx context.Context, k *schema.Kind) error {
 		}
 	}
 	if window == "" { // the server's default
-		if err := c.conn.QueryRow(ctx, "SELECT value FROM "+source+" WHERE name = ?", setting).Scan(&window); err != nil {
+		err := ask(ctx, func(ctx context.Context) error {
+			return c.conn.QueryRow(ctx, "SELECT value FROM "+source+" WHERE name = ?", setting).Scan(&window)
+		})
+		if err != nil {
 			return fmt.Errorf("cannot read the default of %s: %w", setting, err)
 		}
 	}

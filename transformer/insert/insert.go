@@ -103,7 +103,10 @@ func (c *ClickHouse) insertSettings(ctx context.Context) (clickhouse.Settings, e
 		return c.settings, nil
 	}
 	var known uint64
-	if err := c.conn.QueryRow(ctx, "SELECT count() FROM system.settings WHERE name = 'deduplicate_insert'").Scan(&known); err != nil {
+	err := ask(ctx, func(ctx context.Context) error {
+		return c.conn.QueryRow(ctx, "SELECT count() FROM system.settings WHERE name = 'deduplicate_insert'").Scan(&known)
+	})
+	if err != nil {
 		return nil, fmt.Errorf("cannot read ClickHouse's settings: %w", err)
 	}
 	s := clickhouse.Settings{
