@@ -16,9 +16,12 @@
 //   - it also ends at an LF that is followed by '<' and a digit, or by an octet
 //     count and '<', or by nothing for the idle time or at the end of input. An
 //     LF inside a subject thus stays in its frame;
+//   - a frame without any delimiter ends when nothing comes for the idle time, and
+//     with the flag no_trailer; where frames have ended with NUL it is given ten;
 //   - once a frame has ended with NUL, LF ends none on that connection. This is
 //     what keeps a subject with a line break and a forged <PRI> from becoming
-//     an event, from the second frame on; the mode NUL does it from the first.
+//     an event, from the second frame on; the mode NUL does it from the first. A
+//     sender of LF frames that may hold NUL needs the mode LF.
 //
 // Bytes that begin no frame (control bytes, torn UTF-8) are skipped up to the
 // next plausible start: one reject for a whole run. After an octet-counted

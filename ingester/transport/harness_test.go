@@ -3,10 +3,10 @@ package transport
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -99,16 +99,16 @@ func (r *recorder) waitFor(t *testing.T, n int) []got {
 	timeout := time.After(patience)
 	for {
 		r.mu.Lock()
-		frames, changed := append([]got(nil), r.frames...), r.changed
-		done := len(frames) >= n && r.dirty == 0
-		r.mu.Unlock()
-		if done {
-			return frames
+		have, changed := len(r.frames), r.changed
+		if have >= n && r.dirty == 0 {
+			defer r.mu.Unlock()
+			return slices.Clone(r.frames)
 		}
+		r.mu.Unlock()
 		select {
 		case <-changed:
 		case <-timeout:
-			t.Fatalf("%d frames after %s, want %d: %.500q", len(frames), patience, n, fmt.Sprint(frames))
+			t.Fatalf("%d frames after %s, want %d", have, patience, n)
 		}
 	}
 }
@@ -127,6 +127,7 @@ func eventually(t *testing.T, what string, is func() bool) {
 type server struct {
 	Listener
 	*recorder
+	soft        context.Context
 	stop, abort context.CancelFunc
 	done        chan error
 }
@@ -172,7 +173,7 @@ func start(t *testing.T, v variant, o Options, r *recorder) *server {
 	soft, stop := context.WithCancel(context.Background())
 	hard, abort := context.WithCancel(context.Background())
 	r.hard = hard
-	s := &server{Listener: l, recorder: r, stop: stop, abort: abort, done: make(chan error, 1)}
+	s := &server{Listener: l, recorder: r, soft: soft, stop: stop, abort: abort, done: make(chan error, 1)}
 	go func() { s.done <- l.Serve(soft, hard, r.open) }()
 	t.Cleanup(func() {
 		stop()

@@ -88,14 +88,14 @@ func TestFramesOverTCP(t *testing.T) {
 				if c.eof {
 					conn.CloseWrite()
 				}
-				have := shown(s.waitFor(t, len(c.want)))
+				s.waitFor(t, len(c.want))
 				if c.closed {
 					conn.SetReadDeadline(time.Now().Add(patience))
 					if n, err := conn.Read(make([]byte, 1)); n != 0 || errors.Is(err, os.ErrDeadlineExceeded) {
 						t.Errorf("the connection is still open: %v", err)
 					}
 				}
-				if have = shown(s.waitFor(t, len(c.want))); !slices.Equal(have, c.want) {
+				if have := shown(s.waitFor(t, len(c.want))); !slices.Equal(have, c.want) {
 					t.Errorf("have %.300q\nwant %.300q", have, c.want)
 				}
 				eventually(t, "empty frames are counted", func() bool { return s.Stats().Empty.Load() == c.empty })

@@ -1,14 +1,18 @@
 package transport
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
+	"millrace/ingester/framing"
 	"millrace/schema"
 )
 
@@ -27,6 +31,7 @@ func TestContract(t *testing.T) {
 				{"the allow-list", contractAllow},
 				{"garbage leaves it running", contractGarbage},
 				{"a stop hands over everything", contractStop},
+				{"a stop under load loses nothing that was read", contractStopUnderLoad},
 				{"a hard stop waits for nobody", contractHard},
 				{"a taken port", contractTaken},
 				{"IPv6", contractIPv6},
@@ -162,6 +167,45 @@ func contractStop(t *testing.T, v variant) {
 			conn.Close()
 			t.Errorf("still takes connections")
 		}
+	}
+}
+
+// contractStopUnderLoad: the senders go on sending while it stops. What was read was
+// given, to the byte.
+func contractStopUnderLoad(t *testing.T, v variant) {
+	s := start(t, v, Options{Framing: framing.NUL}, newRecorder())
+	frame := "<14>" + strings.Repeat("x", 300)
+	var senders sync.WaitGroup
+	for range 3 {
+		c := s.dial(t, "")
+		// A UDP sender notices no stop by itself.
+		ended := context.AfterFunc(s.soft, func() { c.SetWriteDeadline(time.Now().Add(50 * time.Millisecond)) })
+		defer ended()
+		senders.Go(func() {
+			for {
+				if _, err := c.Write([]byte(frame + "\x00")); err != nil {
+					return
+				}
+			}
+		})
+	}
+	eventually(t, "frames come", func() bool { return s.Stats().Frames.Load() >= 500 })
+	s.stop()
+	s.wait(t)
+	senders.Wait()
+	read := s.Stats().Bytes.Load()
+	for _, f := range s.waitFor(t, 0) {
+		switch {
+		case f.flags == schema.FlagNoTrailer && strings.HasPrefix(frame, f.text):
+			read -= uint64(len(f.text))
+		case f.text == frame && f.flags == 0:
+			read -= uint64(len(f.text)) + 1
+		default:
+			t.Fatalf("%q %v", f.text, f.flags.Words())
+		}
+	}
+	if read != 0 {
+		t.Errorf("%d bytes were read and not given", int64(read))
 	}
 }
 
