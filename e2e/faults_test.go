@@ -91,11 +91,17 @@ func (p *process) published() int {
 	return int(p.metric("millrace_frames_published_total") + p.metric("millrace_frames_rejected_total"))
 }
 
+// partitions are those of all topics by default: a partition's lag is known once
+// it has been recovered and fetched.
+const partitions = 3 * 6
+
 // caughtUp waits until everything in Kafka is in ClickHouse.
 func (p *process) caughtUp() {
 	p.t.Helper()
 	until(p.t, "no lag", func() bool {
-		return p.metric("millrace_frames_in_flight") == 0 && p.metric("millrace_consumer_lag") == 0 && p.metric("millrace_kafka_up") == 2
+		body, _ := p.get("/metrics")
+		known := strings.Count(body, "\nmillrace_consumer_lag{")
+		return known == partitions && p.metric("millrace_frames_in_flight") == 0 && p.metric("millrace_consumer_lag") == 0 && p.metric("millrace_kafka_up") == 2
 	}, func() string {
 		return fmt.Sprintf("lag %v, in flight %v, kafka up %v of 2 daemons",
 			p.metric("millrace_consumer_lag"), p.metric("millrace_frames_in_flight"), p.metric("millrace_kafka_up"))

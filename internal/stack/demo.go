@@ -1,9 +1,10 @@
 package stack
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"millrace/internal/traffic"
@@ -29,43 +30,43 @@ func (s *Stack) demo(ctx context.Context) error {
 		return fmt.Errorf("cannot run the demo: it sends over TCP, and there is no TCP listener (--syslog-tcp)")
 	}
 	s.progress("\nsending %d made-up mail events a second to %s; Ctrl-C drains and ends\n", demoRate, to)
-	answers := make(chan error, 1)
-	go func() { answers <- s.answers(ctx) }()
+	answered := make(chan error, 1)
+	go func() {
+		select {
+		case <-ctx.Done():
+			answered <- nil // serve shows them at the end
+		case <-time.After(demoAsks):
+			answered <- s.answer(ctx)
+		}
+	}()
 	_, err := traffic.Send(ctx, traffic.SendOptions{To: to, Rate: demoRate, Connections: 2, Seed: 1, Format: "mixed"})
 	if ctx.Err() != nil {
 		err = nil // the demo ends by being stopped
 	}
-	if answer := <-answers; err == nil {
-		err = answer
-	}
-	return err
+	return errors.Join(err, <-answered)
 }
 
-// answers runs the reports that show what is in the tables.
-func (s *Stack) answers(ctx context.Context) error {
-	select {
-	case <-ctx.Done():
+// answer runs the reports that show what is in the tables, once.
+func (s *Stack) answer(ctx context.Context) error {
+	if s.answered {
 		return nil
-	case <-time.After(demoAsks):
 	}
 	for _, name := range []string{"top_senders", "events_by_status"} {
 		report, err := query.FindReport(name)
 		if err != nil {
 			return err
 		}
-		var failed error
-		s.line.interrupt(func(w io.Writer) {
-			fmt.Fprintf(w, "\n%s\n", report.Title)
-			_, failed = query.RunReport(ctx, s.readerOptions(), report, nil, w, query.Table)
-		})
-		if failed != nil {
+		var text bytes.Buffer
+		if _, err := query.RunReport(ctx, s.readerOptions(), report, nil, &text, query.Table); err != nil {
 			if ctx.Err() != nil {
 				return nil
 			}
-			return fmt.Errorf("cannot show the report %s: %w", name, failed)
+			return fmt.Errorf("cannot show the report %s: %w", name, err)
 		}
+		s.progress("\n%s\n%s", report.Title, text.String())
 	}
 	s.progress("")
+	s.answered = true
 	return nil
 }
 

@@ -44,6 +44,7 @@ type Stack struct {
 	conditions *service.Conditions
 	registry   *prometheus.Registry
 	line       *statusLine
+	answered   bool // the demo has shown its answers
 
 	engine      engine
 	clickHouse  *embedded.ClickHouse // the first one: its addresses and users are those of all
@@ -249,7 +250,11 @@ func (s *Stack) serve(soft, hard context.Context) error {
 		go func() { defer close(shown); s.line.run(show) }()
 		defer func() { done(); <-shown; s.line.end() }()
 	}
-	return group.Wait()
+	err := group.Wait()
+	if s.o.Demo && err == nil {
+		err = s.answer(hard) // unless it was there for long enough
+	}
+	return err
 }
 
 // awaitInserted waits until everything published is inserted, or hard ends.
