@@ -34,8 +34,9 @@ type BrokerOptions struct {
 	Topics map[string]int
 
 	// RetentionAge (default 48 h) and RetentionBytes (the whole log, all topics
-	// together; 0: no bound) say what may be deleted. The broker's memory grows
-	// with its log, so a persistent one should be bounded.
+	// together) say what may be deleted. After an unclean end the broker reads
+	// its whole log into memory for a moment, so RetentionBytes is at most, and by
+	// default, a quarter of the memory.
 	RetentionAge   time.Duration
 	RetentionBytes int64
 	// RetentionGroup's committed offsets are the low-water mark: nothing at or
@@ -94,6 +95,9 @@ func (o *BrokerOptions) setDefaults() error {
 	if o.MaxMessageBytes == 0 {
 		o.MaxMessageBytes = 16 << 20
 	}
+	if bound := physicalMemory() / 4; o.DataDir != "" && (o.RetentionBytes == 0 || o.RetentionBytes > bound) {
+		o.RetentionBytes = bound
+	}
 	if o.SegmentBytes == 0 {
 		partitions := int64(0)
 		for _, n := range o.Topics {
@@ -111,6 +115,11 @@ func (o *BrokerOptions) setDefaults() error {
 	}
 	if o.RetentionAge < 0 || o.RetentionBytes < 0 {
 		return fmt.Errorf("cannot start the broker: retention of %v and %d bytes: neither may be negative", o.RetentionAge, o.RetentionBytes)
+	}
+	for topic, n := range o.Topics {
+		if n < 1 || n > 10_000 {
+			return fmt.Errorf("cannot create topic %q with %d partitions: want 1 to 10000", topic, n)
+		}
 	}
 	return nil
 }

@@ -28,7 +28,8 @@
 //
 // The broker's own retention is switched off. A loop here deletes whole
 // segments instead: those older than RetentionAge, and the oldest ones while
-// the log is larger than RetentionBytes. It deletes nothing at or above the
+// the log is larger than RetentionBytes (a quarter of the memory at most, which
+// a start after an unclean end needs for a moment). It deletes nothing at or above the
 // low-water mark of the partition: RetentionFloor when it is given, else what
 // RetentionGroup has committed. A partition without a mark loses nothing.
 //
@@ -43,13 +44,26 @@
 //   - Reader: SELECT within the databases and on a few harmless system tables.
 //     readonly=2, bounded memory. DataDir/clickhouse-reader holds "user:password".
 //   - default has no password, because the process's own session needs it so.
-//     It may come from 127.0.0.1 only, and a quota of exactly the queries of the
-//     life line leaves nothing for anybody else.
+//     That session is the only one it may have (max_sessions_for_user), it may
+//     come from 127.0.0.1 only, and its quota is exactly the life line's queries.
+//
+// Grants are not enough: the function file() asks for none, and this form of
+// ClickHouse does not keep it to a directory. So the kernel confines the child
+// (Landlock, Linux 5.19) to its own data and to its own ports. Where it cannot,
+// ClickHouse is served on loopback only, with a warning in the log.
 //
 // # The life line
 //
 // ClickHouse serves only as long as its own command line query runs, so that
 // query never ends. The child's Go side watches its standard input: when it
 // closes (the parent stopped or died), the query is killed and the server shuts
-// down cleanly; when that takes too long, the child kills itself.
+// down cleanly; when that takes too long, the child kills itself. On Linux the
+// kernel also kills the child at once when the parent dies; what was inserted
+// stays.
+//
+// # A table of virtual functions
+//
+// This form of ClickHouse ends its process when an exception leaves a native
+// connection: a wrong password or a reset connection from anybody would do. The
+// child repairs that in memory before it serves: see errorhandler_linux.go.
 package embedded
