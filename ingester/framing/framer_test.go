@@ -64,12 +64,9 @@ func feed(t testing.TB, f *Framer, pieces ...string) []got {
 				}
 			default:
 				// count, bytes, trailers: nothing else may be in what was consumed.
-				rest := bytes.TrimLeft(raw, "\r\n\x00")
-				i := bytes.Index(rest, frame.Bytes)
-				if len(frame.Bytes) == 0 {
-					i = len(bytes.TrimRight(rest, "\r\n\x00"))
-				}
-				if i < 0 || len(Strip(rest[i+len(frame.Bytes):])) != 0 || len(bytes.Trim(rest[:i], "0123456789 \r\n\x00")) != 0 {
+				rest := Strip(bytes.TrimLeft(raw, "\r\n\x00"))
+				i := len(rest) - len(frame.Bytes)
+				if i < 0 || !bytes.Equal(rest[i:], frame.Bytes) || len(bytes.Trim(rest[:i], "0123456789 ")) != 0 {
 					t.Fatalf("frame %q out of %q", frame.Bytes, raw)
 				}
 				if frame.Size != len(frame.Bytes) {
