@@ -144,9 +144,10 @@ type Login struct {
 
 // Transform says when a block of rows is complete.
 type Transform struct {
-	BlockRows  int
-	BlockBytes Size
-	BlockAge   time.Duration
+	BlockRows   int
+	BlockBytes  Size
+	BlockAge    time.Duration
+	BufferBytes Size
 }
 
 // Retention is how long ClickHouse keeps what.

@@ -140,6 +140,7 @@ func (t *Transform) keys() []key {
 		number("block_rows", &t.BlockRows, "250000", 1, 1_000_000, "Rows."),
 		size("block_bytes", &t.BlockBytes, "64MiB", 64*KiB, 120*MiB, "Bytes."),
 		duration("block_age", &t.BlockAge, "1s", 10*ms, 5*minute, "Time since its first row: most of the delay at low traffic."),
+		size("buffer_bytes", &t.BufferBytes, "256MiB", 8*MiB, GiB*15, "Memory for what is fetched and not yet inserted, over all partitions. When it is full, fetching waits."),
 	}
 }
 
