@@ -61,11 +61,12 @@ type ClickHouse struct {
 
 	log         *slog.Logger
 	lock        *dirLock
-	relay       *relay
+	relays      []*relay
 	child       *child
 	stopTimeout time.Duration
 	exited      chan error
-	stopping    chan struct{}
+	stopping    chan struct{} // closed when Stop is called
+	ended       chan struct{} // closed when all is gone: process, relays, lock
 	stopOnce    sync.Once
 }
 
@@ -151,10 +152,10 @@ func StartClickHouse(ctx context.Context, o ClickHouseOptions) (*ClickHouse, err
 	ch := &ClickHouse{
 		Library: library, Confined: canConfine(), ReaderFile: filepath.Join(o.DataDir, "clickhouse-reader"),
 		log: o.Logger, lock: lock, stopTimeout: o.StopTimeout,
-		exited: make(chan error, 1), stopping: make(chan struct{}),
+		exited: make(chan error, 1), stopping: make(chan struct{}), ended: make(chan struct{}),
 	}
 	if err := ch.start(ctx, config, listeners); err != nil {
-		ch.relay.close()
+		ch.closeRelays()
 		lock.unlock()
 		return nil, err
 	}
@@ -193,20 +194,34 @@ func (ch *ClickHouse) start(ctx context.Context, config *serverConfig, l *listen
 	if text := ch.child.output.String(); text != "" {
 		ch.log.Warn("ClickHouse started with a warning", "warning", text)
 	}
-	ch.NativeAddr = config.native.dialable().String()
-	if l.http == nil {
-		return nil
+	ch.NativeAddr, err = ch.serve("clickhouse-native", l.native, config.native)
+	if err == nil && l.http != nil {
+		ch.HTTPAddr, err = ch.serve("clickhouse-http", *l.http, config.http)
 	}
-	ch.HTTPAddr = config.http.dialable().String()
-	if l.relayHTTP {
-		ch.relay, err = startRelay("clickhouse-http", *l.http, ch.HTTPAddr, ch.log)
-		if err != nil {
-			ch.child.kill()
-			return err
-		}
-		ch.HTTPAddr = ch.relay.addr.dialable().String()
+	if err != nil {
+		ch.child.kill()
 	}
-	return nil
+	return err
+}
+
+// serve makes the server reachable where it was asked for and returns that
+// address.
+func (ch *ClickHouse) serve(listener string, asked, served hostPort) (string, error) {
+	if asked.host == served.host {
+		return served.dialable().String(), nil
+	}
+	r, err := startRelay(listener, asked, served.dialable().String(), ch.log)
+	if err != nil {
+		return "", err
+	}
+	ch.relays = append(ch.relays, r)
+	return r.addr.dialable().String(), nil
+}
+
+func (ch *ClickHouse) closeRelays() {
+	for _, r := range ch.relays {
+		r.close()
+	}
 }
 
 // startServer writes the configuration, starts the child and waits until the
@@ -255,23 +270,25 @@ func (ch *ClickHouse) PID() int { return ch.child.cmd.Process.Pid }
 func (ch *ClickHouse) Stop(ctx context.Context) error {
 	ch.stopOnce.Do(func() {
 		close(ch.stopping)
+		ch.closeRelays() // the server waits for its connections
 		ch.child.stdin.Close()
 	})
 	timer := time.NewTimer(ch.stopTimeout)
 	defer timer.Stop()
 	select {
-	case <-ch.child.done:
+	case <-ch.ended:
 		return nil
 	case <-ctx.Done():
 	case <-timer.C:
 	}
 	ch.child.kill()
+	<-ch.ended
 	return fmt.Errorf("cannot stop ClickHouse cleanly within %v: killed it (nothing inserted is lost)", ch.stopTimeout)
 }
 
 func (ch *ClickHouse) watch() {
 	<-ch.child.done
-	ch.relay.close()
+	ch.closeRelays()
 	ch.lock.unlock()
 	select {
 	case <-ch.stopping:
@@ -279,6 +296,7 @@ func (ch *ClickHouse) watch() {
 		ch.exited <- fmt.Errorf("ClickHouse ended by itself: %w", ch.child.failure())
 	}
 	close(ch.exited)
+	close(ch.ended)
 }
 
 // child is a running child process.

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"millrace/internal/embedded"
 	"millrace/internal/embedded/embeddedtest"
@@ -124,15 +125,36 @@ func TestClickHouse_IgnoresSignalsMeantForTheParent(t *testing.T) {
 	}
 }
 
-func TestClickHouse_ServesHTTPOnAnotherHost(t *testing.T) {
+func TestClickHouse_ServesTwoHosts(t *testing.T) {
 	t.Parallel()
-	ch := startClickHouse(t, embedded.ClickHouseOptions{DataDir: t.TempDir(), Native: embedded.Off, HTTP: "127.0.0.2:0"})
-	if !strings.HasPrefix(ch.HTTPAddr, "127.0.0.2:") || !strings.HasPrefix(ch.NativeAddr, "127.0.0.1:") {
-		t.Fatalf("serves HTTP on %s and native on %s", ch.HTTPAddr, ch.NativeAddr)
+	f := func(native, http, wantNative, wantHTTP string) {
+		t.Helper()
+		t.Run(native+" and "+http, func(t *testing.T) {
+			t.Parallel()
+			ch := startClickHouse(t, embedded.ClickHouseOptions{DataDir: t.TempDir(), Native: native, HTTP: http})
+			if !strings.HasPrefix(ch.NativeAddr, wantNative) || !strings.HasPrefix(ch.HTTPAddr, wantHTTP) {
+				t.Fatalf("serves native on %s and HTTP on %s", ch.NativeAddr, ch.HTTPAddr)
+			}
+			if got := overHTTP(t, ch.HTTPAddr, &ch.Reader, "SELECT sum(number) FROM numbers(10)"); got != "45\n" {
+				t.Errorf("HTTP gave %q", got)
+			}
+			conn := connect(t, ch.NativeAddr, ch.Reader)
+			if got := count(t, conn, "SELECT sum(number) FROM numbers(10)"); got != 45 {
+				t.Errorf("native gave %d", got)
+			}
+			began := time.Now()
+			if err := ch.Stop(context.Background()); err != nil {
+				t.Error(err)
+			}
+			t.Log("stop took", time.Since(began))
+			if _, err := net.Dial("tcp", ch.HTTPAddr); err == nil {
+				t.Error("HTTP is still served after Stop")
+			}
+		})
 	}
-	if got := overHTTP(t, ch.HTTPAddr, &ch.Reader, "SELECT sum(number) FROM numbers(10)"); got != "45\n" {
-		t.Fatalf("got %q", got)
-	}
+	f(embedded.Off, "127.0.0.2:0", "127.0.0.1:", "127.0.0.2:")
+	f("127.0.0.3:0", "127.0.0.2:0", "127.0.0.3:", "127.0.0.2:")
+	f("127.0.0.2:0", "127.0.0.2:0", "127.0.0.2:", "127.0.0.2:")
 }
 
 func TestStartClickHouse_Failure(t *testing.T) {

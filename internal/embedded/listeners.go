@@ -8,34 +8,40 @@ import (
 // listeners is what the options ask for: which address each protocol has, and
 // which of them ClickHouse itself cannot serve.
 type listeners struct {
-	native    hostPort
-	http      *hostPort // nil: off
-	relayHTTP bool      // http is on another host than native
+	native hostPort
+	http   *hostPort // nil: off
+	host   string    // where ClickHouse itself listens, with all it has
 }
 
 // planListeners works around two limits: every ClickHouse listener is on the
-// same host, and the pipeline needs the native one.
+// same host, and the pipeline needs the native one. Two hosts: ClickHouse
+// listens on loopback, and a relay takes the address that is elsewhere.
 func planListeners(native, http string) (*listeners, error) {
-	l := &listeners{native: hostPort{host: "127.0.0.1"}}
+	l := &listeners{native: hostPort{host: loopback}}
 	var err error
 	if native != Off {
 		if l.native, err = parseAddress("clickhouse-native", native); err != nil {
 			return nil, err
 		}
 	}
+	l.host = l.native.host
 	if http != Off {
 		a, err := parseAddress("clickhouse-http", http)
 		if err != nil {
 			return nil, err
 		}
+		if a == l.native && a.port != 0 {
+			return nil, fmt.Errorf("cannot listen on %q for both --clickhouse-native and --clickhouse-http", a)
+		}
+		if a.host != l.host {
+			l.host = loopback
+		}
 		l.http = &a
-		l.relayHTTP = a.host != l.native.host
-	}
-	if l.http != nil && l.http.port != 0 && l.http.port == l.native.port && !l.relayHTTP {
-		return nil, fmt.Errorf("cannot listen on %q for both --clickhouse-native and --clickhouse-http", l.native)
 	}
 	return l, nil
 }
+
+const loopback = "127.0.0.1"
 
 func (l *listeners) beyondLoopback() bool {
 	return !l.native.loopback() || l.http != nil && !l.http.loopback()
@@ -43,19 +49,19 @@ func (l *listeners) beyondLoopback() bool {
 
 // pick fills in the addresses that ClickHouse will open, all free a moment ago.
 func (l *listeners) pick(config *serverConfig) (err error) {
-	if config.native, err = pickPort("clickhouse-native", l.native); err != nil {
-		return err
-	}
+	config.native, err = l.pickOne("clickhouse-native", l.native)
 	config.withHTTP = l.http != nil
-	switch {
-	case l.http == nil:
-		return nil
-	case l.relayHTTP:
-		config.http, err = pickPort("clickhouse-http", hostPort{host: l.native.host})
-	default:
-		config.http, err = pickPort("clickhouse-http", *l.http)
+	if err == nil && config.withHTTP {
+		config.http, err = l.pickOne("clickhouse-http", *l.http)
 	}
 	return err
+}
+
+func (l *listeners) pickOne(listener string, a hostPort) (hostPort, error) {
+	if a.host != l.host {
+		a = hostPort{host: l.host} // the relay takes the address itself
+	}
+	return pickPort(listener, a)
 }
 
 // retry says whether a failed start is worth another try: somebody took a port

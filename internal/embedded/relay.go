@@ -87,9 +87,6 @@ func (r *relay) remove(conns ...net.Conn) {
 
 // close ends the listener and every connection, and waits for both.
 func (r *relay) close() {
-	if r == nil {
-		return
-	}
 	r.ln.Close()
 	r.mu.Lock()
 	r.closed = true

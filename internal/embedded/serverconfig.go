@@ -71,6 +71,7 @@ func (c *serverConfig) mainXML() []byte {
 		element("http_port", c.http.port)
 	}
 	element("max_connections", 256)
+	element("keep_alive_timeout", 3) // seconds that an idle HTTP client may hold up a stop
 	element("max_concurrent_queries", 64)
 	element("max_server_memory_usage", c.memory)
 	element("mark_cache_size", markCache)
