@@ -2,44 +2,39 @@ package ingester
 
 import (
 	"context"
-	"sync"
+	"sync/atomic"
 )
 
 // Gate stops intake from outside: the trial stack closes it when its disk is
 // nearly full. While it is closed TCP waits and datagrams are counted as drops.
 // The zero value is open.
 type Gate struct {
-	mu     sync.Mutex
-	opened chan struct{} // nil: the gate is open
+	opened atomic.Pointer[chan struct{}] // nil: the gate is open
 }
 
 // Close stops intake until Open.
 func (g *Gate) Close() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.opened == nil {
-		g.opened = make(chan struct{})
-	}
+	opened := make(chan struct{})
+	g.opened.CompareAndSwap(nil, &opened)
 }
 
 // Open lets intake go on.
 func (g *Gate) Open() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.opened != nil {
-		close(g.opened)
-		g.opened = nil
+	if opened := g.opened.Swap(nil); opened != nil {
+		close(*opened)
 	}
 }
 
 // closed is nil when the gate is open, else a channel that ends with the wait.
+// Every frame asks.
 func (g *Gate) closed() <-chan struct{} {
 	if g == nil {
 		return nil
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.opened
+	if opened := g.opened.Load(); opened != nil {
+		return *opened
+	}
+	return nil
 }
 
 // wait returns when the gate is open or the context has ended.

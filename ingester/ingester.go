@@ -126,7 +126,7 @@ func (in *Ingester) acknowledged(counts []uint32) {
 func (in *Ingester) lost(counts []uint32) {
 	for tag, n := range counts {
 		if n != 0 {
-			in.inputs[tag/outcomes].ledger.lose(n)
+			in.inputs[tag/outcomes].ledger.lose(schema.DropShutdown, n)
 		}
 	}
 }

@@ -64,28 +64,31 @@ func (l *ledger) enter() {
 	l.inFlight.Add(1)
 }
 
-// leave undoes enter: the batch did not take it.
+// leave undoes enter for a frame that the transport counts, as it ends the
+// connection with it.
 func (l *ledger) leave() {
 	l.inFlight.Add(-1)
 	l.received.Add(^uint64(0))
 }
 
-// take takes a frame into account that ends here, as a drop.
-func (l *ledger) take(r schema.Reason) {
+// drop takes a frame into account that ends here, as a drop.
+func (l *ledger) drop(r schema.Reason) {
 	l.received.Add(1)
 	l.dropped[indexOf(dropReasons, r)].Add(1)
 }
 
+// A frame leaves flight before it is counted elsewhere: see read.
+
 // acknowledge moves n frames of an outcome out of flight.
 func (l *ledger) acknowledge(outcome int, n uint32) {
-	l.acked[outcome].Add(uint64(n))
 	l.inFlight.Add(-int64(n))
+	l.acked[outcome].Add(uint64(n))
 }
 
-// lose moves n frames out of flight that Kafka did not acknowledge in time.
-func (l *ledger) lose(n uint32) {
-	l.dropped[indexOf(dropReasons, schema.DropShutdown)].Add(uint64(n))
+// lose makes drops of n frames that are in flight.
+func (l *ledger) lose(r schema.Reason, n uint32) {
 	l.inFlight.Add(-int64(n))
+	l.dropped[indexOf(dropReasons, r)].Add(uint64(n))
 }
 
 // Account is a reading of a listener's ledger.
@@ -116,8 +119,10 @@ func sum(counts map[schema.Reason]uint64) (n uint64) {
 
 func (l *ledger) read() Account {
 	a := Account{Rejected: map[schema.Reason]uint64{}, Dropped: map[schema.Reason]uint64{}}
-	// The order matters to who scrapes during traffic: what is counted last is
-	// read first, so that an account is never short of received frames.
+	// The order matters to who scrapes during traffic: a frame is counted
+	// received, in flight, not in flight, ended, and read in the reverse order.
+	// So no reading has a frame twice, and what it misses of received is no more
+	// than was in hand.
 	a.Published = l.acked[0].Load()
 	for i, r := range rejectReasons {
 		if n := l.acked[1+i].Load(); n != 0 {

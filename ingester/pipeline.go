@@ -63,7 +63,7 @@ type sink struct {
 func (s *sink) Frame(peer netip.AddrPort, f framing.Frame) error {
 	if s.in.gate.closed() != nil {
 		if !s.in.stream {
-			s.in.ledger.take(schema.DropDiskFull)
+			s.in.ledger.drop(schema.DropDiskFull)
 			return nil
 		}
 		s.Flush() // hold nothing while waiting
@@ -76,18 +76,30 @@ func (s *sink) Frame(peer netip.AddrPort, f framing.Frame) error {
 	}
 	outcome, ok := s.decode(f)
 	if !ok {
-		s.in.ledger.take(schema.DropEmpty)
+		s.in.ledger.drop(schema.DropEmpty)
 		return nil
 	}
 	s.common(peer, f, outcome)
+	// Counted before it is appended: the batch may be acknowledged at once.
+	s.in.ledger.enter()
 	err := s.publish(outcome)
 	if errors.Is(err, publish.ErrRecordTooLarge) {
+		// Whatever made it so large, the header included, stays behind.
+		s.header = header.Header{Facility: s.header.Facility, Severity: s.header.Severity}
 		f.Size, f.Bytes = max(f.Size, len(f.Bytes)), f.Bytes[:min(len(f.Bytes), rejectRawMax)]
 		s.reject(f, schema.ReasonOversize, err.Error())
 		outcome = 1 + indexOf(rejectReasons, schema.ReasonOversize)
 		s.common(peer, f, outcome)
 		err = s.publish(outcome)
 	}
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, publish.ErrNoBuffer):
+		s.in.ledger.lose(schema.DropBackpressure, 1)
+		return nil
+	}
+	s.in.ledger.leave()
 	return err
 }
 
@@ -203,30 +215,16 @@ func headerFlags(h *header.Header) (f schema.Flag) {
 	return f
 }
 
-// publish adds the event to an open batch. The error is ErrRecordTooLarge, or
-// ends the connection.
+// publish adds the event to an open batch.
 func (s *sink) publish(outcome int) error {
 	if s.lane == nil {
 		s.lane = s.in.publisher.Acquire()
 	}
 	tag := s.in.tag + outcome
-	// Counted before it is appended: the batch may be acknowledged at once.
-	s.in.ledger.enter()
-	var err error
 	if s.in.stream {
-		err = s.lane.Append(s.in.hard, &s.event, tag)
-	} else {
-		err = s.lane.TryAppend(&s.event, tag)
+		return s.lane.Append(s.in.hard, &s.event, tag)
 	}
-	if err == nil {
-		return nil
-	}
-	s.in.ledger.leave()
-	if errors.Is(err, publish.ErrNoBuffer) {
-		s.in.ledger.take(schema.DropBackpressure)
-		return nil
-	}
-	return err
+	return s.lane.TryAppend(&s.event, tag)
 }
 
 // Flush ends a read: lane and scratch go back for others.
