@@ -93,7 +93,7 @@ func write(rows driver.Rows, w io.Writer, f Format) (n int, cut bool, err error)
 	var out rowWriter
 	var late *lateWriter
 	if f == Table {
-		out = newTable(w, cols)
+		out = newAligned(w, cols)
 	} else {
 		late = &lateWriter{w: bufio.NewWriterSize(w, 64<<10)}
 		defer late.stop()

@@ -1,120 +1,106 @@
 package query
 
 import (
-	"bufio"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
 )
 
-// What a table holds at most; it is cut at whichever comes first.
+// What a table holds at most; it is cut at whichever comes first. The bytes are
+// those of the values, and apart from them those of the lines, padding
+// included: one long value makes every line as long.
 const (
 	MaxTableRows  = 10_000
 	MaxTableBytes = 32 << 20
 )
 
-// table aligns: it has to know all rows before it writes the first.
-type table struct {
-	w      io.Writer
-	right  []bool
-	width  []int
-	header []string
-	rows   [][]string
-	total  []string
-	bytes  int
-	buf    []byte
+func init() {
+	// Characters that Unicode calls ambiguous (é, Ω) are one column wide in
+	// terminals of any locale; the library would go by LANG.
+	text.OverrideRuneWidthEastAsianWidth(false)
 }
 
-func newTable(w io.Writer, cols []cell) *table {
-	t := &table{w: w, right: make([]bool, len(cols)), width: make([]int, len(cols)), header: make([]string, len(cols))}
+// aligned has to know all rows before it writes the first.
+type aligned struct {
+	w     io.Writer
+	table table.Writer
+	width []int // of the columns, as far as rows have come
+	rows  int
+	bytes int
+	max   int // MaxTableBytes
+	buf   []byte
+}
+
+func newAligned(w io.Writer, cols []cell) *aligned {
+	t := &aligned{w: w, table: table.NewWriter(), width: make([]int, len(cols)), max: MaxTableBytes}
+	style := table.StyleLight
+	style.Format = table.FormatOptions{} // names as they are, not in capitals
+	t.table.SetStyle(style)
+	header := make(table.Row, len(cols))
+	configs := make([]table.ColumnConfig, len(cols))
 	for i, c := range cols {
-		t.right[i] = c.typ.number()
-		t.header[i] = visible(c.name)
-		t.width[i] = width(t.header[i])
+		name := visible(c.name)
+		header[i] = name
+		t.width[i] = text.StringWidthWithoutEscSequences(name)
+		configs[i].Number = i + 1
+		if c.typ.number() {
+			configs[i].Align, configs[i].AlignHeader, configs[i].AlignFooter = text.AlignRight, text.AlignRight, text.AlignRight
+		}
 	}
+	t.table.AppendHeader(header)
+	t.table.SetColumnConfigs(configs)
 	return t
 }
 
-func (t *table) row(cols []cell) (full bool, err error) {
-	if len(t.rows) >= MaxTableRows || t.bytes >= MaxTableBytes {
+func (t *aligned) row(cols []cell) (full bool, err error) {
+	if t.rows >= MaxTableRows {
 		return true, nil
 	}
-	t.rows = append(t.rows, t.cells(cols))
+	row, bytes := t.cells(cols)
+	line := 1
+	width := make([]int, len(row))
+	for i, s := range row {
+		width[i] = max(t.width[i], text.StringWidthWithoutEscSequences(s.(string)))
+		line += width[i] + len("│ ")
+	}
+	// The first row has come in whole already, and a table without it says nothing.
+	if t.rows > 0 && max(t.bytes+bytes, (t.rows+1)*line) > t.max {
+		return true, nil
+	}
+	t.table.AppendRow(row)
+	t.rows, t.bytes, t.width = t.rows+1, t.bytes+bytes, width
 	return false, nil
 }
 
-func (t *table) cells(cols []cell) []string {
-	cells := make([]string, len(cols))
+func (t *aligned) cells(cols []cell) (row table.Row, bytes int) {
+	row = make(table.Row, len(cols))
 	for i := range cols {
-		if isNull(cols[i].value) {
-			cells[i] = "NULL"
-		} else {
+		s := "NULL"
+		if !isNull(cols[i].value) {
 			t.buf = appendText(t.buf[:0], cols[i].typ, cols[i].value, false)
-			cells[i] = visible(string(t.buf))
+			s = visible(string(t.buf))
 		}
-		t.bytes += len(cells[i]) + 16
-		t.width[i] = max(t.width[i], width(cells[i]))
+		row[i] = s
+		bytes += len(s)
 	}
-	return cells
+	return row, bytes
 }
 
-func (t *table) totals(cols []cell) error {
-	t.total = t.cells(cols)
+func (t *aligned) totals(cols []cell) error {
+	row, _ := t.cells(cols)
+	t.table.AppendFooter(row)
 	return nil
 }
 
-func (t *table) end() error {
-	w := bufio.NewWriter(t.w)
-	t.rule(w, "┌", "┬", "┐")
-	t.line(w, t.header)
-	t.rule(w, "├", "┼", "┤")
-	for _, r := range t.rows {
-		t.line(w, r)
-	}
-	if t.total != nil {
-		t.rule(w, "├", "┼", "┤")
-		t.line(w, t.total)
-	}
-	t.rule(w, "└", "┴", "┘")
-	return w.Flush()
-}
-
-func (t *table) rule(w *bufio.Writer, left, middle, right string) {
-	w.WriteString(left)
-	for i, n := range t.width {
-		if i > 0 {
-			w.WriteString(middle)
-		}
-		for range n + 2 {
-			w.WriteString("─")
-		}
-	}
-	w.WriteString(right)
-	w.WriteByte('\n')
-}
-
-func (t *table) line(w *bufio.Writer, cells []string) {
-	for i, c := range cells {
-		pad := t.width[i] - width(c)
-		w.WriteString("│ ")
-		if t.right[i] {
-			spaces(w, pad)
-		}
-		w.WriteString(c)
-		if !t.right[i] {
-			spaces(w, pad)
-		}
-		w.WriteByte(' ')
-	}
-	w.WriteString("│\n")
-}
-
-func spaces(w *bufio.Writer, n int) {
-	for range n {
-		w.WriteByte(' ')
-	}
+func (t *aligned) end() error {
+	_, err := fmt.Fprintln(t.w, t.table.Render())
+	return err
 }
 
 // visible replaces what would move the cursor, hide text or turn its direction:
@@ -124,27 +110,17 @@ func visible(s string) string {
 		return s
 	}
 	var b strings.Builder
-	for i := 0; i < len(s); {
-		r, size := utf8.DecodeRuneInString(s[i:])
+	for len(s) > 0 {
+		r, size := utf8.DecodeRuneInString(s)
 		switch {
 		case r == utf8.RuneError && size == 1:
-			fmt.Fprintf(&b, `\x%02x`, s[i])
-		case r == '\n':
-			b.WriteString(`\n`)
-		case r == '\r':
-			b.WriteString(`\r`)
-		case r == '\t':
-			b.WriteString(`\t`)
-		case r < 0x80 && hidden(r):
-			fmt.Fprintf(&b, `\x%02x`, r)
-		case r < 0x10000 && hidden(r):
-			fmt.Fprintf(&b, `\u%04x`, r)
+			fmt.Fprintf(&b, `\x%02x`, s[0])
 		case hidden(r):
-			fmt.Fprintf(&b, `\U%08x`, r)
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
 		default:
 			b.WriteRune(r)
 		}
-		i += size
+		s = s[size:]
 	}
 	return b.String()
 }
@@ -154,42 +130,4 @@ func hidden(r rune) bool {
 		return r < 0x20 || r == 0x7f
 	}
 	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Co, unicode.Cs, unicode.Zl, unicode.Zp)
-}
-
-// width is the number of columns that a terminal gives s.
-func width(s string) int {
-	n := 0
-	for _, r := range s {
-		switch {
-		case r < 0x300:
-			n++
-		case unicode.In(r, unicode.Mn, unicode.Me):
-		case wide(r):
-			n += 2
-		default:
-			n++
-		}
-	}
-	return n
-}
-
-// wide tells the characters that terminals draw two columns wide: the East
-// Asian ones but for their half-width forms, and the pictures.
-func wide(r rune) bool {
-	switch {
-	case r < 0x1100, r >= 0xFF61 && r <= 0xFFDC:
-		return false
-	case r >= 0x1160 && r <= 0x11FF: // joining vowels and finals
-		return false
-	case r <= 0x115F,
-		r >= 0x2E80 && r <= 0x303E, r >= 0x3041 && r <= 0x33FF, r >= 0x3400 && r <= 0x4DBF,
-		r >= 0x4E00 && r <= 0x9FFF, r >= 0xA000 && r <= 0xA4CF, r >= 0xA960 && r <= 0xA97F,
-		r >= 0xAC00 && r <= 0xD7A3, r >= 0xF900 && r <= 0xFAFF, r >= 0xFE30 && r <= 0xFE6F,
-		r >= 0xFF01 && r <= 0xFF60, r >= 0xFFE0 && r <= 0xFFE6,
-		r >= 0x16FE0 && r <= 0x18DFF, r >= 0x1AFF0 && r <= 0x1B2FF,
-		r >= 0x1F300 && r <= 0x1F64F, r >= 0x1F680 && r <= 0x1F6FF, r >= 0x1F7E0 && r <= 0x1F7EB,
-		r >= 0x1F900 && r <= 0x1F9FF, r >= 0x1FA70 && r <= 0x1FAFF, r >= 0x20000 && r <= 0x3FFFD:
-		return true
-	}
-	return strings.ContainsRune("⌚⌛⏩⏪⏫⏬⏰⏳◽◾☔☕♈♉♊♋♌♍♎♏♐♑♒♓♿⚓⚡⚪⚫⚽⚾⛄⛅⛎⛔⛪⛲⛳⛵⛺⛽✅✊✋✨❌❎❓❔❕❗➕➖➗➰➿⬛⬜⭐⭕🀄🃏🆎🈁🈚🈯🈲🈳🈴🈵🈶🈸🈹🈺🉐🉑", r)
 }
