@@ -81,6 +81,7 @@ func TestClickHouse_LocksOutOtherLocalUsers(t *testing.T) {
 	t.Parallel()
 	server := embeddedtest.ClickHouse(t)
 	admin := embeddedtest.Connect(t, "")
+	t.Cleanup(func() { exec1(t, admin, "DROP DATABASE millrace_lockdown SYNC") })
 	exec1(t, admin, "CREATE DATABASE millrace_lockdown", "CREATE TABLE millrace_lockdown.t (a UInt64) ENGINE = MergeTree ORDER BY a", "INSERT INTO millrace_lockdown.t VALUES (42)")
 
 	secret := filepath.Join(t.TempDir(), "secret")
