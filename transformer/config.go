@@ -33,7 +33,7 @@ func FromConfig(cfg *config.Config, log *slog.Logger) (*Transformer, error) {
 		Brokers: k.Brokers, Transport: transport, Dialer: dialer, TopicPrefix: k.TopicPrefix, Group: k.Group,
 		ClickHouse: clickHouse, Database: cfg.ClickHouse.Database, InsertTimeout: cfg.ClickHouse.InsertTimeout,
 		BlockRows: cfg.Transform.BlockRows, BlockBytes: int(cfg.Transform.BlockBytes), BlockAge: cfg.Transform.BlockAge,
-		BufferBytes: int64(cfg.Transform.BufferBytes),
+		BufferBytes:    int64(cfg.Transform.BufferBytes),
 		SessionTimeout: k.SessionTimeout, RebalanceTimeout: k.RebalanceTimeout, HeartbeatInterval: k.HeartbeatInterval,
 		DrainTimeout: cfg.Stop.DrainTimeout,
 		EnsureTopics: func(ctx context.Context) error {

@@ -42,7 +42,8 @@ func (t *Transformer) member(soft, hard context.Context) {
 	for n := 0; ctx.Err() == nil; n++ {
 		gen, err := group.Next(ctx)
 		if err != nil {
-			if ctx.Err() == nil {
+			// A rebalance while joining is no failure: kafka-go joins again by itself.
+			if ctx.Err() == nil && !errors.Is(err, kafka.RebalanceInProgress) {
 				t.group.set(fmt.Errorf("cannot join consumer group %q: %w", t.o.Group, err))
 				sleep(ctx, backoff(n))
 			}

@@ -27,6 +27,7 @@ type Stats struct {
 	Generations      atomic.Uint64 // generations joined
 	NewEpochs        atomic.Uint64 // topics found to have been made again
 	LostRecords      atomic.Uint64 // offsets that Kafka removed before they were inserted
+	HeldBytes        atomic.Int64  // fetched and not yet inserted, now
 	BlockedParts     atomic.Int64  // partitions whose block ClickHouse refuses now
 
 	rows    map[string]*atomic.Uint64 // by table; fixed after newStats
@@ -124,12 +125,14 @@ func (s *Stats) Describe(ch chan<- *prometheus.Desc) {
 		ch <- m.desc
 	}
 	ch <- blockedDesc
+	ch <- heldDesc
 	s.seconds.Describe(ch)
 }
 
 var (
 	rowsDesc    = prometheus.NewDesc("millrace_rows_inserted_total", "Rows inserted into ClickHouse.", []string{"table"}, nil)
 	lagDesc     = prometheus.NewDesc("millrace_consumer_lag", "Records of an assigned partition that are not in ClickHouse yet.", []string{"topic", "partition"}, nil)
+	heldDesc    = prometheus.NewDesc("millrace_buffered_bytes", "Bytes fetched from Kafka and not in ClickHouse yet.", nil, nil)
 	blockedDesc = prometheus.NewDesc("millrace_partitions_blocked", "Partitions that wait because ClickHouse refuses their block.", nil, nil)
 )
 
@@ -171,5 +174,6 @@ func (s *Stats) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(c.desc, prometheus.CounterValue, float64(c.value(s).Load()))
 	}
 	ch <- prometheus.MustNewConstMetric(blockedDesc, prometheus.GaugeValue, float64(s.BlockedParts.Load()))
+	ch <- prometheus.MustNewConstMetric(heldDesc, prometheus.GaugeValue, float64(s.HeldBytes.Load()))
 	s.seconds.Collect(ch)
 }

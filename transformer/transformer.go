@@ -225,7 +225,7 @@ func (t *Transformer) fetchOptions() fetch.Options {
 		Transport: t.o.Transport, Addr: t.client.Addr,
 		MaxWait: 250 * time.Millisecond, Timeout: t.o.CommitTimeout,
 		ResponseBytes: 16 << 20, PartitionBytes: 1 << 20, QueueBytes: 2 << 20, LimitBytes: t.o.BufferBytes,
-		Logger: t.log, OnState: t.fetching.set,
+		Used: &t.stats.HeldBytes, OnState: t.fetching.set,
 	}
 }
 

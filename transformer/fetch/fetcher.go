@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"net"
 	"slices"
@@ -27,8 +26,8 @@ type Options struct {
 	PartitionBytes int           // of one response for one partition; a bigger batch comes whole all the same
 	QueueBytes     int           // what a stream may have queued before it is left out of requests
 	LimitBytes     int64         // what all streams may hold together
-	Logger         *slog.Logger
-	OnState        func(error) // told of every change: nil, or why Kafka does not answer; may be called by several goroutines
+	Used           *atomic.Int64 // counts what all streams hold; nil: the fetcher's own
+	OnState        func(error)   // told of every change: nil, or why Kafka does not answer; may be called by several goroutines
 }
 
 // Errors of a Chunk.
@@ -42,7 +41,6 @@ var (
 // Fetcher reads many partitions, with one request at a time to each broker.
 type Fetcher struct {
 	o       Options
-	used    atomic.Int64
 	mutex   sync.Mutex
 	streams []*Stream
 	loops   map[int32]*loop
@@ -51,13 +49,18 @@ type Fetcher struct {
 }
 
 // New makes a fetcher without streams.
-func New(o Options) *Fetcher { return &Fetcher{o: o, loops: map[int32]*loop{}} }
+func New(o Options) *Fetcher {
+	if o.Used == nil {
+		o.Used = new(atomic.Int64)
+	}
+	return &Fetcher{o: o, loops: map[int32]*loop{}}
+}
 
 // Used is how many bytes all streams hold.
-func (f *Fetcher) Used() int64 { return f.used.Load() }
+func (f *Fetcher) Used() int64 { return f.o.Used.Load() }
 
 // Pressed tells whether memory is short: readers should finish what they have.
-func (f *Fetcher) Pressed() bool { return f.used.Load() > f.o.LimitBytes/4*3 }
+func (f *Fetcher) Pressed() bool { return f.o.Used.Load() > f.o.LimitBytes/4*3 }
 
 // Add makes a stream, which delivers nothing before Start. All are added before Run.
 func (f *Fetcher) Add(topic string, partition int32) *Stream {

@@ -133,7 +133,7 @@ func (s *Stream) Hold(n int64) {
 
 func (s *Stream) account(n int64) {
 	s.held.Add(n)
-	s.f.used.Add(n)
+	s.f.o.Used.Add(n)
 }
 
 func (s *Stream) signal() {
@@ -160,7 +160,7 @@ func (s *Stream) want(now time.Time) (want, uint64, wantState) {
 		return want{}, 0, idle
 	case s.queued >= s.f.o.QueueBytes:
 		return want{}, 0, full
-	case s.held.Load() > 0 && s.f.used.Load() >= s.f.o.LimitBytes:
+	case s.held.Load() > 0 && s.f.o.Used.Load() >= s.f.o.LimitBytes:
 		return want{}, 0, full
 	}
 	return want{s.topic, s.partition, s.next, s.maxBytes}, s.session, wanted

@@ -125,7 +125,7 @@ func (c *ClickHouse) askError(k *schema.Kind, err error) error {
 }
 
 // Ping tells whether the server answers.
-func (c *ClickHouse) Ping(ctx context.Context) error { return c.conn.Ping(ctx) }
+func (c *ClickHouse) Ping(ctx context.Context) error { return ask(ctx, c.conn.Ping) }
 
 // Uptime is how long the server has been running.
 func (c *ClickHouse) Uptime(ctx context.Context) (time.Duration, error) {

@@ -1,0 +1,132 @@
+package transformer
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"millrace/schema"
+)
+
+// pour produces until stopped.
+func (w *world) pour() (stop func()) {
+	done, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-done:
+				return
+			case <-time.After(10 * time.Millisecond):
+				w.produce(schema.Message, 30)
+				w.produce(schema.Status, 10)
+			}
+		}
+	}()
+	return func() { close(done); <-stopped }
+}
+
+// Members come and go under load: in order, and not.
+func TestGroup_MembersComeAndGo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	stop := w.pour()
+	a := w.start(nil, nil)
+	w.eventually("first rows", func() bool { return w.count("SELECT count() FROM DB.message_events") > 0 })
+	b := w.start(nil, nil)
+	share := func(m *member) int {
+		n := 0
+		for _, k := range schema.Kinds() {
+			for p := range partitions {
+				if m.stats.partition(DefaultTopicPrefix+k.Topic, p).assigned.Load() {
+					n++
+				}
+			}
+		}
+		return n
+	}
+	w.eventually("a share for each", func() bool { return share(a) > 0 && share(b) > 0 && share(a)+share(b) == 3*partitions })
+	a.stop()
+	w.eventually("all for one", func() bool { return share(b) == 3*partitions })
+	c := w.start(nil, nil)
+	w.eventually("a share for each", func() bool { return share(b) > 0 && share(c) > 0 })
+	b.kill()
+	b.wait()
+	w.eventually("all for one", func() bool { return share(c) == 3*partitions })
+	stop()
+	w.exactlyOnce()
+	c.stop()
+	w.exactlyOnce()
+}
+
+// A topic gets more partitions while members work.
+func TestGroup_PartitionsAdded(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.load()
+	w.start(nil, nil)
+	w.exactlyOnce()
+	r := kmsg.NewPtrCreatePartitionsRequest()
+	topic := kmsg.NewCreatePartitionsRequestTopic()
+	topic.Topic, topic.Count = "millrace.message", partitions+2
+	r.Topics = append(r.Topics, topic)
+	request[*kmsg.CreatePartitionsResponse](w, r)
+	w.connect()
+	id := "in the new partition"
+	w.want["message_events"] = append(w.want["message_events"], id)
+	w.eventually("the new partition", func() bool {
+		err := w.client.ProduceSync(context.Background(), w.record(schema.Message, partitions+1, schema.AppendRecord(nil, event(schema.Message, id, 1)))).FirstErr()
+		return err == nil
+	})
+	w.exactlyOnce()
+}
+
+// The hard stop does not wait for ClickHouse, and loses nothing.
+func TestGroup_HardStop(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.load()
+	r := new(refuser)
+	r.refuse.Store(true)
+	m := w.startWith(func(o *Options) { o.DrainTimeout = 300 * time.Millisecond }, nil, func(t *Transformer) { r.Inserter, t.inserter = t.inserter, r })
+	w.eventually("the alarm", func() bool { return len(m.State().Blocked) > 0 })
+	m.stop() // the drain's deadline makes it a hard one
+	w.start(nil, nil)
+	w.load()
+	w.exactlyOnce()
+}
+
+// All metrics can be gathered, each with a name of its own.
+func TestStats_Collect(t *testing.T) {
+	t.Parallel()
+	s := newStats(schema.Kinds())
+	p := s.partition("millrace.message", 3)
+	p.assigned.Store(true)
+	p.end.Store(10)
+	p.inserted.Store(4)
+	registry := prometheus.NewPedanticRegistry()
+	if err := registry.Register(s); err != nil {
+		t.Fatal(err)
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.Metric {
+			found[f.GetName()] += m.GetGauge().GetValue() + m.GetCounter().GetValue()
+		}
+	}
+	for _, name := range []string{"millrace_rows_inserted_total", "millrace_insert_seconds", "millrace_consumer_lag", "millrace_buffered_bytes"} {
+		if _, ok := found[name]; !ok {
+			t.Errorf("no metric %s", name)
+		}
+	}
+	if found["millrace_consumer_lag"] != 6 {
+		t.Errorf("lag is %v, want 6", found["millrace_consumer_lag"])
+	}
+}
