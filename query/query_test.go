@@ -376,6 +376,7 @@ func TestReports(t *testing.T) {
 	for _, sql := range []string{
 		"INSERT INTO message_events (received_at, event_time, sender, recipient, incoming_size, status_norm) SELECT now64(3), toDateTime64('2026-11-21 03:00:00', 3, 'UTC') + number, 's' || toString(intDiv(number, 4)) || '@example.com', 'r' || toString(number % 3) || '@example.net', 1000 + number, if(number % 5 = 0, 'rejected', 'delivered') FROM numbers(10)",
 		"INSERT INTO message_events (received_at, event_time, sender, status_norm) SELECT now64(3) - toIntervalHour(48), toDateTime64('2026-11-19 03:00:00', 3, 'UTC'), 'old@example.com', 'queued' FROM numbers(20)",
+		"INSERT INTO message_events (received_at, event_time, recipient, status_norm) SELECT now64(3), toDateTime64('2026-11-21 03:00:00', 3, 'UTC'), 'r@example.net', 'queued' FROM numbers(3)",
 		"INSERT INTO status_events (received_at, event_time, status_norm) SELECT now64(3), toDateTime64('2026-11-21 04:00:00', 3, 'UTC'), 'delivered' FROM numbers(3)",
 		"INSERT INTO rejects (received_at, event_time, reason) SELECT now64(3), toDateTime64('2026-11-21 05:00:00', 3, 'UTC'), 'short' FROM numbers(2)",
 	} {

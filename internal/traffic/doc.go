@@ -56,7 +56,8 @@
 //     1.0 and 1.1; mailboxes: 4,096 local parts, Zipf 0.8;
 //   - senders: 40% of incoming not-spam is newsletters with a sender of its
 //     own for each message (VERP), so is 75% of the incoming spam, phish and
-//     virus: of 200,000 messages over 30% have different senders (measured: 61%);
+//     virus: of 200,000 messages over 30% have different senders (measured: 76%),
+//     and none but the empty one of bounces sends 1 in 100;
 //   - subjects: two of three carry a number that no other has (an order, an
 //     invoice, a ticket); the others are put together out of words; of 200,000
 //     messages over 60% have different subjects (measured: 93%); 12% are not

@@ -177,7 +177,7 @@ func TestNext_shares(t *testing.T) {
 	t.Parallel()
 	const messages = 200_000
 	g := mustNew(t, Options{Seed: 42, Format: "m3", Framing: "none"})
-	subjects, senders := make(map[string]bool), make(map[string]bool)
+	subjects, senders := make(map[string]bool), make(map[string]int)
 	classes, domains, accounts := make(map[string]int), make(map[string]int), make(map[string]int)
 	var bounces, foreign, quoted, v6, long, nordns, outgoing int
 	var frame []byte
@@ -189,7 +189,13 @@ func TestNext_shares(t *testing.T) {
 		n++
 		row := split(t, frame, kind, "m3")
 		subjects[row["subject_header"]] = true
-		senders[row["sender"]] = true
+		senders[row["sender"]]++
+		for _, name := range []string{"sender", "recipient", "auth_user", "identity"} {
+			local, domain, _ := strings.Cut(row[name], "@")
+			if (local == "" || domain == "") && (row[name] != "" || name == "recipient") {
+				t.Fatalf("%s %q: %q", name, row[name], frame)
+			}
+		}
 		classes[row["main_class"]]++
 		domains[row["domain"]]++
 		if row["sender"] == "" {
@@ -249,6 +255,13 @@ func TestNext_shares(t *testing.T) {
 		}
 	}
 	share("biggest domain", biggest, 0.05, 0.15)
+	biggest = 0
+	for sender, n := range senders {
+		if sender != "" {
+			biggest = max(biggest, n)
+		}
+	}
+	share("biggest sender", biggest, 0.001, 0.01)
 	if len(domains) < 10_000 || runs < 5 {
 		t.Errorf("%d domains, %d spam runs", len(domains), runs)
 	}

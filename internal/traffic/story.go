@@ -265,8 +265,9 @@ func (g *Generator) composeIncoming() {
 	bot := m.class == spam || m.class == phish || m.class == virus
 	switch {
 	case bot && r.below(4) != 0:
-		m.text = appendBase62(m.text, m.number, 6)
-		m.sender = m.add(append(append(m.text, '@'), domain...))
+		text := append(m.text, w.locals[w.local.draw(r)]...)
+		text = appendBase62(text, m.number, 6)
+		m.sender = m.add(append(append(text, '@'), domain...))
 	case m.class == notSpam && r.below(5) < 2:
 		text := append(m.text, "bounces+"...)
 		text = appendBase62(text, m.number, 6)

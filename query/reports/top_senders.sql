@@ -2,7 +2,7 @@
 -- param: hours UInt32 = 24 | how far back, in hours
 -- param: limit UInt32 = 10 | how many
 SELECT
-    sender,
+    if(sender = '', '<>', sender) AS sender, -- bounces: the null sender, as SMTP writes it
     count() AS messages,
     uniqExact(recipient) AS recipients,
     sum(incoming_size) AS bytes,
