@@ -135,6 +135,10 @@ func (s *sink) decode(f framing.Frame) (outcome int, ok bool) {
 		Received: s.now, Header: s.header.Millis, Relay: rest[:len(rest)-len(body)],
 	})
 	if v.Reason != "" {
+		if f.Flags&schema.FlagNoTrailer != 0 && (v.Reason == schema.ReasonShort || v.Reason == schema.ReasonTruncated) {
+			// It is the connection that ended, not the sender's line.
+			v.Reason, v.Detail = schema.ReasonTruncatedEOF, "the input ended before the frame's delimiter came; "+v.Detail
+		}
 		s.reject(f, v.Reason, v.Detail)
 		return 1 + indexOf(rejectReasons, v.Reason), true
 	}
