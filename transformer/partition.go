@@ -340,8 +340,12 @@ func (p *partition) insertBlock(b *block.Block, m mark, token string) error {
 	if b.Rows() == 0 {
 		return nil
 	}
+	first := time.Now()
 	for n := 0; ; n++ {
-		err := p.attempt(b, m, token)
+		err := p.sameServer(n, first)
+		if err == nil {
+			err = p.attempt(b, m, token)
+		}
 		switch {
 		case err == nil:
 			p.t.clickhouse.set(nil)
@@ -349,7 +353,7 @@ func (p *partition) insertBlock(b *block.Block, m mark, token string) error {
 			p.t.stats.Inserts.Add(1)
 			p.t.stats.rows[b.Kind().Table].Add(uint64(b.Rows()))
 			return nil
-		case errors.Is(err, errStopped), errors.Is(err, errFenced), errors.Is(err, errUnknownCommit):
+		case errors.Is(err, errStopped), errors.Is(err, errFenced), errors.Is(err, errUnknownCommit), errors.Is(err, errRestart):
 			return err
 		}
 		p.t.stats.InsertErrors.Add(1)
@@ -363,6 +367,25 @@ func (p *partition) insertBlock(b *block.Block, m mark, token string) error {
 			return errStopped
 		}
 	}
+}
+
+// sameServer tells, before attempt n, whether the server is still the one of the
+// first. One that was started again may have lost its newest tokens with its power,
+// and kept the rows: then the range is recovered, by asking what is there.
+func (p *partition) sameServer(n int, first time.Time) error {
+	if n == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(p.g.alive, p.t.o.CommitTimeout)
+	defer cancel()
+	uptime, err := p.t.server.Uptime(ctx)
+	if p.g.alive.Err() != nil {
+		return errStopped
+	}
+	if err == nil && uptime < time.Since(first) {
+		return fmt.Errorf("%w: ClickHouse was started again during an INSERT", errRestart)
+	}
+	return err
 }
 
 // attempt is one INSERT. It begins only while the announcement is young, so that
@@ -390,6 +413,7 @@ func (p *partition) attempt(b *block.Block, m mark, token string) error {
 	err := p.t.inserter.Insert(ctx, b, token)
 	p.t.stats.seconds.Observe(time.Since(begun).Seconds())
 	if err != nil && p.g.hard.Err() != nil {
+		p.rows = rows{} // the INSERT may still read them
 		return errStopped
 	}
 	return err

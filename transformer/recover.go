@@ -380,9 +380,13 @@ func (p *partition) waitForMemory(ctx context.Context) {
 
 // lost counts what retention removed before it was inserted, and goes on at first.
 func (p *partition) lost(ctx context.Context, first int64) error {
-	_, found, err := p.present(ctx, p.inserted, first)
-	if err != nil {
-		return err
+	found := 0
+	for from := p.inserted; from < first; from += maxRange {
+		_, n, err := p.present(ctx, from, min(first, from+maxRange))
+		if err != nil {
+			return err
+		}
+		found += n
 	}
 	if n := first - p.inserted - int64(found); n > 0 {
 		p.t.stats.LostRecords.Add(uint64(n))

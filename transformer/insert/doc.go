@@ -7,6 +7,6 @@
 // an exception from the server included, because a part may be committed before
 // a later step fails.
 //
-// Insert borrows the block until it returns and changes nothing in it. All
-// methods are safe for concurrent use.
+// Insert borrows the block until it returns, or for ever when it was cancelled, and
+// changes nothing in it. All methods are safe for concurrent use.
 package insert

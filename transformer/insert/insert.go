@@ -23,7 +23,9 @@ import (
 // Inserter writes blocks.
 type Inserter interface {
 	// Insert writes all rows of b into its kind's table as one block under the
-	// token. After an error the rows may be there or not.
+	// token. After an error the rows may be there or not. The deadline of ctx is
+	// kept by the socket's. When ctx is cancelled it returns at once and may go on
+	// reading b, which must then be left to the garbage collector.
 	Insert(ctx context.Context, b *block.Block, token string) error
 }
 
@@ -43,7 +45,8 @@ type ClickHouse struct {
 	mutex    sync.Mutex
 	settings clickhouse.Settings // nil: not yet known
 
-	scratch sync.Pool
+	scratch  sync.Pool
+	prepared prepared
 }
 
 // Open prepares connections; it does not make one yet.
@@ -58,6 +61,7 @@ func Open(o Options) (*ClickHouse, error) {
 	if c.ReadTimeout == 0 {
 		c.ReadTimeout = 30 * time.Second
 	}
+	boundWrites(&c)
 	conn, err := clickhouse.Open(&c)
 	if err != nil {
 		return nil, fmt.Errorf("cannot use ClickHouse at %q: %w", strings.Join(c.Addr, ", "), err)
@@ -140,6 +144,24 @@ func (c *ClickHouse) Insert(ctx context.Context, b *block.Block, token string) e
 	if b.Rows() == 0 {
 		return nil
 	}
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		deadline = time.Now().Add(askTimeout)
+	}
+	answer := make(chan error, 1)
+	go func() { answer <- c.insert(unhurried{context.WithoutCancel(ctx), deadline}, b, token) }()
+	select {
+	case err := <-answer:
+		return err
+	case <-ctx.Done():
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return <-answer // the socket has the same deadline
+		}
+		return ctx.Err()
+	}
+}
+
+func (c *ClickHouse) insert(ctx context.Context, b *block.Block, token string) error {
 	settings, err := c.insertSettings(ctx)
 	if err != nil {
 		return err
@@ -154,17 +176,19 @@ func (c *ClickHouse) Insert(ctx context.Context, b *block.Block, token string) e
 	defer c.scratch.Put(s)
 
 	columns := b.Columns()
-	batch, err := c.conn.PrepareBatch(ctx, c.statement(s, b, columns))
+	statement := c.statement(s, b, columns)
+	batch, err := c.prepared.take(ctx, c.conn, statement)
 	if err != nil {
 		return fmt.Errorf("cannot begin an INSERT into %s: %w", c.table(b.Kind()), err)
 	}
-	if err := s.fill(batch, b, columns); err != nil {
-		_ = batch.Abort()
+	if err := s.fill(batch.columns, b, columns); err != nil {
+		_ = batch.Batch.Abort()
 		return fmt.Errorf("cannot build a block for %s: %w", c.table(b.Kind()), err)
 	}
 	if err := batch.Send(); err != nil {
 		return fmt.Errorf("cannot insert %d rows into %s: %w", b.Rows(), c.table(b.Kind()), err)
 	}
+	c.prepared.put(batch)
 	return nil
 }
 
@@ -189,14 +213,13 @@ func (c *ClickHouse) statement(s *scratch, b *block.Block, columns []block.Colum
 
 // fill appends all columns. Every string handed to the driver is a view of the
 // block, which the driver copies at once.
-func (s *scratch) fill(batch driver.Batch, b *block.Block, columns []block.Column) error {
+func (s *scratch) fill(native []column.Interface, b *block.Block, columns []block.Column) error {
 	defer func() { // no view outlives the insert
 		clear(s.strings[:cap(s.strings)])
 		clear(s.keys[:cap(s.keys)])
 		clear(s.values[:cap(s.values)])
 		s.pairs = pairs{}
 	}()
-	native := batch.Columns()
 	for n, i := range s.columns {
 		if err := s.column(native[n], b, i, &columns[i]); err != nil {
 			return fmt.Errorf("column %q: %w", b.Kind().Fields[i].Name, err)

@@ -9,9 +9,11 @@ import (
 const askTimeout = 30 * time.Second
 
 // unhurried is a context that has a deadline, which the driver sets on the socket,
-// and cannot be cancelled. Cancelling a query of clickhouse-go v2.50 while its
-// answer arrives can end the whole process: one goroutine closes the channel of
-// blocks (conn_query.go) while the reader that it abandoned sends on it.
+// and cannot be cancelled. Cancelling clickhouse-go v2.50 is not safe: a query that
+// is cancelled while its answer arrives can end the whole process (conn_query.go
+// closes the channel of blocks while the reader that it abandoned sends on it), and
+// the watchdog of a batch may close the connection after the batch has given it
+// back (context_watchdog.go takes either of two channels that are both ready).
 type unhurried struct {
 	context.Context
 	deadline time.Time
