@@ -14,6 +14,8 @@ import (
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"golang.org/x/text/language"
+	"golang.org/x/text/message"
 )
 
 // Options say where ClickHouse is and who asks.
@@ -67,19 +69,11 @@ func (s Summary) String() string {
 	if s.Rows == 1 {
 		rows = "row"
 	}
-	text := fmt.Sprintf("%s %s in %.3f s, %s read", thousands(uint64(s.Rows)), rows, s.Elapsed.Seconds(), thousands(s.ReadRows))
+	text := message.NewPrinter(language.English).Sprintf("%d %s in %.3f s, %d read", s.Rows, rows, s.Elapsed.Seconds(), s.ReadRows)
 	if s.Cut {
 		text = "cut after " + text + "; the other formats (tsv, csv, json) are not cut"
 	}
 	return text
-}
-
-func thousands(n uint64) string {
-	s := fmt.Sprint(n)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
 }
 
 // Run opens a connection, runs one statement, writes its result to w, and

@@ -5,11 +5,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
 	"sync"
 	"time"
 
 	"golang.org/x/term"
+	"golang.org/x/text/language"
+	"golang.org/x/text/message"
 )
 
 // counts are what the live line shows.
@@ -64,10 +65,11 @@ func (s *statusLine) show() {
 	c, now := s.read(), time.Now()
 	rate := float64(c.received-s.before.received) / now.Sub(s.at).Seconds()
 	s.before, s.at = c, now
-	line := fmt.Sprintf("received %s  published %s  inserted %s  rejected %s  lag %s  rate %s/s",
-		thousands(c.received), thousands(c.published), thousands(c.inserted), thousands(c.rejected), thousands(uint64(max(c.lag, 0))), thousands(uint64(rate)))
+	english := message.NewPrinter(language.English) // 1,234,567
+	line := english.Sprintf("received %d  published %d  inserted %d  rejected %d  lag %d  rate %d/s",
+		c.received, c.published, c.inserted, c.rejected, max(c.lag, 0), uint64(rate))
 	if c.dropped > 0 {
-		line += "  dropped " + thousands(c.dropped)
+		line += english.Sprintf("  dropped %d", c.dropped)
 	}
 	if s.terminal {
 		fmt.Fprint(s.out, "\r\x1b[K"+line)
@@ -98,13 +100,4 @@ func (s *statusLine) interrupt(write func(io.Writer)) {
 func (s *statusLine) Write(b []byte) (n int, err error) {
 	s.interrupt(func(io.Writer) { n, err = os.Stderr.Write(b) })
 	return n, err
-}
-
-// thousands writes 1234567 as 1,234,567.
-func thousands(n uint64) string {
-	text := strconv.FormatUint(n, 10)
-	for i := len(text) - 3; i > 0; i -= 3 {
-		text = text[:i] + "," + text[i:]
-	}
-	return text
 }
