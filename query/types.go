@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/column"
+
+	"millrace/internal/sqltext"
 )
 
 // chType is a ClickHouse type as far as printing needs it.
@@ -34,7 +36,7 @@ func parseTypeDepth(s string, depth int) *chType {
 		return &chType{name: s}
 	}
 	t := &chType{name: s[:open]}
-	args := splitTop(s[open+1 : len(s)-1])
+	args := sqltext.Split(s[open+1 : len(s)-1])
 	switch t.name {
 	case "Nullable", "LowCardinality", "Array", "Map":
 		for _, a := range args {
@@ -71,34 +73,6 @@ func parseTypeDepth(s string, depth int) *chType {
 		}
 	}
 	return t
-}
-
-// splitTop splits at the commas that stand in no parenthesis and no quotes.
-func splitTop(s string) []string {
-	var out []string
-	depth, start := 0, 0
-	var quote byte
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		switch {
-		case quote != 0:
-			if c == '\\' {
-				i++
-			} else if c == quote {
-				quote = 0
-			}
-		case c == '\'' || c == '`' || c == '"':
-			quote = c
-		case c == '(':
-			depth++
-		case c == ')':
-			depth--
-		case c == ',' && depth == 0:
-			out = append(out, strings.TrimSpace(s[start:i]))
-			start = i + 1
-		}
-	}
-	return append(out, strings.TrimSpace(s[start:]))
 }
 
 // splitField splits "name Type" of a tuple's element; name is "" when there is

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"millrace/internal/sqltext"
 	"millrace/schema"
 )
 
@@ -166,7 +167,7 @@ func (m *Migrator) compareIndexes(k *schema.Kind, t *liveTable, alter string, ad
 // bare folds the ways in which servers write the same expression.
 func bare(s string) string {
 	s = strings.NewReplacer(" ", "", "`", "", "\n", "").Replace(s)
-	if strings.HasPrefix(s, "(") && matching(s, 0) == len(s)-1 {
+	if strings.HasPrefix(s, "(") && sqltext.Closing(s, 0) == len(s)-1 {
 		s = s[1 : len(s)-1]
 	}
 	return strings.TrimSuffix(s, "()")

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"millrace/internal/sqltext"
 	"millrace/schema"
 )
 
@@ -105,15 +106,15 @@ func (m *Migrator) readTable(ctx context.Context, name string) (*liveTable, erro
 //	MergeTree PARTITION BY ... ORDER BY (...) TTL ... SETTINGS a = 1, b = 2
 func parseEngine(full string) (ttl string, settings map[string]string) {
 	settings = map[string]string{}
-	if i := cutTop(full, "SETTINGS"); i >= 0 {
-		for _, s := range splitTop(full[i+len("SETTINGS"):]) {
+	if i := sqltext.IndexWord(full, "SETTINGS"); i >= 0 {
+		for _, s := range sqltext.Split(full[i+len("SETTINGS"):]) {
 			if k, v, ok := strings.Cut(s, "="); ok {
 				settings[strings.TrimSpace(k)] = strings.Trim(strings.TrimSpace(v), "'")
 			}
 		}
 		full = full[:i]
 	}
-	if i := cutTop(full, "TTL"); i >= 0 {
+	if i := sqltext.IndexWord(full, "TTL"); i >= 0 {
 		ttl = strings.TrimSpace(full[i+len("TTL"):])
 	}
 	return ttl, settings
@@ -127,11 +128,11 @@ func columnTTLs(create string) map[string]string {
 	if open < 0 {
 		return out
 	}
-	end := matching(create, open)
+	end := sqltext.Closing(create, open)
 	if end < 0 {
 		return out
 	}
-	for _, def := range splitTop(create[open+1 : end]) {
+	for _, def := range sqltext.Split(create[open+1 : end]) {
 		if !strings.HasPrefix(def, "`") {
 			continue
 		}
@@ -139,80 +140,11 @@ func columnTTLs(create string) map[string]string {
 		if !ok {
 			continue
 		}
-		if i := cutTop(rest, "TTL"); i >= 0 {
+		if i := sqltext.IndexWord(rest, "TTL"); i >= 0 {
 			out[name] = strings.TrimSpace(rest[i+len("TTL"):])
 		}
 	}
 	return out
-}
-
-// scanTop calls f for each byte that stands in no quotes, with the depth of
-// parentheses before it, until f returns false.
-func scanTop(s string, f func(i, depth int) bool) {
-	depth := 0
-	var quote byte
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if quote != 0 {
-			if c == '\\' {
-				i++
-			} else if c == quote {
-				quote = 0
-			}
-			continue
-		}
-		if c == ')' {
-			depth--
-		}
-		if !f(i, depth) {
-			return
-		}
-		switch c {
-		case '\'', '`', '"':
-			quote = c
-		case '(':
-			depth++
-		}
-	}
-}
-
-// matching returns where the parenthesis that opens at open closes.
-func matching(s string, open int) int {
-	end := -1
-	scanTop(s[open:], func(i, depth int) bool {
-		if s[open+i] == ')' && depth == 0 {
-			end = open + i
-			return false
-		}
-		return true
-	})
-	return end
-}
-
-// cutTop returns where the word stands outside quotes and parentheses, or -1.
-func cutTop(s, word string) int {
-	at := -1
-	scanTop(s, func(i, depth int) bool {
-		if depth == 0 && strings.HasPrefix(s[i:], word+" ") && (i == 0 || s[i-1] == ' ') {
-			at = i
-			return false
-		}
-		return true
-	})
-	return at
-}
-
-func splitTop(s string) []string {
-	var out []string
-	start := 0
-	scanTop(s, func(i, depth int) bool {
-		if s[i] == ',' && depth == 0 {
-			out = append(out, strings.TrimSpace(s[start:i]))
-			start = i + 1
-		}
-		return true
-	})
-	return append(out, strings.TrimSpace(s[start:]))
 }
 
 var (
@@ -240,7 +172,7 @@ func normalTTL(ttl string) string {
 		m := intervalWord.FindStringSubmatch(s)
 		return seconds(m[1], m[2])
 	})
-	parts := splitTop(ttl)
+	parts := sqltext.Split(ttl)
 	for i, p := range parts {
 		p = strings.TrimSuffix(p, " DELETE")
 		// The server adds parentheses around the sums that it reads.
