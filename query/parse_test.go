@@ -74,7 +74,7 @@ func TestDurationText(t *testing.T) {
 // column behind begins at the same place in every line.
 func TestTable_widths(t *testing.T) {
 	t.Parallel()
-	widths := map[string]int{"": 0, "abc": 3, "é": 1, "e\u0301": 1, "漢字": 4, "ｶﾅ": 2, "한글": 4, "😀": 2, "☔": 2, "Ω": 1, "│": 1, "Ａ": 2, "🎉": 2}
+	widths := map[string]int{"": 0, "abc": 3, "é": 1, "e\u0301": 1, "漢字": 4, "ｶﾅ": 2, "한글": 4, "😀": 2, "☔": 2, "Ω": 1, "│": 1, "Ａ": 2, "🎉": 2, "שָׁלוֹם": 4, "กี่": 1}
 	cols := []cell{{name: "text", typ: parseType("String")}, {name: "n", typ: parseType("UInt8")}}
 	var out strings.Builder
 	table := newAligned(&out, cols)
