@@ -182,7 +182,7 @@ func TestFault_ClickHouseRestarts(t *testing.T) {
 	if err := conn.Exec(context.Background(), "CREATE DATABASE IF NOT EXISTS millrace"); err != nil {
 		t.Fatal(err)
 	}
-	w := newWorldOn(t, server, "millrace", conn)
+	w := newWorldOn(t, server, "millrace", conn, 1)
 	w.load()
 	small := func(o *Options) { o.BufferBytes = 1 << 20 }
 	m := w.start(small, nil)

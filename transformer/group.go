@@ -126,6 +126,7 @@ func (t *Transformer) generation(ended context.Context, gen *kafka.Generation, s
 	}
 	t.stats.Generations.Add(1)
 	t.group.set(nil)
+	t.fetching.set(nil) // what the last generation's fetcher could not do is over
 	t.log.Info("joined the consumer group", "group", t.o.Group, "generation", gen.ID, "partitions", len(partitions))
 
 	var fetching, working sync.WaitGroup

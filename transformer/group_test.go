@@ -2,12 +2,16 @@ package transformer
 
 import (
 	"context"
+	"errors"
+	"net"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"millrace/internal/embedded/embeddedtest"
 	"millrace/schema"
 )
 
@@ -60,6 +64,67 @@ func TestGroup_MembersComeAndGo(t *testing.T) {
 	w.exactlyOnce()
 	c.stop()
 	w.exactlyOnce()
+}
+
+// Leaders and the group's coordinator move about under load.
+func TestGroup_LeadersAndCoordinatorMove(t *testing.T) {
+	t.Parallel()
+	w := newWorldOn(t, embeddedtest.ClickHouse(t), embeddedtest.Database(t), embeddedtest.Connect(t, ""), 3)
+	stop := w.pour()
+	a, b := w.start(nil, nil), w.start(nil, nil)
+	inserted := func() uint64 { return a.Stats().Rows("message_events") + b.Stats().Rows("message_events") }
+	for range 3 {
+		before := inserted()
+		w.eventually("progress", func() bool { return inserted() > before+100 })
+		w.cluster.ShufflePartitionLeaders()
+		w.cluster.RehashCoordinators()
+	}
+	stop()
+	w.exactlyOnce()
+	a.stop()
+	b.stop()
+	w.exactlyOnce()
+}
+
+// Kafka is away for a while: State says so, and work goes on by itself.
+func TestGroup_KafkaAway(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var mutex sync.Mutex
+	var conns []net.Conn
+	away := false
+	m := w.start(func(o *Options) {
+		for _, dial := range []*func(context.Context, string, string) (net.Conn, error){&o.Transport.Dial, &o.Dialer.DialFunc} {
+			inner := *dial
+			*dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+				mutex.Lock()
+				defer mutex.Unlock()
+				if away {
+					return nil, errors.New("connection refused")
+				}
+				c, err := inner(ctx, network, address)
+				conns = append(conns, c)
+				return c, err
+			}
+		}
+	}, nil)
+	w.load()
+	w.exactlyOnce()
+	mutex.Lock()
+	away = true
+	for _, c := range conns {
+		if c != nil {
+			c.Close()
+		}
+	}
+	mutex.Unlock()
+	w.eventually("Kafka seen to be away", func() bool { return m.State().Kafka != nil })
+	w.load()
+	mutex.Lock()
+	away = false
+	mutex.Unlock()
+	w.exactlyOnce()
+	w.eventually("readiness", func() bool { return m.State().Err() == nil })
 }
 
 // A topic gets more partitions while members work.

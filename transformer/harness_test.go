@@ -57,10 +57,10 @@ const partitions = 3
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	server := embeddedtest.ClickHouse(t)
-	return newWorldOn(t, server, embeddedtest.Database(t), embeddedtest.Connect(t, ""))
+	return newWorldOn(t, server, embeddedtest.Database(t), embeddedtest.Connect(t, ""), 1)
 }
 
-func newWorldOn(t *testing.T, server *embedded.ClickHouse, database string, conn clickhouse.Conn) *world {
+func newWorldOn(t *testing.T, server *embedded.ClickHouse, database string, conn clickhouse.Conn, brokers int) *world {
 	t.Helper()
 	var topics []string
 	for _, k := range schema.Kinds() {
@@ -69,7 +69,7 @@ func newWorldOn(t *testing.T, server *embedded.ClickHouse, database string, conn
 			t.Fatal(err)
 		}
 	}
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(partitions, topics...), kfake.GroupMinSessionTimeout(time.Second))
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(brokers), kfake.SeedTopics(partitions, topics...), kfake.GroupMinSessionTimeout(time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}

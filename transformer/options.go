@@ -44,7 +44,8 @@ type Options struct {
 	Lease time.Duration
 	// ReconcileAfter is how long to wait before ClickHouse is asked what is missing
 	// of a range whose insert by another member may still be running. It is more
-	// than Lease and twice InsertTimeout.
+	// than Lease and twice InsertTimeout: the server stops an INSERT some seconds
+	// after the client has given it up.
 	ReconcileAfter time.Duration
 	DrainTimeout   time.Duration // from the soft stop to the hard one
 
@@ -98,7 +99,7 @@ func (o Options) withDefaults() (Options, error) {
 	o.InsertTimeout = cmp.Or(o.InsertTimeout, 20*time.Second)
 	o.CommitTimeout = cmp.Or(o.CommitTimeout, 10*time.Second)
 	o.Lease = cmp.Or(o.Lease, 10*time.Second)
-	o.ReconcileAfter = cmp.Or(o.ReconcileAfter, 60*time.Second)
+	o.ReconcileAfter = cmp.Or(o.ReconcileAfter, max(60*time.Second, o.Lease+2*o.InsertTimeout+10*time.Second))
 	o.DrainTimeout = cmp.Or(o.DrainTimeout, 30*time.Second)
 	o.SessionTimeout = cmp.Or(o.SessionTimeout, 60*time.Second)
 	o.RebalanceTimeout = cmp.Or(o.RebalanceTimeout, 40*time.Second)

@@ -419,20 +419,18 @@ var errEnough = errors.New("enough for one block")
 // reconcileOne does so for as many record batches as make one block.
 func (p *partition) reconcileOne(ctx context.Context, to int64) error {
 	var end int64
-	sum, last, batches := uint32(0), p.anchor, 0
+	sum, last, records := uint32(0), p.anchor, 0
 	// First the cut, then what is there of it, then the rows.
 	err := p.read(ctx, p.inserted, to, func(b *recordbatch.Batch) error {
 		end = min(b.NextOffset(), to)
 		sum, last = fingerprint(sum, b), anchor{true, b.BaseOffset, b.CRC}
-		if batches += b.Count; batches >= p.t.o.BlockRows/4 || b.Count >= p.t.o.BlockRows/4 {
+		if records += b.Count; records >= p.t.o.BlockRows/4 {
 			return errEnough
 		}
 		return nil
 	})
 	switch {
-	case errors.Is(err, errOtherLog): // nothing more in the log
-		end = to
-	case err == nil:
+	case err == nil, errors.Is(err, errOtherLog): // all of it, or nothing more in the log
 		end = to
 	case !errors.Is(err, errEnough):
 		return err
