@@ -38,11 +38,12 @@ func (t Type) Proto() string { return typeNames[t].proto }
 // ClickHouse is the type of the field's column.
 func (t Type) ClickHouse() string { return typeNames[t].clickHouse }
 
-// MinMillis and MaxMillis bound what DateTime64(3) can hold: the years 1900 to
-// 2299. MaxSeconds bounds DateTime, which ends in 2106.
+// MinMillis and MaxMillis bound a time: DateTime64(3) holds the years 1900 to
+// 2299, but clickhouse-go counts nanoseconds in 64 bits, which end in April 2262.
+// MaxSeconds bounds DateTime, which ends in 2106.
 const (
 	MinMillis  = -2208988800000
-	MaxMillis  = 10413791999999
+	MaxMillis  = 9223372036854
 	MaxSeconds = 1<<32 - 1
 )
 
