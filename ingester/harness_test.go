@@ -218,8 +218,8 @@ func words(kind *schema.Kind, record []byte) (event, error) {
 	return out, nil
 }
 
-// read takes exactly n events out of Kafka, from the beginning, by partition and
-// offset.
+// read takes exactly n events out of Kafka, from the beginning; "place" is where
+// each stood.
 func (r *rig) read(n int) []event {
 	r.t.Helper()
 	var topics []string
@@ -237,7 +237,7 @@ func (r *rig) read(n int) []event {
 	for len(events) < n {
 		fetches := client.PollFetches(ctx)
 		if ctx.Err() != nil {
-			r.t.Fatalf("%d events are in Kafka, want %d: %q", len(events), n, events)
+			r.t.Fatalf("%d events are in Kafka, want %d; the last are %q", len(events), n, events[max(0, len(events)-5):])
 		}
 		fetches.EachRecord(func(rec *kgo.Record) {
 			kind := schema.KindByName(strings.TrimPrefix(rec.Topic, "millrace."))
@@ -245,11 +245,12 @@ func (r *rig) read(n int) []event {
 			if err != nil {
 				r.t.Errorf("%s/%d/%d: %v", rec.Topic, rec.Partition, rec.Offset, err)
 			}
+			e["place"] = fmt.Sprintf("%s/%d/%d", rec.Topic, rec.Partition, rec.Offset)
 			events = append(events, e)
 		})
 	}
 	if len(events) != n {
-		r.t.Fatalf("%d events are in Kafka, want %d: %q", len(events), n, events)
+		r.t.Fatalf("%d events are in Kafka, want %d; the last are %q", len(events), n, events[max(0, len(events)-5):])
 	}
 	return events
 }

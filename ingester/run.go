@@ -66,7 +66,13 @@ func (in *Ingester) Run(soft, hard context.Context) error {
 
 	ensuring, created := context.WithCancel(soft)
 	var creating errgroup.Group
-	creating.Go(func() error { return topics.Await(ensuring, in.topics, in.log) })
+	creating.Go(func() error {
+		// Its connections have one use; kafka-go would keep asking for metadata over them.
+		if c, ok := in.topics.Transport.(interface{ CloseIdleConnections() }); ok {
+			defer c.CloseIdleConnections()
+		}
+		return topics.Await(ensuring, in.topics, in.log)
+	})
 
 	group, serving := errgroup.WithContext(soft)
 	for i := range in.listeners {

@@ -1,0 +1,5 @@
+//go:build !race
+
+package ingester
+
+const poolAllocs = 0
