@@ -13,10 +13,6 @@ const (
 	MaxBytes = 240 << 20
 )
 
-// maxMillis is the last instant that the driver's DateTime64 can carry: it
-// converts by way of nanoseconds in 64 bits.
-const maxMillis = 9_223_372_036_854
-
 // Block is rows of one kind from one partition of a topic.
 type Block struct {
 	kind    *schema.Kind
@@ -107,7 +103,7 @@ func (b *Block) Append(e *schema.Event, offset int64) {
 		case schema.Seconds:
 			c.i64 = append(c.i64, int64(e.Uint(i)))
 		case schema.Millis:
-			c.i64 = append(c.i64, min(e.Millis(i), maxMillis))
+			c.i64 = append(c.i64, e.Millis(i))
 		case schema.IP:
 			c.ip = append(c.ip, e.IP(i))
 		default:
@@ -152,8 +148,8 @@ func (b *Block) fixed() int { return 4 * len(b.columns) }
 // the cause, so that reading the record again gives the same row.
 func (b *Block) AppendBadRecord(e *schema.Event, record []byte, timestamp, offset int64, cause string) {
 	e.Reset(schema.Reject)
-	e.SetMillis(schema.ReceivedAt, min(max(timestamp, 0), maxMillis))
-	e.SetMillis(schema.EventTime, min(max(timestamp, 0), maxMillis))
+	e.SetMillis(schema.ReceivedAt, min(max(timestamp, 0), schema.MaxMillis))
+	e.SetMillis(schema.EventTime, min(max(timestamp, 0), schema.MaxMillis))
 	e.SetText(schema.EventTimeSource, received)
 	e.SetText(schema.Raw, record)
 	e.SetText(rejectReason, badRecord)

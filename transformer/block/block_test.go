@@ -73,7 +73,7 @@ func TestBlock_Append(t *testing.T) {
 		}
 		check("id", c[k.Index("id")].Strings(nil), []string{"", "abc", ""})
 		check("severity", c[schema.Severity].Uint8s(), []uint8{0, 5, 0})
-		check("received_at", c[schema.ReceivedAt].Int64s(), []int64{0, maxMillis, 0})
+		check("received_at", c[schema.ReceivedAt].Int64s(), []int64{0, schema.MaxMillis, 0})
 		check("k_off", c[schema.KOff].Uint64s(), []uint64{10, 12, 13})
 		check("flags' ends", c[schema.Flags].Ends(), []uint32{0, 2, 2})
 		_, names := c[schema.Flags].Entries(nil, nil)
