@@ -33,6 +33,12 @@ type sender struct {
 
 func startSender(t *testing.T, addr string, first int) *sender {
 	t.Helper()
+	return startPaced(t, addr, first, 0)
+}
+
+// startPaced is startSender with a pause after every 100 frames.
+func startPaced(t *testing.T, addr string, first int, pause time.Duration) *sender {
+	t.Helper()
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
@@ -51,7 +57,9 @@ func startSender(t *testing.T, addr string, first int) *sender {
 			if _, err := conn.Write([]byte(frames)); err != nil {
 				return
 			}
-			s.sent += 2
+			if s.sent += 2; s.sent%100 == 0 {
+				time.Sleep(pause)
+			}
 		}
 	}()
 	t.Cleanup(func() { s.end() })
@@ -99,9 +107,7 @@ const partitions = 3 * 6
 func (p *process) caughtUp() {
 	p.t.Helper()
 	until(p.t, "no lag", func() bool {
-		body, _ := p.get("/metrics")
-		known := strings.Count(body, "\nmillrace_consumer_lag{")
-		return known == partitions && p.metric("millrace_frames_in_flight") == 0 && p.metric("millrace_consumer_lag") == 0 && p.metric("millrace_kafka_up") == 2
+		return p.samples("millrace_consumer_lag") == partitions && p.metric("millrace_frames_in_flight") == 0 && p.metric("millrace_consumer_lag") == 0 && p.metric("millrace_kafka_up") == 2
 	}, func() string {
 		return fmt.Sprintf("lag %v, in flight %v, kafka up %v of 2 daemons",
 			p.metric("millrace_consumer_lag"), p.metric("millrace_frames_in_flight"), p.metric("millrace_kafka_up"))

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,18 +13,26 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"millrace/internal/embedded"
 )
 
 // binary is the program under test, built once.
 var binary string
 
 func TestMain(m *testing.M) {
+	embedded.RunChildIfAsked() // of the tests that have a ClickHouse of their own
+	flag.Parse()
+	if n := flag.Lookup("test.parallel").Value; runtime.GOMAXPROCS(0) > stacks && n.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
+		_ = n.Set(strconv.Itoa(stacks))
+	}
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "millrace-e2e-")
 		if err != nil {
@@ -50,6 +59,10 @@ func TestMain(m *testing.M) {
 		return m.Run()
 	}())
 }
+
+// stacks is how many run at a time, unless -parallel says otherwise: each is a
+// ClickHouse that takes what memory it may have.
+const stacks = 3
 
 // patience bounds every wait for something that must happen: it is long because
 // the machines are slow, and no test passes sooner for it.
@@ -106,9 +119,11 @@ func start(t *testing.T, args ...string) *process {
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	read := make(chan struct{}) // all of its output
 	go func() {
 		p.err = p.cmd.Wait()
 		w.Close()
+		<-read
 		close(p.exited)
 	}()
 	t.Cleanup(func() {
@@ -120,10 +135,15 @@ func start(t *testing.T, args ...string) *process {
 	})
 	ready := make(chan string, 1)
 	go func() {
+		defer close(read)
 		for s := bufio.NewScanner(r); s.Scan(); {
 			fmt.Fprintln(locked{p}, s.Text())
 			if strings.HasPrefix(s.Text(), "ready ") {
-				ready <- s.Text()
+				select {
+				case ready <- s.Text():
+				default:
+					fmt.Fprintln(locked{p}, "the line above came twice")
+				}
 			}
 		}
 		close(ready)

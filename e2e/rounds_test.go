@@ -1,0 +1,173 @@
+package e2e
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestFault breaks the stack in mid traffic, in one way after the other and, when
+// MILLRACE_FAULT_MINUTES is set, in random order for so long. After each round
+// all that Kafka acknowledged is in ClickHouse, and no place is missing or there
+// twice.
+func TestFault(t *testing.T) {
+	t.Parallel()
+	lasts := minutes(t, "MILLRACE_FAULT_MINUTES", 0)
+	begin := time.Now()
+	seed := uint64(begin.UnixNano())
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	c := &chaos{t: t, data: t.TempDir(), r: r}
+	rounds := []struct {
+		name string
+		f    func()
+	}{
+		{"ClickHouse killed", c.killClickHouse},
+		{"ClickHouse frozen", c.freezeClickHouse},
+		{"stack killed", c.killStack},
+		{"stack stopped", c.stopStack},
+		{"stack killed while ClickHouse is frozen", c.killFrozen},
+	}
+	for n := 0; n < len(rounds) || time.Since(begin) < lasts; n++ {
+		i := n
+		if n >= len(rounds) {
+			i = r.IntN(len(rounds))
+		}
+		if n == 0 || c.p == nil {
+			c.p = up(t, c.data)
+		}
+		at := time.Now()
+		c.send()
+		c.p.grown(500 + r.IntN(3000))
+		rounds[i].f()
+		c.check()
+		t.Logf("round %d: %s: %v, %d rows", n, rounds[i].name, time.Since(at).Round(time.Millisecond), c.p.rows())
+		if t.Failed() {
+			return
+		}
+	}
+	if code := c.p.signal(syscall.SIGTERM); code != 0 {
+		t.Errorf("exit code %d after SIGTERM", code)
+	}
+}
+
+// chaos is a stack that is broken again and again.
+type chaos struct {
+	t     *testing.T
+	data  string
+	r     *rand.Rand
+	p     *process
+	s     *sender
+	next  int
+	acked int // by Kafka, of all processes so far but this one
+}
+
+func (c *chaos) send() {
+	c.next += 1_000_000
+	// Fast, and slow enough that an hour of it is still counted in seconds.
+	c.s = startPaced(c.t, c.p.addr["syslog_tcp"], c.next, 5*time.Millisecond)
+}
+
+// restart starts the stack after its end.
+func (c *chaos) restart(acked int) {
+	c.t.Helper()
+	c.s.end()
+	c.acked += acked
+	c.p = up(c.t, c.data)
+}
+
+// check: what was acknowledged is there, once.
+func (c *chaos) check() {
+	c.t.Helper()
+	c.s.end()
+	c.p.caughtUp()
+	acked := c.acked + c.p.published()
+	if rows := c.p.checkPlaces(); rows < acked {
+		c.t.Errorf("Kafka acknowledged %d frames and %d rows are in ClickHouse", acked, rows)
+	}
+}
+
+func (c *chaos) killStack() {
+	acked := c.p.published()
+	c.p.signal(syscall.SIGKILL)
+	c.restart(acked)
+}
+
+func (c *chaos) stopStack() {
+	acked := c.p.published()
+	if code := c.p.signal(syscall.SIGTERM); code != 0 {
+		c.t.Errorf("exit code %d after SIGTERM", code)
+	}
+	if dropped := loggedNumber(c.t, c.p.text(), "dropped"); dropped != 0 {
+		c.t.Errorf("%d frames were dropped at the stop", dropped)
+	}
+	c.restart(max(acked, loggedNumber(c.t, c.p.text(), "published")))
+}
+
+func (c *chaos) killClickHouse() {
+	pid := c.p.child()
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		c.t.Fatal(err)
+	}
+	until(c.t, "ClickHouse is started again", func() bool { return c.p.child() != pid && c.p.child() != 0 }, func() string { return c.p.text() })
+	c.p.grown(500)
+	if !strings.Contains(c.p.text(), "ClickHouse ended by itself") {
+		c.t.Error("the log says nothing of the end of ClickHouse")
+	}
+}
+
+func (c *chaos) freezeClickHouse() {
+	pid := c.p.child()
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		c.t.Fatal(err)
+	}
+	// Frozen, it keeps its connections: nothing but time tells.
+	time.Sleep(time.Second + time.Duration(c.r.IntN(3000))*time.Millisecond)
+	if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
+		c.t.Fatal(err)
+	}
+	c.p.grown(500)
+	if c.p.child() != pid {
+		c.t.Error("ClickHouse was started again for having been slow")
+	}
+}
+
+func (c *chaos) killFrozen() {
+	pid := c.p.child()
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		c.t.Fatal(err)
+	}
+	before := c.p.published()
+	until(c.t, "Kafka still takes records", func() bool { return c.p.published() > before+1000 }, func() string { return fmt.Sprint(c.p.published()) })
+	c.killStack()
+	if err := syscall.Kill(pid, 0); err == nil && c.p.child() == pid {
+		c.t.Errorf("the frozen ClickHouse %d outlived its parent", pid)
+	}
+}
+
+// child is the process id of the ClickHouse of the stack, or 0.
+func (p *process) child() int {
+	p.t.Helper()
+	parent := strconv.Itoa(p.cmd.Process.Pid)
+	threads, err := os.ReadDir("/proc/" + parent + "/task")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	for _, thread := range threads {
+		children, err := os.ReadFile("/proc/" + parent + "/task/" + thread.Name() + "/children")
+		if err != nil {
+			continue // the thread has ended
+		}
+		for _, text := range strings.Fields(string(children)) {
+			if pid, err := strconv.Atoi(text); err == nil {
+				return pid
+			}
+		}
+	}
+	return 0
+}
