@@ -63,7 +63,7 @@ func (s *statusLine) show() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c, now := s.read(), time.Now()
-	rate := float64(c.received-s.before.received) / now.Sub(s.at).Seconds()
+	rate := float64(max(c.received, s.before.received)-s.before.received) / max(now.Sub(s.at), time.Millisecond).Seconds()
 	s.before, s.at = c, now
 	english := message.NewPrinter(language.English) // 1,234,567
 	line := english.Sprintf("received %d  published %d  inserted %d  rejected %d  lag %d  rate %d/s",
