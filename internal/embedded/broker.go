@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"maps"
 	"net"
-	"os"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
@@ -262,20 +261,5 @@ func (l brokerLogger) Logf(level kfake.LogLevel, format string, args ...any) {
 		l.log.Error("broker: " + fmt.Sprintf(format, args...))
 	case kfake.LogLevelWarn:
 		l.log.Warn("broker: " + fmt.Sprintf(format, args...))
-	}
-}
-
-// DiskShare is a tenth of the file system that holds dir (or will hold it): the
-// broker's bound by default.
-func DiskShare(dir string) (int64, error) {
-	for {
-		size, err := diskSize(dir)
-		if !errors.Is(err, os.ErrNotExist) || dir == filepath.Dir(dir) {
-			if err != nil {
-				return 0, fmt.Errorf("cannot tell the size of the disk that holds %q: %w", dir, err)
-			}
-			return size / 10, nil
-		}
-		dir = filepath.Dir(dir)
 	}
 }

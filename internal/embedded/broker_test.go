@@ -415,15 +415,3 @@ func TestAdvertised_IsNeverAWildcard(t *testing.T) {
 	f("[::]:9092", "", "")
 	f(":9092", "", "")
 }
-
-func TestDiskShare(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	share, err := embedded.DiskShare(dir)
-	if err != nil || share <= 0 {
-		t.Fatalf("got %d, %v", share, err)
-	}
-	if deeper, err := embedded.DiskShare(filepath.Join(dir, "not", "yet")); err != nil || deeper != share {
-		t.Fatalf("a directory that does not exist yet: %d, %v; want %d", deeper, err, share)
-	}
-}

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -154,12 +153,4 @@ func parsePartitionDir(name string) (topic string, partition int32, ok bool) {
 	}
 	topic, err = url.PathUnescape(name[:i])
 	return topic, int32(n), err == nil
-}
-
-func diskSize(dir string) (int64, error) {
-	var stat syscall.Statfs_t
-	if err := syscall.Statfs(dir, &stat); err != nil {
-		return 0, err
-	}
-	return int64(stat.Blocks) * int64(stat.Bsize), nil
 }

@@ -68,7 +68,7 @@ type Server struct {
 // that /readyz can say so. The error names the address and the flag.
 func Serve(o ServerOptions) (*Server, error) {
 	if o.Address == off {
-		return &Server{mux: http.NewServeMux()}, nil
+		return &Server{}, nil
 	}
 	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", o.Address)
 	if err != nil {
@@ -175,9 +175,6 @@ func (s *Server) Addr() net.Addr {
 	}
 	return s.listener.Addr()
 }
-
-// Handle adds a page.
-func (s *Server) Handle(pattern string, h http.Handler) { s.mux.Handle(pattern, h) }
 
 // Close lets answers under way finish until ctx ends, and then cuts them off.
 func (s *Server) Close(ctx context.Context) error {
