@@ -295,6 +295,25 @@ func TestSecretIsHidden(t *testing.T) {
 	}
 }
 
+// A password in a place where none belongs is not shown either.
+func TestProblemsHidePasswords(t *testing.T) {
+	t.Parallel()
+	for file, place := range map[string]string{
+		"source: {url: 'https://u:hunter2@h/'}":                    `source.url: got "https://***@h/"`,
+		"kafka: {brokers: ['u:hun/ter2@x@h:9092']}":                `kafka.brokers[0]: got "***@h:9092"`,
+		"clickhouse: {addresses: ['clickhouse://u:hunter2@h:1']}":  `clickhouse.addresses[0]: got "clickhouse://***@h:1"`,
+		"clickhouse: {password: {hunter2: x}}":                     `clickhouse.password: got something that is not text`,
+		"kafka: {sasl: {password: *hunter2}}":                      `not YAML: a value begins with *`,
+		"up: {kafka: 'u:hunter2@h:9092'}":                          `up.kafka: got "***@h:9092"`,
+		"listeners: [{name: a, address: 'tcp://u:hunter2@h:514'}]": `listeners[0].address: got "tcp://***@h:514"`,
+	} {
+		_, err := Parse("m.yaml", []byte(file), func(string) string { return "" })
+		if err == nil || !strings.Contains(err.Error(), place) || strings.Contains(err.Error(), "ter2") {
+			t.Errorf("%s\ngives %v\nwant %s", file, err, place)
+		}
+	}
+}
+
 func TestWarnings(t *testing.T) {
 	t.Parallel()
 	c, err := Parse("m.yaml", []byte(`

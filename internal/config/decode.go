@@ -176,6 +176,9 @@ func (d *decoder) document(c *Config, data []byte) {
 	if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
 		p.Line, _ = strconv.Atoi(m[1])
 		p.Text = "not YAML: " + m[2]
+		if strings.HasPrefix(m[2], "unknown anchor ") { // perhaps a password: it is not shown
+			p.Text = "not YAML: a value begins with * and refers to nothing; a text that begins so needs quotes"
+		}
 	}
 	d.report("", p)
 }
@@ -373,8 +376,14 @@ func quoteHint(n *yaml.Node) string {
 	return `, in quotes: "` + n.Value + `"`
 }
 
+// userinfo is what stands in front of a URL's host.
+var userinfo = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9+.-]*://)?.*@`)
+
+// quoted shows a value that was given, without the user and password that one
+// has put in front of a host, where none belong.
 func quoted(s string) string {
 	const most = 120
+	s = userinfo.ReplaceAllString(s, "${1}"+hidden+"@")
 	if len(s) > most {
 		return strconv.Quote(s[:most]) + "..."
 	}
