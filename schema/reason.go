@@ -42,7 +42,7 @@ var rejectDocs = []ReasonDoc{
 	{ReasonColumnCount, "The frame is whole, but its number of values fits none of the listener's formats.", "The template at the filter is not the one configured: `millrace source check` shows the difference."},
 	{ReasonShort, "The frame begins as a format and ends before its last value is closed.", "A value held the frame's delimiter, or a relay cut it. Use TCP with `framing: nul`, or a template with an end mark (m3, s3)."},
 	{ReasonTruncated, "The frame begins as a format that has an end mark, and the mark is missing.", "A datagram or a relay cut the frame: use TCP, and raise the relay's message size."},
-	{ReasonTemplateUnexpanded, "The text `%(name)s` stands in the frame: the filter did not know the variable.", "Correct the template at the filter: `millrace source check` names the variables that exist."},
+	{ReasonTemplateUnexpanded, "The text `%(name)s` stands in the frame: the filter did not know the variable.", "Correct the template at the filter: `millrace source check` shows where it differs from the configured one, whose variables exist."},
 	{ReasonRelayMangled, "A syslog relay parsed the frame as its own header and cut it; it cannot be restored.", "Point the filter here, or give the relay the template `<%pri%>%rawmsg-after-pri%`."},
 	{ReasonBadFrame, "Bytes that begin no frame, or an octet count that does not end at a frame's end.", "The sender's framing is not the listener's `framing`: set it to the one that the sender uses."},
 	{ReasonFrameTooBig, "An octet count above the listener's `max_frame`; the connection was closed.", "Raise `listeners[].max_frame` if the sender is right."},
