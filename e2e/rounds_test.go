@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -53,6 +54,47 @@ func TestFault(t *testing.T) {
 	}
 	if code := c.p.signal(syscall.SIGTERM); code != 0 {
 		t.Errorf("exit code %d after SIGTERM", code)
+	}
+}
+
+// TestFault_StopFrozen stops the stack while ClickHouse does not answer: it ends
+// soon after the drain timeout, says what was cut short, and the next start
+// inserts the rest.
+func TestFault_StopFrozen(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	config := filepath.Join(dir, "stop.yaml")
+	if err := os.WriteFile(config, []byte("stop: {drain_timeout: 3s}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	data := filepath.Join(dir, "data")
+	p := up(t, data, "--config", config)
+	s := startPaced(t, p.addr["syslog_tcp"], 1, 5*time.Millisecond)
+	p.grown(1000)
+	pid := p.child()
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	before := p.published()
+	until(t, "Kafka still takes records", func() bool { return p.published() > before+1000 }, func() string { return fmt.Sprint(p.published()) })
+	at := time.Now()
+	code := p.signal(syscall.SIGTERM)
+	if took := time.Since(at); took > 30*time.Second {
+		t.Errorf("the stop took %v", took)
+	}
+	// Nothing is lost: what is not in ClickHouse is in the broker's log.
+	if code != 0 || !strings.Contains(p.text(), "the drain timeout is over") {
+		t.Errorf("exit code %d", code)
+	}
+	sent := s.end()
+	published := loggedNumber(t, p.text(), "published")
+	if dropped := loggedNumber(t, p.text(), "dropped"); dropped != 0 || published == 0 || published > sent {
+		t.Errorf("%d frames were sent, %d published, %d dropped", sent, published, dropped)
+	}
+	p = up(t, data)
+	p.caughtUp()
+	if rows := p.checkPlaces(); rows < published {
+		t.Errorf("%d frames were published and %d rows are in ClickHouse", published, rows)
 	}
 }
 

@@ -48,12 +48,23 @@ func (d *daemon) drainAt(soft context.Context) (stop func() bool) {
 	return context.AfterFunc(soft, func() { d.conditions.Drain("handing over what has been read") })
 }
 
+// logStop says in the log that a stop has begun, and that it is cut short. The
+// function that it returns ends that.
+func logStop(soft, hard context.Context, cfg *config.Config, log *slog.Logger) func() {
+	begun := context.AfterFunc(soft, func() {
+		log.Info("stopping: handing over what has been read", "because", context.Cause(soft), "drain_timeout", cfg.Stop.DrainTimeout)
+	})
+	cut := context.AfterFunc(hard, func() { log.Warn("stopping at once", "because", context.Cause(hard)) })
+	return func() { begun(); cut() }
+}
+
 // RunIngest is `millrace ingest`: an ingester over an existing Kafka.
 func RunIngest(soft, hard context.Context, o Options, logTo io.Writer) error {
 	log, err := service.NewLogger(logTo, o.Config.Log.Level, o.Config.Log.Format)
 	if err != nil {
 		return err
 	}
+	defer logStop(soft, hard, o.Config, log)()
 	in, err := ingester.New(ingester.Options{Config: o.Config, Log: log})
 	if err != nil {
 		return err
@@ -76,6 +87,7 @@ func RunTransform(soft, hard context.Context, o Options, logTo io.Writer) error 
 	if err != nil {
 		return err
 	}
+	defer logStop(soft, hard, o.Config, log)()
 	t, err := transformer.FromConfig(o.Config, log)
 	if err != nil {
 		return err

@@ -69,6 +69,7 @@ func Run(soft, hard context.Context, o Options) (err error) {
 	if s.log, err = service.NewLogger(s.line, s.cfg.Log.Level, s.cfg.Log.Format); err != nil {
 		return err
 	}
+	defer logStop(soft, hard, s.cfg, s.log)()
 	defer func() {
 		for _, f := range slices.Backward(s.cleanup) {
 			f()
