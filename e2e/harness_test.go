@@ -41,8 +41,8 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		binary = filepath.Join(dir, "millrace")
-		build := exec.Command("go", "build", "-o", binary, "millrace")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		build := exec.Command("go", append(buildArgs, "-o", binary, "millrace")...)
+		build.Env = append(os.Environ(), buildEnv)
 		build.Stdout, build.Stderr = os.Stderr, os.Stderr
 		if err := build.Run(); err != nil {
 			fmt.Fprintln(os.Stderr, "cannot build the program:", err)
@@ -129,6 +129,9 @@ func start(t *testing.T, args ...string) *process {
 	t.Cleanup(func() {
 		_ = p.cmd.Process.Kill()
 		<-p.exited
+		if strings.Contains(p.text(), "WARNING: DATA RACE") {
+			t.Error("the race detector has found something")
+		}
 		if t.Failed() {
 			t.Logf("output of millrace %s:\n%s", strings.Join(args, " "), p.text())
 		}
