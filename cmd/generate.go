@@ -63,7 +63,7 @@ Kafka acknowledged all of it, and fails when a frame was dropped.`,
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&o.To, "to", "tcp://127.0.0.1:5514", "where to send: tcp://`HOST:PORT` or udp://HOST:PORT")
+	f.StringVar(&o.To, "to", "tcp://127.0.0.1:5514", "where to send: `tcp://HOST:PORT` or udp://HOST:PORT")
 	f.Uint64Var(&o.Count, "count", 1000, "frames in all; 0: until Ctrl-C")
 	f.Float64Var(&o.Rate, "rate", 0, "frames a second in all; 0: as fast as TCP takes them, 20000 over UDP")
 	f.IntVar(&o.Connections, "connections", 1, "connections, or UDP sockets")

@@ -83,7 +83,7 @@ the file that millrace up wrote into its data directory (--data).`,
 	}
 	configFlag(c, &path, theDefaults)
 	f := c.Flags()
-	f.String("format", string(query.Table), "how to print it: "+strings.Join(words, ", "))
+	f.String("format", string(query.Table), "how to print it: "+strings.Join(words, ", ")+"; tsv has no header line, json has an object a line")
 	f.StringVar(&data, "data", "", "data `DIR` of millrace up, with the reader's password (default: where up keeps it)")
 	f.StringVar(&server, "server", "", "ask `HOST:PORT` (native protocol; more than one with commas) instead of clickhouse.addresses")
 	f.StringVar(&name, "report", "", "run a report instead of SQL")

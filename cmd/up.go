@@ -50,7 +50,7 @@ and ends with exit code 0; a second one ends at once. Data survive either, and k
 			ctx := c.Context()
 			if limit > 0 {
 				var cancel context.CancelFunc
-				ctx, cancel = context.WithTimeout(ctx, limit)
+				ctx, cancel = context.WithTimeoutCause(ctx, limit, fmt.Errorf("--for %v is over", limit))
 				defer cancel()
 			}
 			b := buildInfo()

@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -44,7 +46,8 @@ type Stack struct {
 	conditions *service.Conditions
 	registry   *prometheus.Registry
 	line       *statusLine
-	answered   bool // the demo has shown its answers
+	quiet      atomic.Bool // the log keeps its usual news to itself
+	answered   bool        // the demo has shown its answers
 
 	engine      engine
 	clickHouse  *embedded.ClickHouse // the first one: its addresses and users are those of all
@@ -69,15 +72,22 @@ func Run(soft, hard context.Context, o Options) (err error) {
 	if s.log, err = service.NewLogger(s.line, s.cfg.Log.Level, s.cfg.Log.Format); err != nil {
 		return err
 	}
-	defer logStop(soft, hard, s.cfg, s.log)()
+	toldStop := s.log
+	if s.watched() {
+		s.quiet.Store(true) // until it is ready
+		s.log = slog.New(quietHandler{s.log.Handler(), &s.quiet})
+		toldStop = slog.New(quietHandler{s.log.Handler(), always})
+		defer s.watchStop(soft)()
+	}
+	defer logStop(soft, hard, s.cfg, toldStop)()
 	defer func() {
 		for _, f := range slices.Backward(s.cleanup) {
 			f()
 		}
 	}()
 	if err := s.start(soft); err != nil {
-		if soft.Err() != nil && errors.Is(err, context.Canceled) {
-			return nil // stopped while starting
+		if soft.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
+			return nil // stopped while starting, by a signal or by --for
 		}
 		return err
 	}
@@ -115,14 +125,14 @@ func (s *Stack) start(ctx context.Context) error {
 	s.undo(func() { s.server.Close(context.Background()) })
 
 	if err := s.startBroker(); err != nil {
-		return portTaken(err)
+		return mendable(err)
 	}
 	if s.ingester, err = ingester.New(ingester.Options{Config: s.cfg, Log: s.log, Gate: &s.gate}); err != nil {
-		return portTaken(err)
+		return mendable(err)
 	}
 	s.progress("starting ClickHouse")
 	if err := s.startClickHouse(ctx); err != nil {
-		return portTaken(err)
+		return mendable(err)
 	}
 	if err := s.applySchema(ctx); err != nil {
 		return err
@@ -133,15 +143,15 @@ func (s *Stack) start(ctx context.Context) error {
 	return s.watch()
 }
 
-// portTaken gives an error about a taken port the exit code of what the person
-// who starts it can mend, and names the flag that chooses another.
-func portTaken(err error) error {
+// mendable gives a taken port and a missing engine the exit code of what the
+// person who starts it can mend, and names the flag that chooses another port.
+func mendable(err error) error {
 	var embeddedPort *embedded.AddressInUseError
 	var listener *ingester.ListenError
 	switch {
 	case errors.As(err, &listener):
 		return service.WithExitCode(2, fmt.Errorf("%w; --syslog-%s HOST:PORT chooses another address", err, listener.Network))
-	case errors.As(err, &embeddedPort):
+	case errors.As(err, &embeddedPort), errors.Is(err, embedded.ErrNoLibrary):
 		return service.WithExitCode(2, err)
 	}
 	return err
@@ -192,6 +202,8 @@ func (s *Stack) applySchema(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close()
+	// Another retention is new for every row there is, which can take its time.
+	defer time.AfterFunc(2*time.Second, func() { s.progress("bringing the tables up to date") }).Stop()
 	_, err = m.Apply(ctx)
 	return err
 }
@@ -279,7 +291,9 @@ func (s *Stack) counts() counts {
 	for _, k := range schema.Kinds() {
 		c.inserted += stats.Rows(k.Table)
 	}
-	for _, l := range stats.Lags() {
+	lags := stats.Lags()
+	c.lagUnknown = len(lags) == 0 // before the group is joined, and after a stop has left it
+	for _, l := range lags {
 		c.lag += l.Records
 	}
 	return c
@@ -317,6 +331,23 @@ func (s *Stack) announce() {
 			fmt.Fprintf(w, "  clickhouse http://%s  (read-only user and password in %s)\n", s.clickHouse.HTTPAddr, s.clickHouse.ReaderFile)
 		}
 		fmt.Fprintf(w, "  operations http://%s  (/metrics /readyz /healthz)\n", s.server.Addr())
+		if s.cfg.Up.ClickHouseNative.Enabled() {
+			fmt.Fprintf(w, "  ask        millrace query%s \"SELECT ...\"\n", s.queryFlags())
+		}
 		readyLine(w, pairs)
 	})
+	s.quiet.Store(false)
+}
+
+// queryFlags are what `millrace query` needs in order to ask this stack: nothing
+// when address and data directory are those that it takes for granted.
+func (s *Stack) queryFlags() string {
+	var b strings.Builder
+	if usual, err := config.Default().Up.DataDir(); err != nil || usual != s.data {
+		b.WriteString(" --data " + s.data)
+	}
+	if usual := config.Default().ClickHouse.Addresses; !slices.Equal(usual, []string{s.clickHouse.NativeAddr}) {
+		b.WriteString(" --server " + s.clickHouse.NativeAddr)
+	}
+	return b.String()
 }

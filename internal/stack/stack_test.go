@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -150,16 +151,19 @@ func TestWaitReady(t *testing.T) {
 	}
 }
 
-func TestPortTaken(t *testing.T) {
+func TestMendable(t *testing.T) {
 	t.Parallel()
-	listener := portTaken(fmt.Errorf("so: %w", &ingester.ListenError{Network: "tcp", Err: errors.New("cannot listen on X")}))
+	listener := mendable(fmt.Errorf("so: %w", &ingester.ListenError{Network: "tcp", Err: errors.New("cannot listen on X")}))
 	if service.ExitCode(listener) != 2 || !strings.Contains(listener.Error(), "--syslog-tcp") {
 		t.Errorf("a listener's port: %v", listener)
 	}
-	if err := portTaken(&embedded.AddressInUseError{}); service.ExitCode(err) != 2 {
+	if err := mendable(&embedded.AddressInUseError{}); service.ExitCode(err) != 2 {
 		t.Errorf("an embedded port: exit code %d", service.ExitCode(err))
 	}
-	if err := portTaken(io.EOF); !errors.Is(err, io.EOF) || service.ExitCode(err) != 1 {
+	if err := mendable(fmt.Errorf("so: %w", embedded.ErrNoLibrary)); service.ExitCode(err) != 2 {
+		t.Errorf("a missing engine: exit code %d", service.ExitCode(err))
+	}
+	if err := mendable(io.EOF); !errors.Is(err, io.EOF) || service.ExitCode(err) != 1 {
 		t.Errorf("another error: %v", err)
 	}
 }
@@ -180,8 +184,56 @@ func TestStatusLine(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	b.Reset()
+	now = counts{received: 1, lagUnknown: true} // after a stop a lag of 0 would be a lie
+	s.end()
+	if got := b.String(); strings.Contains(got, "lag") {
+		t.Errorf("%q", got)
+	}
+	b.Reset()
 	s.interrupt(func(w io.Writer) { fmt.Fprintln(w, "hello") })
 	if b.String() != "hello\n" {
 		t.Errorf("%q", b.String())
+	}
+}
+
+func TestCut(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		line    string
+		columns int
+		want    string
+	}{{"received 1", 0, "received 1"}, {"received 1", 11, "received 1"}, {"received 1", 10, "received "}, {"received 1", 1, ""}, {"", 80, ""}} {
+		if got := cut(tt.line, tt.columns); got != tt.want {
+			t.Errorf("cut(%q, %d) = %q, want %q", tt.line, tt.columns, got, tt.want)
+		}
+	}
+}
+
+func TestQuiet(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	var quiet atomic.Bool
+	log := slog.New(quietHandler{slog.NewTextHandler(&b, nil), &quiet}).With("a", 1).WithGroup("g")
+	quiet.Store(true)
+	log.Info("usual news")
+	log.Warn("a warning")
+	quiet.Store(false)
+	log.Info("later news")
+	log.Debug("nobody asked")
+	if got := b.String(); strings.Contains(got, "usual") || !strings.Contains(got, "a warning") || !strings.Contains(got, "later news") || strings.Contains(got, "nobody") {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestQueryFlags(t *testing.T) {
+	usual := filepath.Join(t.TempDir(), "share")
+	t.Setenv("XDG_DATA_HOME", usual)
+	s := &Stack{data: filepath.Join(usual, "millrace"), clickHouse: &embedded.ClickHouse{NativeAddr: "127.0.0.1:9000"}}
+	if got := s.queryFlags(); got != "" {
+		t.Errorf("%q", got)
+	}
+	s.data, s.clickHouse.NativeAddr = "/other", "127.0.0.1:9001"
+	if got := s.queryFlags(); got != " --data /other --server 127.0.0.1:9001" {
+		t.Errorf("%q", got)
 	}
 }

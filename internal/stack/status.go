@@ -17,6 +17,7 @@ import (
 type counts struct {
 	received, published, inserted, rejected, dropped uint64
 	lag                                              int64
+	lagUnknown                                       bool
 }
 
 // statusLine shows the counts: on a terminal one line that changes in place,
@@ -66,16 +67,42 @@ func (s *statusLine) show() {
 	rate := float64(max(c.received, s.before.received)-s.before.received) / max(now.Sub(s.at), time.Millisecond).Seconds()
 	s.before, s.at = c, now
 	english := message.NewPrinter(language.English) // 1,234,567
-	line := english.Sprintf("received %d  published %d  inserted %d  rejected %d  lag %d  rate %d/s",
-		c.received, c.published, c.inserted, c.rejected, max(c.lag, 0), uint64(rate))
+	line := english.Sprintf("received %d  published %d  inserted %d  rejected %d", c.received, c.published, c.inserted, c.rejected)
+	if !c.lagUnknown {
+		line += english.Sprintf("  lag %d", max(c.lag, 0))
+	}
+	line += english.Sprintf("  rate %d/s", uint64(rate))
 	if c.dropped > 0 {
 		line += english.Sprintf("  dropped %d", c.dropped)
 	}
 	if s.terminal {
-		fmt.Fprint(s.out, "\r\x1b[K"+line)
+		// A line that wraps could not be overwritten by the next one.
+		fmt.Fprint(s.out, "\r\x1b[K"+cut(line, width(s.out)))
 	} else {
 		fmt.Fprintln(s.out, line)
 	}
+}
+
+// width is the number of columns of a terminal, 0 when it does not tell.
+func width(out io.Writer) int {
+	f, ok := out.(*os.File)
+	if !ok {
+		return 0
+	}
+	columns, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return columns
+}
+
+// cut makes an ASCII line fit into columns, the last of which stays free;
+// 0 columns is no limit.
+func cut(line string, columns int) string {
+	if columns < 1 || len(line) < columns {
+		return line
+	}
+	return line[:columns-1]
 }
 
 // end shows the last counts and leaves the line.
