@@ -92,7 +92,7 @@ func TestPrepareData_Temporary(t *testing.T) {
 // a filling disk does to the whole stack is tested in e2e.
 func TestDisk(t *testing.T) {
 	t.Parallel()
-	watch := func(minFree float64) (reported error, log string) {
+	watch := func(minFree float64) (log string, reported error) {
 		var lines bytes.Buffer
 		reports := make(chan error, 100)
 		d := &disk{
@@ -111,12 +111,12 @@ func TestDisk(t *testing.T) {
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
-		return reported, lines.String()
+		return lines.String(), reported
 	}
-	if err, log := watch(0); err != nil || log != "" {
+	if log, err := watch(0); err != nil || log != "" {
 		t.Errorf("with room: %v, %s", err, log)
 	}
-	err, log := watch(1.1) // no disk is so empty
+	log, err := watch(1.1) // no disk is so empty
 	if err == nil || !strings.Contains(err.Error(), "up.min_free_disk") {
 		t.Errorf("without room: %v", err)
 	}
