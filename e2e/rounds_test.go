@@ -98,6 +98,42 @@ func TestFault_StopFrozen(t *testing.T) {
 	}
 }
 
+// TestFault_StopAtOnce: a second signal does not wait for a ClickHouse that does
+// not answer, nor for anything else.
+func TestFault_StopAtOnce(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	p := up(t, data)
+	s := startPaced(t, p.addr["syslog_tcp"], 1, 5*time.Millisecond)
+	p.grown(1000)
+	pid := p.child()
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "/readyz tells of the stop", func() bool { body, code := p.get("/readyz"); return code == 503 && strings.Contains(body, "drain") },
+		func() string { body, _ := p.get("/readyz"); return body })
+	at := time.Now()
+	if code := p.signal(syscall.SIGINT); code == -1 {
+		t.Error("it was killed by the signal")
+	}
+	if took := time.Since(at); took > 12*time.Second {
+		t.Errorf("to stop at once took %v", took)
+	}
+	s.end()
+	if !strings.Contains(p.text(), "stopping at once") {
+		t.Error("the log does not say that the stop was cut short")
+	}
+	published := loggedNumber(t, p.text(), "published")
+	p = up(t, data)
+	p.caughtUp()
+	if rows := p.checkPlaces(); rows < published {
+		t.Errorf("%d frames were published and %d rows are in ClickHouse", published, rows)
+	}
+}
+
 // chaos is a stack that is broken again and again.
 type chaos struct {
 	t     *testing.T

@@ -20,6 +20,10 @@ type engine struct {
 	server *embedded.ClickHouse
 }
 
+// stopAtOnce is what ClickHouse has to end by itself when the stop is cut short.
+// To kill it costs nothing that was inserted.
+const stopAtOnce = time.Second
+
 func (s *Stack) startClickHouse(ctx context.Context) error {
 	s.engine.options = embedded.ClickHouseOptions{
 		DataDir: s.data, Native: s.cfg.Up.ClickHouseNative.String(), HTTP: s.cfg.Up.ClickHouseHTTP.String(),
@@ -38,6 +42,8 @@ func (s *Stack) startClickHouse(ctx context.Context) error {
 	s.undo(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), s.cfg.Stop.DrainTimeout)
 		defer cancel()
+		// A stop at once waits a moment for a server in good health, and no longer.
+		defer context.AfterFunc(s.hard, func() { time.AfterFunc(stopAtOnce, cancel) })()
 		s.engine.mu.Lock()
 		defer s.engine.mu.Unlock()
 		if err := s.engine.server.Stop(ctx); err != nil {

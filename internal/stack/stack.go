@@ -36,6 +36,7 @@ type Options struct {
 // Stack is the running whole.
 type Stack struct {
 	o       Options
+	hard    context.Context // of Run
 	cfg     *config.Config
 	log     *slog.Logger
 	data    string
@@ -67,7 +68,7 @@ const (
 // Run starts everything, says that it is ready, serves until soft ends, and
 // between soft and hard hands over what has been read.
 func Run(soft, hard context.Context, o Options) (err error) {
-	s := &Stack{o: o, cfg: o.Config}
+	s := &Stack{o: o, cfg: o.Config, hard: hard}
 	s.line = newStatusLine(o.Out, s.counts)
 	if s.log, err = service.NewLogger(s.line, s.cfg.Log.Level, s.cfg.Log.Format); err != nil {
 		return err
