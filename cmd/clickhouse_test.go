@@ -102,6 +102,6 @@ func TestQueryUnreachable(t *testing.T) {
 	l.Close()
 	path := file(t, "m.yaml", "clickhouse: {addresses: ['"+l.Addr().String()+"'], reader: {password: x}}\n")
 	execute(t, "", "query", "--config", path, "SELECT 1").contains(t, 1, "millrace: cannot ", l.Addr().String(), "connection refused")
-	execute(t, "", "query", "--server", l.Addr().String(), "SELECT 1").contains(t, 1, "millrace: cannot ", l.Addr().String(), "connection refused")
+	execute(t, "", "query", "--server", l.Addr().String(), "SELECT 1").contains(t, 1, "millrace: cannot ", l.Addr().String(), "connection refused", "--server HOST:PORT")
 	execute(t, "", "schema", "plan", "--config", path).contains(t, 1, "millrace: cannot ", l.Addr().String(), "connection refused")
 }

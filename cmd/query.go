@@ -64,15 +64,18 @@ the file that millrace up wrote into its data directory (--data).`,
 			defer stop()
 			var s query.Summary
 			if name != "" {
-				r, err := query.FindReport(name)
-				if err != nil {
-					return &usageError{err}
+				r, notFound := query.FindReport(name)
+				if notFound != nil {
+					return &usageError{notFound}
 				}
 				s, err = query.RunReport(ctx, o, r, params, c.OutOrStdout(), format)
-				if err != nil {
-					return err
-				}
-			} else if s, err = query.Run(ctx, o, args[0], c.OutOrStdout(), format); err != nil {
+			} else {
+				s, err = query.Run(ctx, o, args[0], c.OutOrStdout(), format)
+			}
+			if errors.Is(err, syscall.ECONNREFUSED) {
+				return fmt.Errorf("%w; millrace up serves it there, another place is --server HOST:PORT", err)
+			}
+			if err != nil {
 				return err
 			}
 			if format == query.Table {

@@ -292,7 +292,7 @@ func compare(ctx context.Context, c *cobra.Command, api *source.Client, cfg *con
 	if err != nil {
 		return err
 	}
-	differences := append(source.Diff(want, have), source.DiffFormats(have.Settings, knownTemplates(cfg))...)
+	differences := append(source.Diff(want, have), source.DiffFormats(want, have.Settings, knownTemplates(cfg))...)
 	if len(differences) == 0 {
 		fmt.Fprintln(c.OutOrStdout(), "the filter has what is configured")
 		return nil

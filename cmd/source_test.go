@@ -51,9 +51,12 @@ source:
 	bare := file(t, "bare.yaml", "source: {url: '"+api.URL+"', ca: '"+api.CAFile+"', username: '"+sourcetest.User+"', password: '"+sourcetest.Password+"'}\n")
 	execute(t, "", "source", "get", "--config", bare).contains(t, 0,
 		"formats:\n", "name: source-message\n", `template: '"mine","%(id)s","%(subject_header)s"'`)
+	// Its own templates are what was asked for, and shown to be a risk.
+	r := execute(t, "", "source", "set", "--config", path, "--templates", "default")
+	r.contains(t, 0, "the filter has what is configured\n", "millrace: warning: status_template default: ")
 	// A wrong password shows itself nowhere.
 	wrong := file(t, "wrong.yaml", "source: {url: '"+api.URL+"', ca: '"+api.CAFile+"', username: u, password: hunter2}\n")
-	r := execute(t, "", "source", "get", "--config", wrong)
+	r = execute(t, "", "source", "get", "--config", wrong)
 	r.contains(t, 1, "millrace: cannot ", "401")
 	if strings.Contains(r.out+r.errs, "hunter2") {
 		t.Errorf("shows the password: %+v", r)

@@ -8,7 +8,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"millrace/internal/config"
 	"millrace/internal/embedded"
 	"millrace/schema"
 )
@@ -129,4 +131,22 @@ func TestTopics(t *testing.T) {
 	// The first one goes on by itself.
 	r.within("the frame is published", func(a Account) bool { return a.Published == 1 })
 	r.read(1)[0].want(t, "subject_header", "waits")
+}
+
+// TestRun_NoListener serves all the same until it is stopped: `millrace up` may
+// have both of its listeners off.
+func TestRun_NoListener(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, "  - {name: none, address: 'tcp://127.0.0.1:0'}\n", "", func(c *config.Config) { c.Listeners = nil })
+	select {
+	case <-r.Ready():
+	case <-time.After(patience):
+		t.Fatalf("it is not ready: %v", r.State())
+	}
+	if err := r.State(); err != nil {
+		t.Error(err)
+	}
+	if a := r.drained(); a.Received != 0 {
+		t.Errorf("%+v", a)
+	}
 }

@@ -80,6 +80,10 @@ func (in *Ingester) Run(soft, hard context.Context) error {
 			return in.listeners[i].Serve(serving, hard, func() transport.Sink { return &sink{in: in.inputs[i]} })
 		})
 	}
+	group.Go(func() error {
+		<-serving.Done() // also without a listener: a trial stack may have none
+		return nil
+	})
 	err := group.Wait()
 	created()
 	_ = creating.Wait()

@@ -67,7 +67,7 @@ func Formats(s Settings, known []Template) (formats []Format, notes []string) {
 			notes = append(notes, fmt.Sprintf("the API has no %s: no %s events will come", t.field, t.kind))
 			continue
 		case DefaultTemplate:
-			notes = append(notes, fmt.Sprintf("the API uses its own %s and does not show its text: set one explicitly, so that it can be decoded", t.field))
+			notes = append(notes, ownTemplate(t.field))
 			continue
 		}
 		if i := slices.IndexFunc(known, func(k Template) bool { return k.Kind == t.kind && k.Text == t.text }); i >= 0 {
@@ -81,6 +81,11 @@ func Formats(s Settings, known []Template) (formats []Format, notes []string) {
 		formats = append(formats, Format{name, t.kind, t.text, false})
 	}
 	return formats, notes
+}
+
+// ownTemplate is the note about a template that the API chose.
+func ownTemplate(field string) string {
+	return fmt.Sprintf("the API uses its own %s and does not show its text: set one explicitly, so that it can be decoded", field)
 }
 
 // FormatsYAML renders formats as the `formats:` list of the configuration.
@@ -116,9 +121,15 @@ func FormatsYAML(formats []Format) ([]byte, error) {
 
 // DiffFormats says which templates of the API no configured format decodes.
 // have is what the API has, configured the formats of the listener it sends to.
-func DiffFormats(have Settings, configured []Template) []Difference {
+// A template of the API's own that is wanted so is no difference: Warnings has
+// said what it costs.
+func DiffFormats(want, have Settings, configured []Template) []Difference {
 	var out []Difference
 	formats, notes := Formats(have, configured)
+	notes = slices.DeleteFunc(notes, func(n string) bool {
+		return want.MessageTemplate == DefaultTemplate && n == ownTemplate(FieldMessageTemplate) ||
+			want.StatusTemplate == DefaultTemplate && n == ownTemplate(FieldStatusTemplate)
+	})
 	for _, n := range notes {
 		out = append(out, Difference{Field: "formats", Note: n})
 	}

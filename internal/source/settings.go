@@ -176,6 +176,11 @@ func (s Settings) Warnings() []string {
 	if s.Enabled && s.MessageTemplate == "" && s.StatusTemplate == "" {
 		w = append(w, "both templates are empty: the API decides what is sent")
 	}
+	for _, field := range []string{FieldMessageTemplate, FieldStatusTemplate} {
+		if s.Value(field) == DefaultTemplate {
+			w = append(w, fmt.Sprintf("%s %s: the API does not show the text of its own template; what no format of the listener matches ends in the table rejects", field, DefaultTemplate))
+		}
+	}
 	return w
 }
 

@@ -381,6 +381,10 @@ func TestValidate(t *testing.T) {
 	if w := s.Warnings(); len(w) != 0 {
 		t.Error(w)
 	}
+	s.StatusTemplate = "default"
+	if w := s.Warnings(); len(w) != 1 || !strings.Contains(w[0], "status_template default") {
+		t.Error(w)
+	}
 }
 
 func TestDiff(t *testing.T) {
@@ -456,7 +460,7 @@ func TestFormats(t *testing.T) {
 	if !reflect.DeepEqual(got.Formats, want) {
 		t.Errorf("got %v, want %v from\n%s", got.Formats, want, text)
 	}
-	if d := source.DiffFormats(s, known); len(d) != 1 || !strings.Contains(d[0].String(), "nearest is m3") {
+	if d := source.DiffFormats(settings(), s, known); len(d) != 1 || !strings.Contains(d[0].String(), "nearest is m3") {
 		t.Error(d)
 	}
 
@@ -465,10 +469,13 @@ func TestFormats(t *testing.T) {
 	if len(formats) != 0 || len(notes) != 2 {
 		t.Error(formats, notes)
 	}
-	if d := source.DiffFormats(s, known); len(d) != 2 {
+	if d := source.DiffFormats(settings(), s, known); len(d) != 2 {
 		t.Error(d)
 	}
-	if d := source.DiffFormats(settings(), known); len(d) != 0 {
+	if d := source.DiffFormats(s, s, known); len(d) != 1 || !strings.Contains(d[0].String(), "status_template") {
+		t.Error(d) // its own message template is what was asked for
+	}
+	if d := source.DiffFormats(settings(), settings(), known); len(d) != 0 {
 		t.Error(d)
 	}
 }

@@ -17,17 +17,14 @@ const (
 	demoAsks = 4 * time.Second
 )
 
-// demo sends made-up traffic to the first TCP listener, as a mail filter would,
-// until ctx ends; after some seconds it shows the first answers.
+// demo sends made-up traffic to the first TCP listener (start has seen to it that
+// there is one), as a mail filter would, until ctx ends; after some seconds it shows the first answers.
 func (s *Stack) demo(ctx context.Context) error {
 	to := ""
 	for _, l := range s.ingester.Addrs() {
 		if l.Network == "tcp" && to == "" {
 			to = "tcp://" + l.Addr.String()
 		}
-	}
-	if to == "" {
-		return fmt.Errorf("cannot run the demo: it sends over TCP, and there is no TCP listener (--syslog-tcp)")
 	}
 	s.progress("\nsending %d made-up mail events a second to %s; Ctrl-C drains and ends\n", demoRate, to)
 	answered := make(chan error, 1)

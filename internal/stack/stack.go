@@ -101,6 +101,9 @@ func (s *Stack) undo(f func()) { s.cleanup = append(s.cleanup, f) }
 // start brings everything up in order. Sockets are bound first, so that a taken
 // port is known before anything else happens.
 func (s *Stack) start(ctx context.Context) error {
+	if s.o.Demo && !slices.ContainsFunc(s.cfg.Listeners, func(l config.Listener) bool { return l.Address.Network == "tcp" }) {
+		return service.WithExitCode(2, errors.New("cannot run the demo: it sends over TCP, and there is no TCP listener (--syslog-tcp HOST:PORT)"))
+	}
 	data := s.o.Data
 	if data == "" && !s.o.Demo {
 		var err error

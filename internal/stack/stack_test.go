@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"millrace/ingester"
+	"millrace/internal/config"
 	"millrace/internal/embedded"
 	"millrace/internal/service"
 )
@@ -235,5 +236,18 @@ func TestQueryFlags(t *testing.T) {
 	s.data, s.clickHouse.NativeAddr = "/other", "127.0.0.1:9001"
 	if got := s.queryFlags(); got != " --data /other --server 127.0.0.1:9001" {
 		t.Errorf("%q", got)
+	}
+}
+
+func TestDemoWithoutTCP(t *testing.T) {
+	t.Parallel()
+	cfg := config.Default()
+	if err := cfg.SetListener("tcp", config.Off); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	err := Run(t.Context(), t.Context(), Options{Config: cfg, Demo: true, Out: &out})
+	if service.ExitCode(err) != 2 || !strings.Contains(err.Error(), "--syslog-tcp") || out.Len() > 0 {
+		t.Errorf("%v, %q", err, out.String())
 	}
 }

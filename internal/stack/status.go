@@ -59,8 +59,11 @@ func (s *statusLine) run(ctx context.Context) {
 	}
 }
 
-// show writes the line once.
-func (s *statusLine) show() {
+// show writes the line once. On a terminal it is cut to fit: a line that wraps
+// could not be overwritten by the next one.
+func (s *statusLine) show() { s.write(width(s.out)) }
+
+func (s *statusLine) write(columns int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c, now := s.read(), time.Now()
@@ -76,8 +79,7 @@ func (s *statusLine) show() {
 		line += english.Sprintf("  dropped %d", c.dropped)
 	}
 	if s.terminal {
-		// A line that wraps could not be overwritten by the next one.
-		fmt.Fprint(s.out, "\r\x1b[K"+cut(line, width(s.out)))
+		fmt.Fprint(s.out, "\r\x1b[K"+cut(line, columns))
 	} else {
 		fmt.Fprintln(s.out, line)
 	}
@@ -105,9 +107,9 @@ func cut(line string, columns int) string {
 	return line[:columns-1]
 }
 
-// end shows the last counts and leaves the line.
+// end shows the last counts, whole, and leaves the line.
 func (s *statusLine) end() {
-	s.show()
+	s.write(0)
 	if s.terminal {
 		fmt.Fprintln(s.out)
 	}
