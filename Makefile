@@ -46,7 +46,8 @@ run: libchdb build ## install what is missing, build, and run: millrace up $(ARG
 
 .PHONY: build
 build: ## build bin/millrace alone
-	@CGO_ENABLED=0 go build -trimpath -ldflags '-X millrace/cmd.version=$(VERSION)' -o bin/millrace .
+	@[ -e bin/millrace ] || echo "building bin/millrace (the first time takes a minute)"
+	CGO_ENABLED=0 go build -trimpath -ldflags '-X millrace/cmd.version=$(VERSION)' -o bin/millrace .
 	echo "built bin/millrace $(VERSION)"
 
 .PHONY: libchdb

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -326,7 +327,11 @@ func (s *Stack) announce() {
 			fmt.Fprintf(w, "  syslog     %s://%s  (listener %s)\n", l.Network, l.Addr, l.Name)
 		}
 		if s.cfg.Up.Kafka.Enabled() {
-			fmt.Fprintf(w, "  kafka      %s\n", s.broker.Addr)
+			fmt.Fprintf(w, "  kafka      %s", s.broker.Addr)
+			if s.broker.Credentials.User != "" {
+				fmt.Fprintf(w, "  (from elsewhere too: SASL PLAIN, user and password in %s)", filepath.Join(s.data, "kafka-credentials"))
+			}
+			fmt.Fprintln(w)
 		}
 		if s.cfg.Up.ClickHouseNative.Enabled() {
 			fmt.Fprintf(w, "  clickhouse %s native\n", s.clickHouse.NativeAddr)
