@@ -71,7 +71,7 @@ func (s *Stack) keepClickHouse(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return nil
 			}
-			s.log.Error("ClickHouse ended by itself, starting it again", "error", err)
+			s.log.Error("starting ClickHouse again", "because", err)
 		}
 		for began := time.Now(); ; {
 			server, err := embedded.StartClickHouse(ctx, s.engine.options)
