@@ -114,7 +114,6 @@ func parseIPv6(v []byte) (a [16]byte, ok bool) {
 				return a, false
 			}
 			at += copy(a[at:], tail[:])
-			i = len(v)
 			break
 		}
 		if digits == 0 {
