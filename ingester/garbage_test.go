@@ -86,6 +86,16 @@ func TestAccountUnderGarbage(t *testing.T) {
 	for name, text := range map[string]string{"udp": frame, "auto": frame + "\x00", "nul": frame + "\x00", "lf": frame + "\n", "octet": fmt.Sprintf("%d %s", len(frame), frame)} {
 		r.send(name, text)
 	}
+	// A datagram that waits in the socket is nobody's yet: a stop need not take it.
+	within(t, "all datagrams are taken", func() bool {
+		n := uint64(0)
+		for _, in := range r.inputs {
+			if string(in.name) == "udp" {
+				n = in.ledger.read().Received
+			}
+		}
+		return n == uint64(datagrams[0]+datagrams[1]+1)
+	}, func() string { return fmt.Sprintf("%+v", r.Account()) })
 	a := r.drained()
 	close(done)
 	readers.Wait()

@@ -47,7 +47,7 @@ var rejectDocs = []ReasonDoc{
 	{ReasonBadFrame, "Bytes that begin no frame, or an octet count that does not end at a frame's end.", "The sender's framing is not the listener's `framing`: set it to the one that the sender uses."},
 	{ReasonFrameTooBig, "An octet count above the listener's `max_frame`; the connection was closed.", "Raise `listeners[].max_frame` if the sender is right."},
 	{ReasonOversize, "No delimiter within `max_frame` bytes; the first KiB is kept and the rest was skipped to the next delimiter.", "Raise `listeners[].max_frame`, or correct `framing`."},
-	{ReasonTruncatedEOF, "The connection ended inside a frame.", "Look at the sender's own log for why it closed."},
+	{ReasonTruncatedEOF, "The input ended inside a frame: the connection closed, or nothing came for `frame_idle`.", "Look at the sender's own log for why it stopped; on a lossy path raise `listeners[].frame_idle`, or use `framing: nul`."},
 	{ReasonTruncatedDatagram, "A datagram was longer than the listener's `max_frame`; what the kernel kept of it is in `raw`.", "Raise `listeners[].max_frame` (65,535 at most for UDP), or use TCP."},
 	{ReasonBadRecord, "A Kafka record that is not an event of its topic's kind; `raw` holds the record.", "Another program writes to Millrace's topics, or a newer ingester writes what this transformer cannot read: upgrade the transformer first."},
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -178,10 +179,13 @@ func (t *Transformer) checkTables(ctx context.Context) error {
 // pingClickHouse keeps State true while there is nothing to insert.
 func (t *Transformer) pingClickHouse(ctx context.Context) {
 	n := 0
-	for sleep(ctx, 2*time.Second) {
-		ask, cancel := context.WithTimeout(ctx, 5*time.Second)
+	for sleep(ctx, time.Second) {
+		ask, cancel := context.WithTimeout(ctx, 2*time.Second)
 		err := t.server.Ping(ask)
 		cancel()
+		if err != nil {
+			err = fmt.Errorf("cannot reach ClickHouse at %s: %w", strings.Join(t.o.ClickHouse.Addr, ", "), err)
+		}
 		if ctx.Err() != nil {
 			return
 		}

@@ -17,7 +17,9 @@
 //     count and '<', or by nothing for the idle time or at the end of input. An
 //     LF inside a subject thus stays in its frame;
 //   - a frame without any delimiter ends when nothing comes for the idle time, and
-//     with the flag no_trailer; where frames have ended with NUL it is given ten;
+//     with the flag no_trailer. A retransmission can take longer than the usual
+//     200 ms: on a lossy path the idle time is longer, or the mode NUL, in which
+//     nothing but NUL ends a frame;
 //   - once a frame has ended with NUL, LF ends none on that connection. This is
 //     what keeps a subject with a line break and a forged <PRI> from becoming
 //     an event, from the second frame on; the mode NUL does it from the first. A

@@ -7,11 +7,6 @@ import (
 	"millrace/schema"
 )
 
-// nulPatience is for how many idle times a frame stays open on a connection whose
-// frames end with NUL. The NUL will come: a retransmission alone takes longer than
-// the usual idle time, and cutting there would make two rejects of one event.
-const nulPatience = 10
-
 type opened uint8
 
 const (
@@ -39,8 +34,7 @@ type Framer struct {
 	// to end for every frame in the buffer.
 	nulFree, lfFree int
 
-	skip  skipped
-	idles int // Idle calls in a row
+	skip skipped
 }
 
 // skipped is a run of bytes that no frame holds: the first of them, and how many.
@@ -75,9 +69,6 @@ func (f *Framer) Next(data []byte, end End) (frame Frame, advance int, ok bool) 
 	if f.dead {
 		return frame, len(data), false
 	}
-	if end == More {
-		f.idles = 0
-	}
 	if f.open == undecided {
 		// Delimiters in a row are the trailer of the frame before. Before the first frame they are an empty one.
 		for advance < len(data) && isTrailer(data[advance]) {
@@ -102,7 +93,6 @@ func (f *Framer) Next(data []byte, end End) (frame Frame, advance int, ok bool) 
 	if ok {
 		f.started = true
 		f.open = undecided
-		f.idles = 0
 		f.dead = frame.Close
 	}
 	return frame, advance + n, ok
@@ -158,7 +148,7 @@ func (f *Framer) decide(b []byte, end End, out *Frame) (int, bool) {
 	case is == maybe && end == EOF && onlyCounts:
 		*out = Frame{Reject: schema.ReasonTruncatedEOF, Detail: "the connection ended inside an octet count", Bytes: head(b), Size: len(b)}
 		return len(b), true
-	case is == maybe && (end == More || onlyCounts || end == Idle && !f.patienceOver()):
+	case is == maybe && (end == More || onlyCounts || end == Idle && f.mode != Auto):
 		return 0, false
 	case is == yes && value > f.max:
 		return f.giveUp(b, out, schema.ReasonFrameTooBig, fmt.Sprintf(
@@ -213,7 +203,7 @@ func (f *Framer) takeDelimited(b []byte, end End, out *Frame) (int, bool) {
 		f.skip = skipped{reason: schema.ReasonOversize, detail: f.oversizeDetail()}
 		return f.takeSkipped(b, end, out)
 	}
-	if end == EOF || end == Idle && f.patienceOver() {
+	if end == EOF || end == Idle && f.mode == Auto {
 		f.wasCounted = false
 		if out.set(b); out.Size > f.max {
 			f.oversize(b, out)
@@ -243,7 +233,7 @@ func (f *Framer) takeSkipped(b []byte, end End, out *Frame) (int, bool) {
 	} else {
 		n, found = f.findStart(b, end)
 	}
-	if !found && (end == EOF || end == Idle && f.patienceOver()) {
+	if !found && (end == EOF || end == Idle && f.mode == Auto) {
 		n, delimiter, found = len(b), 0, true
 	}
 	if room := RejectHead - len(f.skip.head); room > 0 {
@@ -310,13 +300,4 @@ func indexFrom(b []byte, from int, c byte) int {
 		return from + i
 	}
 	return len(b)
-}
-
-// patienceOver counts Idle calls and says whether they are enough to end the open frame.
-func (f *Framer) patienceOver() bool {
-	if f.mode != Auto {
-		return false
-	}
-	f.idles++
-	return !f.nulEnds || f.idles >= nulPatience
 }

@@ -68,7 +68,7 @@ const (
 	DefaultMaxConnections = 16384
 	DefaultSockets        = 2
 	DefaultReceiveBuffer  = 8 << 20
-	DefaultDrainTime      = 250 * time.Millisecond
+	DefaultDrainTime      = time.Second
 )
 
 // transports is the list that a new one joins.

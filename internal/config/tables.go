@@ -52,7 +52,7 @@ func (l *Listener) keys() []key {
 		{name: "max_frame", to: &l.MaxFrame, allowed: sizeUnit + "512 to 1MiB (UDP: 65535)",
 			ok:  func() bool { return 512 <= l.MaxFrame && l.MaxFrame <= MiB },
 			doc: "Longest frame; a longer one is rejected with its beginning. Default 64KiB on TCP, 65535 on UDP."},
-		duration("frame_idle", &l.FrameIdle, "200ms", 10*ms, minute, "With framing auto, a frame that nothing ended is complete after this silence, and after ten times as much where frames have ended with NUL. TCP."),
+		duration("frame_idle", &l.FrameIdle, "200ms", 10*ms, minute, "With framing auto, a frame that nothing ended is complete after this silence; longer on a lossy path, where a retransmission takes its time. TCP."),
 		size("receive_buffer", &l.ReceiveBuffer, "4MiB", 4*KiB, GiB, "Receive buffer of each socket, asked of the kernel; it grants net.core.rmem_max at most. UDP."),
 		number("sockets", &l.Sockets, "1", 1, 64, "Sockets that share the port (SO_REUSEPORT), one reader each. UDP."),
 		number("max_connections", &l.MaxConnections, "1024", 1, 65535, "Connections at a time; one more is closed, and the log says so. TCP."),

@@ -148,8 +148,10 @@ func (b *Block) fixed() int { return 4 * len(b.columns) }
 // the cause, so that reading the record again gives the same row.
 func (b *Block) AppendBadRecord(e *schema.Event, record []byte, timestamp, offset int64, cause string) {
 	e.Reset(schema.Reject)
-	e.SetMillis(schema.ReceivedAt, min(max(timestamp, 0), schema.MaxMillis))
-	e.SetMillis(schema.EventTime, min(max(timestamp, 0), schema.MaxMillis))
+	taken := min(max(timestamp, 0), schema.MaxMillis)
+	e.SetMillis(schema.ReceivedAt, taken)
+	e.SetMillis(schema.EventTime, taken)
+	e.SetUint(schema.IDTime, uint64(min(taken/1000, schema.MaxSeconds)))
 	e.SetText(schema.EventTimeSource, received)
 	e.SetText(schema.Raw, record)
 	e.SetText(rejectReason, badRecord)
