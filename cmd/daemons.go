@@ -8,7 +8,7 @@ import (
 
 	"millrace/internal/config"
 	"millrace/internal/service"
-	"millrace/internal/stack"
+	"millrace/stack"
 )
 
 func newIngest() *cobra.Command {

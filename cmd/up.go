@@ -9,7 +9,7 @@ import (
 
 	"millrace/internal/config"
 	"millrace/internal/service"
-	"millrace/internal/stack"
+	"millrace/stack"
 )
 
 func newUp() *cobra.Command {

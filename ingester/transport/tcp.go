@@ -39,7 +39,7 @@ type tcpListener struct {
 type slab struct{ b []byte }
 
 func listenTCP(o Options) (Listener, error) {
-	ln, err := new(net.ListenConfig).Listen(context.Background(), "tcp", o.Address)
+	ln, err := new(net.ListenConfig).Listen(context.Background(), family(o), o.Address)
 	if err != nil {
 		return nil, err
 	}

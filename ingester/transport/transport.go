@@ -170,6 +170,16 @@ func Listen(o Options) (Listener, error) {
 	return nil, fmt.Errorf("cannot listen on network %q: there are %s", o.Network, strings.Join(Networks(), ", "))
 }
 
+// family is the network of the address: an IPv4 literal, 0.0.0.0 above all, means
+// IPv4 alone, where package net would listen on IPv6 as well.
+func family(o Options) string {
+	host, _, _ := net.SplitHostPort(o.Address)
+	if a, err := netip.ParseAddr(host); err == nil && a.Is4() {
+		return o.Network + "4"
+	}
+	return o.Network
+}
+
 func setDefault[T int | time.Duration](v *T, to T) {
 	if *v == 0 {
 		*v = to

@@ -51,7 +51,7 @@ func listenUDP(o Options) (Listener, error) {
 			o.Logger.Warn("the kernel gives less receive buffer than listeners[].receive_buffer asks for: raise the sysctl net.core.rmem_max",
 				"receive_buffer", size, "asked", o.ReceiveBuffer, "sockets", len(sockets))
 		default:
-			o.Logger.Info("receive buffer", "receive_buffer", size, "sockets", len(sockets))
+			o.Logger.Debug("receive buffer", "receive_buffer", size, "sockets", len(sockets))
 		}
 	}
 	return l, nil

@@ -72,7 +72,7 @@ func FindLibrary(given string) (string, error) {
 			return filepath.Abs(c)
 		}
 	}
-	return "", fmt.Errorf("cannot start the embedded ClickHouse: %w: run `make libchdb` (npm package @chdb/%s; also made for Linux with glibc and macOS, on amd64 and arm64), or set %s to the path of libchdb.so",
+	return "", fmt.Errorf("cannot start the embedded ClickHouse: %w: run `make libchdb` (npm package @chdb/%s, made for Linux with glibc on x86-64), or set %s to the path of libchdb.so",
 		ErrNoLibrary, name, LibraryEnv)
 }
 

@@ -17,6 +17,16 @@ import (
 // directory while the child still writes to it.
 type dirLock struct{ file *os.File }
 
+// DirInUseError says that another process has the data directory.
+type DirInUseError struct {
+	Dir string
+	PID int
+}
+
+func (e *DirInUseError) Error() string {
+	return fmt.Sprintf("cannot use data directory %q: process %d uses it; stop that one or choose another with --data", e.Dir, e.PID)
+}
+
 // lockDir locks dir for this process. wait bounds how long a lock is waited for
 // whose owner is dead: its ClickHouse child is about to follow.
 func lockDir(ctx context.Context, dir string, wait time.Duration) (*dirLock, error) {
@@ -38,7 +48,7 @@ func lockDir(ctx context.Context, dir string, wait time.Duration) (*dirLock, err
 		owner := lockOwner(path)
 		if processAlive(owner) || time.Now().After(deadline) {
 			f.Close()
-			return nil, fmt.Errorf("cannot use data directory %q: process %d uses it; stop that one or choose another with --data", dir, owner)
+			return nil, &DirInUseError{Dir: dir, PID: owner}
 		}
 		select {
 		case <-ctx.Done():

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -56,6 +57,7 @@ type Stack struct {
 	broker      *embedded.Broker
 	ingester    *ingester.Ingester
 	transformer *transformer.Transformer
+	confirming  atomic.Pointer[transformer.Transformer] // the same, for the broker\'s own goroutine
 	server      *service.Server
 }
 
@@ -145,6 +147,7 @@ func (s *Stack) start(ctx context.Context) error {
 	if s.transformer, err = transformer.FromConfig(s.cfg, s.log); err != nil {
 		return err
 	}
+	s.confirming.Store(s.transformer)
 	return s.watch()
 }
 
@@ -152,11 +155,12 @@ func (s *Stack) start(ctx context.Context) error {
 // person who starts it can mend, and names the flag that chooses another port.
 func mendable(err error) error {
 	var embeddedPort *embedded.AddressInUseError
+	var inUse *embedded.DirInUseError
 	var listener *ingester.ListenError
 	switch {
 	case errors.As(err, &listener):
 		return service.WithExitCode(2, fmt.Errorf("%w; --syslog-%s HOST:PORT chooses another address", err, listener.Network))
-	case errors.As(err, &embeddedPort), errors.Is(err, embedded.ErrNoLibrary):
+	case errors.As(err, &embeddedPort), errors.As(err, &inUse), errors.Is(err, embedded.ErrNoLibrary):
 		return service.WithExitCode(2, err)
 	}
 	return err
@@ -181,10 +185,10 @@ func (s *Stack) startBroker() error {
 		RetentionBytes: int64(float64(size) * s.cfg.Up.KafkaRetentionDisk),
 		RetentionGroup: s.cfg.Kafka.Group,
 		RetentionFloor: func(topic string, partition int32) int64 {
-			if s.transformer == nil {
-				return -1
+			if t := s.confirming.Load(); t != nil {
+				return t.Confirmed(topic, int(partition))
 			}
-			return s.transformer.Confirmed(topic, int(partition))
+			return -1 // not known yet: nothing may go
 		},
 		Logger: s.log,
 	})
@@ -321,7 +325,9 @@ func (s *Stack) announce() {
 	if s.clickHouse.HTTPAddr != "" {
 		pairs = append(pairs, pair{"clickhouse_http", s.clickHouse.HTTPAddr})
 	}
-	pairs = append(pairs, pair{"http", s.server.Addr().String()})
+	if s.cfg.HTTP.Ingest.Enabled() {
+		pairs = append(pairs, pair{"http", s.server.Addr().String()})
+	}
 	s.line.interrupt(func(w io.Writer) {
 		for _, l := range s.ingester.Addrs() {
 			fmt.Fprintf(w, "  syslog     %s://%s  (listener %s)\n", l.Network, l.Addr, l.Name)
