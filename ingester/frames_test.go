@@ -331,3 +331,39 @@ func TestFrame38_RFC5424(t *testing.T) {
 		got[0].want(t, "id", idOne, "syslog_host", "host", "subject_header", "5424", "event_time_source", "event", "flags", "bad_header_time")
 	}
 }
+
+// TestFrame39_Spamdyke: no built-in format reads spamdyke's lines, which have a
+// kind of their own to come; until then each is kept whole, with what its header
+// says, in whatever variant it comes.
+func TestFrame39_Spamdyke(t *testing.T) {
+	t.Parallel()
+	line := "DENIED_RDNS_MISSING from: spam@mail.spam-source.net to: r@example.com origin_ip: 203.0.113.66 origin_rdns: (unknown) auth: (unknown) encryption: (none) reason: (empty)"
+	for _, c := range []struct{ header, body, host string }{
+		{"<22>Mar  9 11:10:37 server ", "spamdyke[29207]: " + line, "server"},
+		{"<22>Mar 9 11:10:37 server ", "spamdyke[29207]: " + line, "server"},
+		{"<22>Mar  9 11:10:37 ", "spamdyke[29207]: " + line, ""},
+		{"<22>Mar  9 11:10:37 server ", "spamdyke[29207]: ALLOWED from: a@b to: c@d origin_ip: origin_rdns: (unknown) auth: (unknown) encryption: (none) reason: 250_ok", "server"},
+		{"<22>Mar  9 11:10:37 server ", "spamdyke[29207]: ALLOWED from: a@b to: c@d origin_ip: 192.0.2.12 origin_rdns: x auth: u", "server"},
+		{"<22>Mar  9 11:10:37 server ", "spamdyke[29207]: ALLOWED from: a@b to: c@d origin_ip: 192.0.2.12 origin_rdns: x auth: x reason: y encryption: TLS reason: (empty)", "server"},
+		{"<22>Mar  9 11:10:37 server ", "spamdyke[29207]: ERROR(main()@x.c:1): text", "server"},
+	} {
+		_, got := fed(t, "udp", 1, c.header+c.body)
+		got[0].want(t, "reason", "no_template", "raw", c.header+c.body, "syslog_host", c.host, "syslog_app", "spamdyke", "syslog_pid", "29207", "facility", "2", "severity", "6")
+	}
+}
+
+// TestFrame40_ICDSoft: the same for the lines of ICDSoft's logs.
+func TestFrame40_ICDSoft(t *testing.T) {
+	t.Parallel()
+	for _, line := range []string{
+		"2021-03-09 12:43:51, from, ",
+		`2021-03-09 12:43:51, resp, 554 "Refused. A, b"`,
+		"2021-03-09 12:43:51, check, accepted rcpt, h:, r@x, found existing recipient",
+		"2021-03-09 12:43:51, result, 90352, success, smtp_auth/did_0+0+1/",
+		"2021-03-09 12:43:51, quux, something",
+		"from, no date",
+	} {
+		_, got := fed(t, "lf", 1, line+"\n")
+		got[0].want(t, "reason", "no_template", "raw", line, "flags", "no_pri", "facility", "1", "severity", "5")
+	}
+}
