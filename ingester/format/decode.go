@@ -79,7 +79,7 @@ func (d *Decoder) quick(s *Set, l *layout, body []byte) *bound {
 		}
 		return b
 	}
-	d.spans, open = split(body, len(l.prefix), len(body)-len(l.suffix), l.sep, d.spans[:0])
+	d.spans, open = split(body, len(l.prefix), len(body)-len(l.suffix), l.sep, d.spans[:0], maxVariables+1)
 	if open || len(d.spans) > maxVariables {
 		return nil
 	}
@@ -92,9 +92,6 @@ const keepScratch = 64 << 10
 func (d *Decoder) reset() {
 	if cap(d.scratch) > keepScratch {
 		d.scratch = nil
-	}
-	if cap(d.spans) > keepScratch/16 {
-		d.spans = nil
 	}
 	if d.spans == nil {
 		d.spans = make([]span, 0, 64)
@@ -210,7 +207,7 @@ func (d *Decoder) try(s *Set, l *layout, b *bound, body []byte) (r reading, fits
 		if r.headed {
 			continue
 		}
-		d.spans, _ = split(body, len(l.prefix), len(body)-len(l.suffix), l.sep, d.spans[:0])
+		d.spans, _ = split(body, len(l.prefix), len(body)-len(l.suffix), l.sep, d.spans[:0], maxVariables+1)
 		good, bad, _ := s.judgeAll(longer, body, d.spans)
 		if exact && bad < r.bad && good > r.good || !exact && good > 0 && speakFor(good, bad) {
 			return r, false
@@ -234,7 +231,10 @@ func (d *Decoder) read(s *Set, r *reading, body []byte) []span {
 	case sep == nil:
 		d.spans, found, doubtful = b.cut(s, body, d.spans[:0])
 	default:
-		d.spans, doubtful = split(body, len(b.literals[0]), len(body)-len(b.literals[n]), sep, d.spans[:0])
+		d.spans, doubtful = split(body, len(b.literals[0]), len(body)-len(b.literals[n]), sep, d.spans[:0], maxPieces)
+		if len(d.spans) == maxPieces {
+			d.spans = splitEnd(body, sep, d.spans, b.behind)
+		}
 		found = len(d.spans)
 	}
 	r.ambiguous = r.ambiguous || doubtful

@@ -33,9 +33,6 @@ type Value struct {
 func (d *Decoder) Explain(s *Set, body []byte, c Context) []Attempt {
 	var e schema.Event
 	verdict := d.Decode(s, body, &e, c)
-	if _, ok := d.choose(s, body); !ok {
-		body = skipBlank(body)
-	}
 	var all []*bound
 	for i := range s.layouts {
 		all = append(all, s.layouts[i].formats...)
@@ -72,6 +69,9 @@ func (d *Decoder) Explain(s *Set, body []byte, c Context) []Attempt {
 func (d *Decoder) values(s *Set, body []byte, e *schema.Event) []Value {
 	b := s.layouts[0].formats[0]
 	r := reading{format: b}
+	if _, ok := d.choose(s, body); !ok {
+		body = skipBlank(body)
+	}
 	if !s.layouts[0].closed(body) {
 		return nil
 	}

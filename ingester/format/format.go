@@ -87,6 +87,7 @@ type bound struct {
 	literals                          [][]byte
 	uniform                           []byte // the one literal between all columns, or nil
 	runs                              []run
+	behind                            int // columns behind the last that absorbs
 	order                             int // place in the configuration
 	timeField                         int // of event_time; -1: the template has none
 	statusNorm, classNorm             int
@@ -212,6 +213,7 @@ func bind(f *Format, order int) *bound {
 		}
 		r.end = i
 		b.runs = append(b.runs, r)
+		b.behind = r.end - r.pins
 	}
 	return b
 }
@@ -298,7 +300,8 @@ func isBase62(r rune) bool {
 // literals, and no column in which both are typed and a value of one type cannot
 // be one of the other. The frame it returns reads as both.
 func indistinct(a, b *bound) (frame string, alike bool) {
-	if len(a.columns) != len(b.columns) || a.CSVQuoting != b.CSVQuoting {
+	// Quoting does not tell: most values hold no quote.
+	if len(a.columns) != len(b.columns) {
 		return "", false
 	}
 	for i := range a.literals {
@@ -340,11 +343,12 @@ func sampleOf(c class) string {
 // the formats, and so without a syslog header in front. A format that begins
 // with a variable is believed when no blank stands before its first separator.
 func (s *Set) Matches(rest []byte) bool {
+	whole := rest
 	rest = skipBlank(rest)
 	for i := range s.layouts {
 		l := &s.layouts[i]
 		if len(l.prefix) > 0 {
-			if bytes.HasPrefix(rest, l.prefix) {
+			if bytes.HasPrefix(rest, l.prefix) || bytes.HasPrefix(whole, l.prefix) {
 				return true
 			}
 			continue

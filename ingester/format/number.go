@@ -2,9 +2,16 @@ package format
 
 import "net/netip"
 
+// maxTyped is longer than any number, address or time that means something: what
+// is longer need not be read to its end.
+const maxTyped = 64
+
 // parseUint reads a decimal number up to max; a fraction of zeros is allowed,
 // because a source in Python writes 12.0 for a number that was a float.
 func parseUint(v []byte, max uint64) (n uint64, ok bool) {
+	if len(v) > maxTyped {
+		return 0, false
+	}
 	if len(v) > 1 && v[0] == '+' {
 		v = v[1:]
 	}

@@ -26,9 +26,9 @@ func (s *Set) reject(d *Decoder, body []byte, c Context) Verdict {
 	}
 	found := d.count(s, l, body)
 	if l.closed(body) {
-		return Verdict{Reason: schema.ReasonColumnCount, Detail: fmt.Sprintf("it has %d values; %s", found, l.counts())}
+		return Verdict{Reason: schema.ReasonColumnCount, Detail: fmt.Sprintf("it has %s; %s", values(found), l.counts())}
 	}
-	detail := fmt.Sprintf("it begins as %s, ends with %s instead of %q, and has %d values", l.names(), shown(body, true), l.suffix, found)
+	detail := fmt.Sprintf("it begins as %s, ends with %s instead of %q, and has %s", l.names(), shown(body, true), l.suffix, values(found))
 	if l.marked {
 		return Verdict{Reason: schema.ReasonTruncated, Detail: detail}
 	}
@@ -58,7 +58,7 @@ func (d *Decoder) count(s *Set, l *layout, body []byte) (found int) {
 	}
 	switch from := min(len(l.prefix), to); {
 	case l.sep != nil:
-		d.spans, _ = split(body, from, to, l.sep, d.spans[:0])
+		d.spans, _ = split(body, from, to, l.sep, d.spans[:0], maxPieces)
 		return len(d.spans)
 	case !l.closed(body):
 		return 1 // the literals differ: what was cut off is not known
@@ -68,6 +68,17 @@ func (d *Decoder) count(s *Set, l *layout, body []byte) (found int) {
 		d.spans, found, _ = b.cut(s, body, d.spans[:0])
 	}
 	return found
+}
+
+// values says how many values a body has; from maxPieces on they are not counted.
+func values(n int) string {
+	switch {
+	case n == 1:
+		return "1 value"
+	case n == maxPieces:
+		return fmt.Sprintf("%d values or more", n)
+	}
+	return fmt.Sprintf("%d values", n)
 }
 
 // tagMax is where rsyslog cuts what it takes for the TAG of a headerless frame.

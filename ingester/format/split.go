@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math/bits"
+	"slices"
 )
 
 // span is one piece of a body: body[start:end].
@@ -14,16 +15,24 @@ const (
 	highs = 0x8080808080808080
 )
 
+// maxPieces is how many pieces of a body are told apart: more than columns and
+// surplus can use. It bounds what a frame full of separators costs.
+const maxPieces = 1024
+
 // split cuts body[from:to] at every sep, leftmost first, into spans, which it
-// returns grown when needed. overlap tells that two occurrences share bytes, so
-// that the text could have been cut otherwise.
-func split(body []byte, from, to int, sep []byte, spans []span) (_ []span, overlap bool) {
+// returns grown when needed. It stops at limit pieces, the last of which is what
+// remains. overlap tells that two occurrences share bytes, so that the text could
+// have been cut otherwise.
+func split(body []byte, from, to int, sep []byte, spans []span, limit int) (_ []span, overlap bool) {
 	if len(sep) == 3 {
-		return split3(body[:to], from, sep, spans)
+		return split3(body[:to], from, sep, spans, limit)
 	}
 	start := from
 	for {
-		at := bytes.Index(body[start:to], sep)
+		at := -1
+		if len(spans) < limit-1 {
+			at = bytes.Index(body[start:to], sep)
+		}
 		if at < 0 {
 			return append(spans, span{start, to}), overlap
 		}
@@ -40,7 +49,7 @@ func split(body []byte, from, to int, sep []byte, spans []span) (_ []span, overl
 // split3 is split for a separator of three bytes, which `","` is. It looks at
 // eight places at a time: a place matches where the exclusive or of each of the
 // three bytes with the separator's is zero.
-func split3(body []byte, from int, sep []byte, spans []span) (_ []span, overlap bool) {
+func split3(body []byte, from int, sep []byte, spans []span, limit int) (_ []span, overlap bool) {
 	q0, q1, q2 := uint64(sep[0])*ones, uint64(sep[1])*ones, uint64(sep[2])*ones
 	start, i := from, from
 	for ; i+10 <= len(body); i += 8 {
@@ -53,25 +62,44 @@ func split3(body []byte, from int, sep []byte, spans []span) (_ []span, overlap 
 		for ; zero != 0; zero &= zero - 1 {
 			at := i + bits.TrailingZeros64(zero)>>3
 			if at < start {
-				overlap = overlap || start > from
+				overlap = true
 				continue
+			}
+			if len(spans) == limit-1 {
+				return append(spans, span{start, len(body)}), overlap
 			}
 			spans = append(spans, span{start, at})
 			start = at + 3
 		}
 	}
-	for ; i+3 <= len(body); i++ {
+	for ; i+3 <= len(body) && len(spans) < limit-1; i++ {
 		if body[i] != sep[0] || body[i+1] != sep[1] || body[i+2] != sep[2] {
 			continue
 		}
 		if i < start {
-			overlap = overlap || start > from
+			overlap = true
 			continue
 		}
 		spans = append(spans, span{start, i})
 		start = i + 3
 	}
 	return append(spans, span{start, len(body)}), overlap
+}
+
+// splitEnd cuts up to n pieces off the end of the last of spans.
+func splitEnd(body, sep []byte, spans []span, n int) []span {
+	first := len(spans) - 1
+	for range n {
+		rest := spans[first]
+		at := bytes.LastIndex(body[rest.start:rest.end], sep)
+		if at < 0 {
+			break
+		}
+		at += rest.start
+		spans = slices.Insert(spans, first+1, span{at + len(sep), rest.end})
+		spans[first].end = at
+	}
+	return spans
 }
 
 // cut splits a body by the literals of one format whose separators differ, each
@@ -105,7 +133,10 @@ func (b *bound) pinned(s *Set, body []byte, i, at int) int {
 	for range maxShift {
 		next := body[try+len(sep):]
 		if i+2 < len(b.columns) {
-			if end := bytes.Index(next, b.literals[i+2]); end >= 0 {
+			// A typed value is short, so its end is near or nowhere.
+			follows := b.literals[i+2]
+			next = next[:min(len(next), b.columns[i+1].width+maxTyped+1+len(follows))]
+			if end := bytes.Index(next, follows); end >= 0 {
 				next = next[:end]
 			}
 		}

@@ -43,6 +43,10 @@ func Compile(text string) (*Template, error) {
 	case "default":
 		return nil, fmt.Errorf("%w: %q names the source's own text, which is not known here: set an explicit template at the source and give that text", ErrTemplate, text)
 	}
+	// Cut at whole characters, a valid frame has valid values.
+	if !utf8.ValidString(text) {
+		return nil, fmt.Errorf("%w: it is not UTF-8: %q", ErrTemplate, text)
+	}
 	t := &Template{text: text}
 	literal := []byte{}
 	for i := 0; i < len(text); {
@@ -115,7 +119,7 @@ func parseVariable(text string) (v variable, size int, err error) {
 		return v, 0, fmt.Errorf("%q has no closing parenthesis", firstRunes(text, 24))
 	}
 	v.name = text[2:end]
-	if v.name == "" || !utf8.ValidString(v.name) || strings.ContainsFunc(v.name, unicode.IsControl) {
+	if v.name == "" || strings.ContainsFunc(v.name, unicode.IsControl) {
 		return v, 0, fmt.Errorf("%q is no variable name", v.name)
 	}
 	i := end + 1

@@ -18,6 +18,9 @@ type instant struct {
 // YYYY-MM-DD HH:MM[:SS[.fraction]] with a blank or a T between, with or without
 // Z, UTC or an offset behind.
 func parseTime(v []byte) (t instant, ok bool) {
+	if len(v) > maxTyped {
+		return t, false
+	}
 	digits := 0
 	for digits < len(v) && isDigit(v[digits]) {
 		digits++
@@ -187,10 +190,13 @@ func (s *Set) place(local, idMillis, received int64) (millis int64, sure bool) {
 	byID, hasID := offsetFrom(local, idMillis)
 	byReceipt, near := offsetFrom(local, received)
 	if !hasID || byID == zone || near && byReceipt == zone {
-		return max(local-zone, 0), s.zone != nil
+		return clampMillis(local - zone), s.zone != nil
 	}
-	return max(local-byID, 0), false
+	return clampMillis(local - byID), false
 }
+
+// clampMillis keeps an instant in range that an offset may have moved out of it.
+func clampMillis(ms int64) int64 { return min(max(ms, 0), schema.MaxMillis) }
 
 // offset is the listener's offset from UTC at a local time.
 func (s *Set) offset(local int64) int64 {

@@ -2,6 +2,7 @@ package format
 
 import (
 	"bytes"
+	"slices"
 	"unicode/utf8"
 
 	"millrace/schema"
@@ -70,6 +71,9 @@ func b2i(b bool) int {
 
 // hostLike tells whether nothing in v is strange in a host name.
 func hostLike(v []byte) bool {
+	if len(v) > 255 {
+		return false
+	}
 	for _, c := range v {
 		if c <= ' ' || c == '"' || c == ',' {
 			return false
@@ -248,6 +252,7 @@ func (d *Decoder) derive(s *Set, b *bound, idSeconds uint64, e *schema.Event, c 
 func (d *Decoder) unwrap(b *bound, col *column, v []byte, e *schema.Event) []byte {
 	if b.CSVQuoting && bytes.IndexByte(v, '"') >= 0 {
 		at := len(d.scratch)
+		d.scratch = slices.Grow(d.scratch, len(v))
 		for i := 0; i < len(v); i++ {
 			d.scratch = append(d.scratch, v[i])
 			if v[i] == '"' && i+1 < len(v) && v[i+1] == '"' {
@@ -256,8 +261,9 @@ func (d *Decoder) unwrap(b *bound, col *column, v []byte, e *schema.Event) []byt
 		}
 		v = d.scratch[at:len(d.scratch):len(d.scratch)]
 	}
-	// A value that reached the width has no padding; its blanks are its own.
-	if col.width > 0 && len(v) >= col.width && utf8.RuneCount(v) == col.width {
+	// A value longer than the width has no padding; its blanks are its own. Python
+	// 2 counts the width in bytes.
+	if col.width > 0 && (len(v) == col.width || len(v) > col.width && utf8.RuneCount(v) == col.width) {
 		if col.left {
 			v = bytes.TrimRight(v, " ")
 		} else {
@@ -265,15 +271,16 @@ func (d *Decoder) unwrap(b *bound, col *column, v []byte, e *schema.Event) []byt
 		}
 	}
 	if col.verb == 'r' || col.verb == 'a' {
-		v = d.unrepr(v, e)
+		v = d.unrepr(v, col.verb, e)
 	}
 	return v
 }
 
 // unrepr reads a Python string literal; other text is returned as it is.
-func (d *Decoder) unrepr(v []byte, e *schema.Event) []byte {
-	q := v
+func (d *Decoder) unrepr(v []byte, verb byte, e *schema.Event) []byte {
+	q, raw := v, verb == 'r'
 	if len(q) > 0 && (q[0] == 'u' || q[0] == 'b') { // Python 2 text, Python 3 bytes
+		raw = raw && q[0] == 'b'
 		q = q[1:]
 	}
 	if len(q) < 2 || q[0] != '\'' && q[0] != '"' || q[len(q)-1] != q[0] {
@@ -284,22 +291,40 @@ func (d *Decoder) unrepr(v []byte, e *schema.Event) []byte {
 		return q
 	}
 	at := len(d.scratch)
+	d.scratch = unescape(slices.Grow(d.scratch, len(q)), q, raw)
+	// In the repr of bytes, which Python 2 has for most text, \xc3\xa9 is one
+	// character. Where that makes no text, they are Latin-1 or characters already.
+	if raw && !utf8.Valid(d.scratch[at:]) {
+		d.scratch = unescape(d.scratch[:at], q, false)
+	}
+	text := d.scratch[at:len(d.scratch):len(d.scratch)]
+	// The frame may have been found free of NUL; its values must be so too.
+	if bytes.IndexByte(text, 0) >= 0 {
+		e.Flag(schema.FlagNULByte)
+		text = bytes.ReplaceAll(text, []byte{0}, []byte(string(utf8.RuneError)))
+	}
+	return text
+}
+
+// unescape appends q with the escapes of a Python string literal read. raw says
+// that \x is a byte and not a character.
+func unescape(dst, q []byte, raw bool) []byte {
 	for i := 0; i < len(q); i++ {
 		if q[i] != '\\' || i+1 == len(q) {
-			d.scratch = append(d.scratch, q[i])
+			dst = append(dst, q[i])
 			continue
 		}
 		i++
 		digits := 0
 		switch q[i] {
 		case 'n':
-			d.scratch = append(d.scratch, '\n')
+			dst = append(dst, '\n')
 		case 'r':
-			d.scratch = append(d.scratch, '\r')
+			dst = append(dst, '\r')
 		case 't':
-			d.scratch = append(d.scratch, '\t')
+			dst = append(dst, '\t')
 		case '\\', '\'', '"':
-			d.scratch = append(d.scratch, q[i])
+			dst = append(dst, q[i])
 		case 'x':
 			digits = 2
 		case 'u':
@@ -307,25 +332,24 @@ func (d *Decoder) unrepr(v []byte, e *schema.Event) []byte {
 		case 'U':
 			digits = 8
 		default:
-			d.scratch = append(d.scratch, '\\', q[i])
+			dst = append(dst, '\\', q[i])
 		}
 		if digits == 0 {
 			continue
 		}
 		r, ok := parseHex(q[i+1:], digits)
-		if !ok {
-			d.scratch = append(d.scratch, '\\', q[i])
+		switch {
+		case !ok:
+			dst = append(dst, '\\', q[i])
 			continue
+		case raw && digits == 2:
+			dst = append(dst, byte(r))
+		default:
+			dst = utf8.AppendRune(dst, r)
 		}
 		i += digits
-		// The frame may have been found free of NUL; its values must be so too.
-		if r == 0 {
-			e.Flag(schema.FlagNULByte)
-			r = utf8.RuneError
-		}
-		d.scratch = utf8.AppendRune(d.scratch, r)
 	}
-	return d.scratch[at:len(d.scratch):len(d.scratch)]
+	return dst
 }
 
 func parseHex(v []byte, digits int) (r rune, ok bool) {

@@ -235,7 +235,7 @@ func TestSplit3_AsPlainSearch(t *testing.T) {
 			b[i] = alphabet[rng.IntN(len(alphabet))]
 		}
 		from := rng.IntN(len(b) + 1)
-		got, overlap := split(b, from, len(b), sep, nil)
+		got, overlap := split(b, from, len(b), sep, nil, maxPieces)
 		var want []span
 		start := from
 		for i := from; i+3 <= len(b); i++ {
