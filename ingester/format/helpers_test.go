@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"millrace/schema"
 )
@@ -14,6 +15,8 @@ const (
 	testIDTime   = 1680135061 // 2023-03-30 00:11:01 UTC
 	testReceived = 1795217453_000
 )
+
+var testZone = time.FixedZone("x", -5*3600)
 
 // messageValues are one value for each variable of the message templates.
 func messageValues() map[string]string {

@@ -107,6 +107,15 @@ func splitEnd(body, sep []byte, spans []span, n int) []span {
 // that leaves that column a value of its type. found is the number of columns
 // that were found; ambiguous tells that a separator stands in a value as well.
 func (b *bound) cut(s *Set, body []byte, spans []span) (_ []span, found int, ambiguous bool) {
+	spans, found, ambiguous = b.cutAt(s, body, spans, true)
+	if found < len(b.columns) {
+		// A value of no type may have sent the search too far: it costs no event.
+		spans, found, ambiguous = b.cutAt(s, body, spans[:0], false)
+	}
+	return spans, found, ambiguous
+}
+
+func (b *bound) cutAt(s *Set, body []byte, spans []span, pin bool) (_ []span, found int, ambiguous bool) {
 	last := len(b.columns) - 1
 	start, to := len(b.literals[0]), len(body)-len(b.literals[last+1])
 	for i := 0; i < last; i++ {
@@ -116,7 +125,7 @@ func (b *bound) cut(s *Set, body []byte, spans []span) (_ []span, found int, amb
 			return append(spans, span{start, to}), i + 1, ambiguous
 		}
 		at += start
-		if next := b.columns[i+1]; next.class.typed() && b.columns[i].class.absorbs() {
+		if next := &b.columns[i+1]; pin && next.class.typed() && b.columns[i].class.absorbs() {
 			at = b.pinned(s, body[:to], i, at)
 		}
 		spans = append(spans, span{start, at})
