@@ -280,10 +280,10 @@ func (r reading) betterThan(o reading) bool {
 		return r.refutes(o)
 	case r.bad != o.bad:
 		return r.bad < o.bad
-	case len(r.format.columns) != len(o.format.columns): // less surplus
-		return len(r.format.columns) > len(o.format.columns)
+	case r.good != o.good:
+		return r.good > o.good
 	}
-	return r.good > o.good
+	return len(r.format.columns) > len(o.format.columns) // less surplus
 }
 
 // ties tells that nothing but the order of the configuration decides.

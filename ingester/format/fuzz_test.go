@@ -144,7 +144,10 @@ func FuzzCompile(f *testing.F) {
 		body := tpl.Append(nil, func(string) []byte { return []byte("v") })
 		var e schema.Event
 		var d Decoder
-		if v := d.Decode(s, body, &e, Context{Received: testReceived}); v.Format != own {
+		v := d.Decode(s, body, &e, Context{Received: testReceived})
+		// Padding and the text of literals may look like separators too many, or like
+		// a variable; too few there never are.
+		if v.Format != own && v.Reason != schema.ReasonColumnCount && v.Reason != schema.ReasonTemplateUnexpanded {
 			t.Fatalf("%q renders %q, which is %+v", text, body, v)
 		}
 		check(t, &d, s, body, Context{})

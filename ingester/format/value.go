@@ -246,21 +246,10 @@ func (d *Decoder) derive(s *Set, b *bound, idSeconds uint64, e *schema.Event, c 
 	}
 }
 
-// unwrap undoes what a column's conversion or the format's quoting did to the
-// value: CSV's doubled quotes, padding, Python's repr. The result is v or in
+// unwrap undoes what a column's conversion and, before it, the format's quoting
+// did to the value: padding, Python's repr, CSV's doubled quotes. The result is v or in
 // scratch.
 func (d *Decoder) unwrap(b *bound, col *column, v []byte, e *schema.Event) []byte {
-	if b.CSVQuoting && bytes.IndexByte(v, '"') >= 0 {
-		at := len(d.scratch)
-		d.scratch = slices.Grow(d.scratch, len(v))
-		for i := 0; i < len(v); i++ {
-			d.scratch = append(d.scratch, v[i])
-			if v[i] == '"' && i+1 < len(v) && v[i+1] == '"' {
-				i++
-			}
-		}
-		v = d.scratch[at:len(d.scratch):len(d.scratch)]
-	}
 	// A value longer than the width has no padding; its blanks are its own. Python
 	// 2 counts the width in bytes.
 	if col.width > 0 && (len(v) == col.width || len(v) > col.width && utf8.RuneCount(v) == col.width) {
@@ -272,6 +261,17 @@ func (d *Decoder) unwrap(b *bound, col *column, v []byte, e *schema.Event) []byt
 	}
 	if col.verb == 'r' || col.verb == 'a' {
 		v = d.unrepr(v, col.verb, e)
+	}
+	if b.CSVQuoting && bytes.IndexByte(v, '"') >= 0 {
+		at := len(d.scratch)
+		d.scratch = slices.Grow(d.scratch, len(v))
+		for i := 0; i < len(v); i++ {
+			d.scratch = append(d.scratch, v[i])
+			if v[i] == '"' && i+1 < len(v) && v[i+1] == '"' {
+				i++
+			}
+		}
+		v = d.scratch[at:len(d.scratch):len(d.scratch)]
 	}
 	return v
 }
