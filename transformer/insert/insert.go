@@ -133,7 +133,6 @@ type scratch struct {
 	keys    []string
 	values  []string
 	u16     []uint16
-	names   []string
 	pairs   pairs
 	columns []int
 	sql     strings.Builder
