@@ -81,8 +81,8 @@ func TestFrame25_Latin1(t *testing.T) {
 	t.Parallel()
 	o := decode(t, newSet(t, Options{}), frame(t, "m1", "subject_header", "caf\xe9"))
 	o.wantEvent(t, "m1", "", "subject_header", "caf\xe9")
-	if record := schema.AppendRecord(nil, &o.event); !bytes.Contains(record, []byte("caf\uFFFD")) {
-		t.Fatalf("the record %q has no U+FFFD", record)
+	if record := schema.AppendRecord(nil, &o.event); !bytes.Contains(record, []byte("caf\uFFFD")) || !bytes.Contains(record, []byte("bad_utf8")) {
+		t.Fatalf("the record %q has no U+FFFD or no flag", record)
 	}
 }
 

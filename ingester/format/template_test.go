@@ -74,6 +74,7 @@ func TestCompile_Failure(t *testing.T) {
 	f(`%()s`, "column 1", "name")
 	f("%(a\x00)s", "column 1", "name")
 	f("%(a)s\x00%(b)s", "NUL")
+	f("%(a)s\xe9%(b)s", "UTF-8", `\xe9`)
 	f("%(a)99999s", "width")
 	f(strings.Repeat("%(a)s", 2), `"a" and "a"`)
 	var many strings.Builder
