@@ -2,6 +2,8 @@ package format
 
 import (
 	"bytes"
+	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -20,6 +22,28 @@ func BenchmarkDecode(b *testing.B) {
 		// The traffic's mean frame has 409 bytes.
 		body = frame(b, name, last, strings.Repeat("Re: offer, 50% off. ", 40)[:max(0, 409-len(body))])
 		b.Run("format="+name, func(b *testing.B) { benchDecode(b, newSet(b, Options{}), body) })
+	}
+}
+
+// BenchmarkDecodeVaried is many m1 frames whose values differ in length, so that
+// the processor cannot learn where the separators are.
+func BenchmarkDecodeVaried(b *testing.B) {
+	rng := rand.New(rand.NewPCG(13, 14))
+	var bodies [1024][]byte
+	size := 0
+	for i := range bodies {
+		text := func(most int) string { return strings.Repeat("x", rng.IntN(most)) }
+		bodies[i] = frame(b, "m1", "sender", text(50)+"@example.org", "recipient", text(20)+"@example.com", "domain", text(20)+".example", "sender_host", text(40),
+			"helo", text(30), "incoming_size", fmt.Sprint(rng.IntN(1e7)), "from_header", text(60), "to_header", text(60), "cc_header", text(30), "subject_header", text(120))
+		size += len(bodies[i])
+	}
+	s := newSet(b, Options{})
+	var d Decoder
+	var e schema.Event
+	b.SetBytes(int64(size / len(bodies)))
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		d.Decode(s, bodies[i%len(bodies)], &e, Context{Received: testReceived})
 	}
 }
 

@@ -13,6 +13,8 @@ type span struct{ start, end int }
 const (
 	ones  = 0x0101010101010101
 	highs = 0x8080808080808080
+	// gather moves the lowest bits of eight bytes into the highest byte.
+	gather = 0x0102040810204080
 )
 
 // maxPieces is how many pieces of a body are told apart: more than columns and
@@ -46,21 +48,29 @@ func split(body []byte, from, to int, sep []byte, spans []span, limit int) (_ []
 	}
 }
 
-// split3 is split for a separator of three bytes, which `","` is. It looks at
-// eight places at a time: a place matches where the exclusive or of each of the
-// three bytes with the separator's is zero.
+// split3 is split for a separator of three bytes, which `","` is.
 func split3(body []byte, from int, sep []byte, spans []span, limit int) (_ []span, overlap bool) {
-	q0, q1, q2 := uint64(sep[0])*ones, uint64(sep[1])*ones, uint64(sep[2])*ones
-	start, i := from, from
-	for ; i+10 <= len(body); i += 8 {
-		b := body[i : i+10 : i+10]
-		x := (binary.LittleEndian.Uint64(b) ^ q0) | (binary.LittleEndian.Uint64(b[1:]) ^ q1) | (binary.LittleEndian.Uint64(b[2:]) ^ q2)
-		if (x-ones)&^x&highs == 0 { // no zero byte
-			continue
+	start := from
+	if len(body) < 66 {
+		for i := from; i+3 <= len(body) && len(spans) < limit-1; i++ {
+			if body[i] != sep[0] || body[i+1] != sep[1] || body[i+2] != sep[2] {
+				continue
+			}
+			if i < start {
+				overlap = true
+				continue
+			}
+			spans = append(spans, span{start, i})
+			start = i + 3
 		}
-		zero := ^((x&^highs + ^uint64(highs)) | x) & highs // exactly the zero bytes
-		for ; zero != 0; zero &= zero - 1 {
-			at := i + bits.TrailingZeros64(zero)>>3
+		return append(spans, span{start, len(body)}), overlap
+	}
+	q := [3]uint64{uint64(sep[0]) * ones, uint64(sep[1]) * ones, uint64(sep[2]) * ones}
+	for i := from; i+3 <= len(body); i += 64 {
+		// The last look reaches back over places that were looked at.
+		base := min(i, len(body)-66)
+		for found := places((*[66]byte)(body[base:]), &q) >> (i - base) << (i - base); found != 0; found &= found - 1 {
+			at := base + bits.TrailingZeros64(found)
 			if at < start {
 				overlap = true
 				continue
@@ -72,18 +82,20 @@ func split3(body []byte, from int, sep []byte, spans []span, limit int) (_ []spa
 			start = at + 3
 		}
 	}
-	for ; i+3 <= len(body) && len(spans) < limit-1; i++ {
-		if body[i] != sep[0] || body[i+1] != sep[1] || body[i+2] != sep[2] {
-			continue
-		}
-		if i < start {
-			overlap = true
-			continue
-		}
-		spans = append(spans, span{start, i})
-		start = i + 3
-	}
 	return append(spans, span{start, len(body)}), overlap
+}
+
+// places tells, one bit for each, at which of 64 places three bytes in a row are
+// those of q: where the exclusive or of each with q's is zero, for eight places at
+// a time. It has no branch: one would be guessed wrong as often as there are
+// separators.
+func places(block *[66]byte, q *[3]uint64) (found uint64) {
+	for k := 0; k < 64; k += 8 {
+		x := (binary.LittleEndian.Uint64(block[k:]) ^ q[0]) | (binary.LittleEndian.Uint64(block[k+1:]) ^ q[1]) | (binary.LittleEndian.Uint64(block[k+2:]) ^ q[2])
+		zero := ^((x&^highs + ^uint64(highs)) | x) & highs // the high bit of each zero byte
+		found |= zero >> 7 * gather >> 56 << k
+	}
+	return found
 }
 
 // splitEnd cuts up to n pieces off the end of the last of spans.

@@ -230,7 +230,7 @@ func TestSplit3_AsPlainSearch(t *testing.T) {
 	sep := []byte(`","`)
 	const alphabet = `",",",ab#-` + "\x00\x01\xad\xa2"
 	for range 20000 {
-		b := make([]byte, rng.IntN(60))
+		b := make([]byte, rng.IntN(280))
 		for i := range b {
 			b[i] = alphabet[rng.IntN(len(alphabet))]
 		}
