@@ -40,19 +40,23 @@
 //     pieces up to the one in which a quote closes it: `"a@x","b@y"`.
 //  3. What is still left over goes to the last free-text column.
 //
-// What this gets wrong: text that a stranger made to look like the next typed
-// column (a HELO of `x","192.0.2.1` cannot move the sizes, but a forged free-text
-// neighbour is believed); a subject with separators when a header before it has
-// an odd number of quotes and a later one has too; a separator in a free text
-// that is not the last (a classification with one) is given to the last.
+// What this gets wrong: text that a stranger made to look like all of the pinned
+// columns behind it (a HELO of `x","192.0.2.1` cannot move the sizes, but one with
+// an address, two numbers and a status, or with four empty values, is believed; a
+// subject cannot, it is behind them); a subject with separators when a header
+// before it has an odd number of quotes and a later one has too; a separator in a
+// free text that is not the last (a classification with one) is given to the last.
 // Where formats of several lengths are listed together, as many separators in a
 // value as the next format has more columns make a frame of the shorter look
 // exactly like one of the longer (m2 with two in the subject is m1): list only
 // the formats that a source sends, or use m3 and s3, whose tags decide. And a
 // shorter format with a surplus that a longer one with a missing column explains
-// as well is rejected as column_count, unless all its typed columns
-// parse and its from_header holds an address. A frame that was cut right behind
-// a quote, where the number of columns is another format's, is taken for that.
+// as well is rejected as column_count, unless all its typed columns parse and its
+// from_header holds an address. A frame that was cut right behind a quote, where
+// the number of columns is another format's, is taken for that. No more than 64
+// separators in a text before pinned columns are looked through, nor more than
+// 1024 in a frame: where that does not find the pinned columns, the frame is
+// rejected as column_count.
 //
 // Two separators can share bytes: `x",","y` is `x` and `,"y`, or `x",` and `y`.
 // The first is taken unless the type of the next column speaks for the second;
@@ -65,7 +69,9 @@
 //
 // # Memory
 //
-// Decode allocates nothing in steady state. The values of an event are views into
+// Decode allocates nothing in steady state, and what a frame costs is bounded by
+// its length, however it was made. The values of an event are views into
 // the body, which is never written to, or into the decoder's own memory: they
-// are good until the body is reused or the decoder decodes again.
+// are good until the body is reused or the decoder decodes again. Of the memory
+// that a large frame took a decoder keeps 64 KiB from the next frame on.
 package format

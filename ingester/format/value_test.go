@@ -139,6 +139,11 @@ func TestSurplusIsPinned(t *testing.T) {
 	// A forged address in the HELO cannot take the sizes along.
 	o := decode(t, s, frame(t, "m1", "helo", `x","198.51.100.66`))
 	o.wantEvent(t, "m1", "ambiguous", pinnedM1...)
+	// Nor can a subject, whatever it looks like.
+	decode(t, s, frame(t, "m1", "incoming_size", "None", "subject_header", `x","198.51.100.66","1","2","delivered`)).wantEvent(t, "m1", "ambiguous", "sender_ip", "192.0.2.1", "incoming_size", "", "outgoing_size", "23540")
+	// Where so many are surplus that the columns are not found, no event is made up.
+	decode(t, s, frame(t, "m1", "helo", strings.Repeat(`x","`, 60))).wantEvent(t, "m1", "ambiguous", pinnedM1...)
+	decode(t, s, frame(t, "m1", "helo", strings.Repeat(`x","`, 100))).wantReject(t, schema.ReasonColumnCount, "118 values")
 	// Bad values do not move when there is surplus elsewhere.
 	decode(t, s, frame(t, "m1", "sender_ip", "unknown", "subject_header", `a","b`)).wantEvent(t, "m1", "ambiguous bad_ip !sender_ip", "incoming_size", "23533", "subject_header", `a","b`)
 }
