@@ -81,5 +81,5 @@ func ExampleDecoder_Decode() {
 	// 	sender_ip = "192.0.2.1"
 	// 	incoming_size = ""
 	// 	subject_header = "a\",\"b"
-	// short: it begins as in, out, ends with "\"1phfsb-0004M4-O4\",\"192.0.2.1" instead of "\"", and has 2 values
+	// short: it begins as in, out, ends with `"1phfsb-0004M4-O4","192.0.2.1` instead of `"`, and has 2 values
 }

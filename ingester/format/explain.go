@@ -52,7 +52,7 @@ func (d *Decoder) Explain(s *Set, body []byte, c Context) []Attempt {
 			a.Values = d.values(alone, body, &e)
 			a.Flags = e.Flagged().Words()
 		case verdict.Format == nil && verdict.Reason != a.Reason:
-			a.Detail += fmt.Sprintf(" (the frame is rejected as %s: %s)", verdict.Reason, verdict.Detail)
+			a.Detail += fmt.Sprintf(" (the frame is rejected as %s)", verdict.Reason)
 		}
 		if a.Reason == "" && !a.Chosen && verdict.Format != nil {
 			a.Detail = fmt.Sprintf("it could be read so, but %q fits better", verdict.Format.Name)

@@ -28,7 +28,7 @@ func (s *Set) reject(d *Decoder, body []byte, c Context) Verdict {
 	if l.closed(body) {
 		return Verdict{Reason: schema.ReasonColumnCount, Detail: fmt.Sprintf("it has %s; %s", values(found), l.counts())}
 	}
-	detail := fmt.Sprintf("it begins as %s, ends with %s instead of %q, and has %s", l.names(), shown(body, true), l.suffix, values(found))
+	detail := fmt.Sprintf("it begins as %s, ends with %s instead of %#q, and has %s", l.names(), shown(body, true), l.suffix, values(found))
 	if l.marked {
 		return Verdict{Reason: schema.ReasonTruncated, Detail: detail}
 	}
@@ -142,17 +142,17 @@ func shown(b []byte, end bool) string {
 	const most = 48
 	switch {
 	case len(b) <= most:
-		return fmt.Sprintf("%q", b)
+		return fmt.Sprintf("%#q", b)
 	case end:
-		return fmt.Sprintf("...%q", b[len(b)-most:])
+		return fmt.Sprintf("...%#q", b[len(b)-most:])
 	}
-	return fmt.Sprintf("%q...", b[:most])
+	return fmt.Sprintf("%#q...", b[:most])
 }
 
 func (s *Set) beginnings() string {
 	var texts []string
 	for i := range s.layouts {
-		texts = append(texts, fmt.Sprintf("%q (%s)", s.layouts[i].prefix, s.layouts[i].names()))
+		texts = append(texts, fmt.Sprintf("%#q (%s)", s.layouts[i].prefix, s.layouts[i].names()))
 	}
 	return strings.Join(texts, ", ")
 }

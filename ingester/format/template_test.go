@@ -183,7 +183,7 @@ func TestMixedSeparators(t *testing.T) {
 	decode(t, s, []byte(`log "1phfsb-0004M4-O4","h",x,2,"f",7,","s"`)).wantEvent(t, "mixed", "bad_int !incoming_size", "helo", "h", "outgoing_size", "2", "from_header", `f",7,`, "subject_header", "s")
 	decode(t, s, []byte(`log "1phfsb-0004M4-O4","h",1,2,"f"`)).wantReject(t, schema.ReasonColumnCount, "5 values")
 	decode(t, s, []byte(`log "1phfsb-0004M4-O4","h",1,2,"f","s`)).wantReject(t, schema.ReasonShort)
-	decode(t, s, []byte(`lag "1phfsb-0004M4-O4"`)).wantReject(t, schema.ReasonNoTemplate, `log \"`)
+	decode(t, s, []byte(`lag "1phfsb-0004M4-O4"`)).wantReject(t, schema.ReasonNoTemplate, `log "`)
 }
 
 func TestSeparatorsOfAnyLength(t *testing.T) {
