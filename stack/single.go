@@ -22,7 +22,7 @@ type daemon struct {
 }
 
 func startDaemon(cfg *config.Config, address config.Endpoint, o Options, collector prometheus.Collector, log *slog.Logger, conditions ...string) (*daemon, error) {
-	d := &daemon{conditions: service.NewConditions(log, conditions...), log: log}
+	d := &daemon{conditions: service.NewConditions(nil, conditions...), log: log}
 	d.registry = service.NewRegistry(o.Version, o.Commit, d.conditions)
 	if err := d.registry.Register(collector); err != nil {
 		return nil, err

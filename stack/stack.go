@@ -121,7 +121,8 @@ func (s *Stack) start(ctx context.Context) error {
 	s.undo(cleanup)
 	s.progress("data in %s", data)
 
-	s.conditions = service.NewConditions(s.log, kafkaCondition, clickHouseCondition, diskCondition)
+	// Each part logs its own changes of state; the conditions would say them again.
+	s.conditions = service.NewConditions(nil, kafkaCondition, clickHouseCondition, diskCondition)
 	s.registry = service.NewRegistry(s.o.Version, s.o.Commit, s.conditions)
 	if s.server, err = service.Serve(service.ServerOptions{
 		Address: s.cfg.HTTP.Ingest.String(), Flag: "--http", Registry: s.registry, Conditions: s.conditions, Pprof: s.cfg.HTTP.Pprof, Logger: s.log,
