@@ -220,7 +220,7 @@ func parsesAsTag(host string) bool {
 func isPID(s string) bool {
 	var h Header
 	_, ok := parseTag([]byte("x["+s+"]: "), &h)
-	return ok && len(s) <= maxPID
+	return ok && string(h.PID) == s // a bracket in it would end it
 }
 
 func show3164(m *rfc3164.SyslogMessage) string {
