@@ -279,13 +279,24 @@ func (s *Stack) serve(soft, hard context.Context) error {
 	return err
 }
 
-// awaitInserted waits until everything published is inserted, or hard ends.
+// awaitInserted waits until everything published is inserted, but not for a
+// ClickHouse that stays away: nobody may have asked for a stop that would end hard.
 func (s *Stack) awaitInserted(hard context.Context) {
+	await(hard, s.cfg.Stop.DrainTimeout, func() bool {
+		c := s.counts()
+		return c.inserted >= c.published+c.rejected
+	})
+}
+
+// await waits until done, for at most limit and until ctx ends.
+func await(ctx context.Context, limit time.Duration, done func() bool) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	for c := s.counts(); c.inserted < c.published+c.rejected; c = s.counts() {
+	for !done() {
 		select {
-		case <-hard.Done():
+		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}

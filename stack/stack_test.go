@@ -251,3 +251,18 @@ func TestDemoWithoutTCP(t *testing.T) {
 		t.Errorf("%v, %q", err, out.String())
 	}
 }
+
+// The demo's stop ends though what was published is never inserted, and though
+// nobody ends the stop's context.
+func TestAwait(t *testing.T) {
+	t.Parallel()
+	await(context.Background(), time.Millisecond, func() bool { return false })
+	ended, end := context.WithCancel(context.Background())
+	end()
+	await(ended, time.Hour, func() bool { return false })
+	asked := 0
+	await(context.Background(), time.Hour, func() bool { asked++; return asked == 2 })
+	if asked != 2 {
+		t.Errorf("asked %d times, want 2", asked)
+	}
+}
