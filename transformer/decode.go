@@ -38,6 +38,7 @@ func newDecoders() chan *decoder {
 // for one block per table.
 type rows struct {
 	main, rejects *block.Block
+	max           int // rows of both
 }
 
 func (r rows) count() int {
@@ -63,7 +64,7 @@ func (r rows) bytes() int {
 }
 
 // full tells whether another row must not go in: ClickHouse would split the block.
-func (r rows) full() bool { return r.count() >= block.MaxRows || r.bytes() >= block.MaxBytes }
+func (r rows) full() bool { return r.count() >= r.max || r.bytes() >= block.MaxBytes }
 
 // emptyRecord is the cause for a record without a value: it has no field at all,
 // not even the time when it was received.

@@ -278,7 +278,7 @@ func (m *member) wait() error {
 // eventually waits until f is true.
 func (w *world) eventually(what string, f func() bool) {
 	w.t.Helper()
-	for deadline := time.Now().Add(45 * time.Second); !f(); {
+	for deadline := time.Now().Add(2 * time.Minute); !f(); {
 		if time.Now().After(deadline) {
 			w.t.Fatalf("%s: not within the time", what)
 		}

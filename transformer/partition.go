@@ -128,6 +128,7 @@ func (p *partition) ensureRows() {
 	}
 	p.rows.main = p.t.blocks.get(p.kind, p.place())
 	p.rows.rejects = p.rows.main
+	p.rows.max = p.t.maxRows
 	if p.kind != schema.Reject {
 		p.rows.rejects = p.t.blocks.get(schema.Reject, p.place())
 	}

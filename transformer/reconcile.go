@@ -45,6 +45,8 @@ func (p *partition) reconcileOne(ctx context.Context, to int64) error {
 		return nil
 	})
 	switch {
+	case errors.Is(err, fetch.ErrOutOfRange): // retention came meanwhile: what it took is to be counted
+		return fmt.Errorf("%w: %w", errRestart, err)
 	case err == nil, errors.Is(err, errOtherLog): // all of it, or nothing more in the log
 		end = to
 	case !errors.Is(err, errEnough):
@@ -68,6 +70,8 @@ func (p *partition) reconcileOne(ctx context.Context, to int64) error {
 	})
 	if errors.Is(err, errEnough) {
 		end = next
+	} else if errors.Is(err, fetch.ErrOutOfRange) {
+		return fmt.Errorf("%w: %w", errRestart, err)
 	} else if err != nil && !errors.Is(err, errOtherLog) {
 		return err
 	}

@@ -294,9 +294,6 @@ func (p *partition) decode(b *recordbatch.Batch, from, to int64, skip func(int64
 // another member's attempt is under way, too.
 func (p *partition) redo(ctx context.Context, f found) error {
 	m := f.mark
-	if m.query {
-		return p.reconcile(ctx, m.end, time.UnixMilli(m.time))
-	}
 	if f.end < m.end {
 		return errOtherLog
 	}
@@ -307,6 +304,9 @@ func (p *partition) redo(ctx context.Context, f found) error {
 		if p.inserted >= m.end {
 			return nil
 		}
+	}
+	if m.query {
+		return p.reconcile(ctx, m.end, time.UnixMilli(m.time))
 	}
 	p.waitForMemory(ctx)
 	present, found := new(offsets), 0
@@ -324,10 +324,15 @@ func (p *partition) redo(ctx context.Context, f found) error {
 		sum, last = fingerprint(sum, b), anchor{true, b.BaseOffset, b.CRC}
 		end, err := p.decode(b, p.inserted, m.end, present.has)
 		if err == nil && end < min(b.NextOffset(), m.end) {
-			err = fmt.Errorf("the announced range %d to %d does not fit one block", f.offset, m.end)
+			err = errEnough
 		}
 		return err
 	})
+	if errors.Is(err, errEnough) {
+		// Announced by a version whose blocks hold more: it cannot be made again whole.
+		p.log().Warn("an announced range does not fit one block", "from", p.inserted, "to", m.end)
+		return p.reconcile(ctx, m.end, time.UnixMilli(m.time))
+	}
 	if err != nil {
 		return err
 	}

@@ -246,6 +246,66 @@ func TestRecover_TruncatedIntent(t *testing.T) {
 	}
 }
 
+// Retention overtakes in the middle of a range that is being reconciled: what is
+// left of it is inserted, and what is gone is counted.
+func TestRecover_TruncatedWhileReconciling(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for range 3 {
+		w.produce(schema.Message, 30) // ten a partition
+	}
+	m := w.start(nil, nil)
+	w.exactlyOnce()
+	m.stop()
+	if err := w.conn.Exec(context.Background(), "ALTER TABLE "+w.database+".message_events DELETE WHERE k_off < 29 SETTINGS mutations_sync = 2"); err != nil {
+		t.Fatal(err)
+	}
+	w.resetOffsets(schema.Message, 0)
+	step, killed := killAt("reconciling", 0)
+	m = w.start(nil, step)
+	<-killed
+	m.wait()
+	r := kmsg.NewPtrDeleteRecordsRequest()
+	topic := kmsg.NewDeleteRecordsRequestTopic()
+	topic.Topic = "millrace.message"
+	for i := range int32(partitions) {
+		p := kmsg.NewDeleteRecordsRequestTopicPartition()
+		p.Partition, p.Offset = i, 10
+		topic.Partitions = append(topic.Partitions, p)
+	}
+	r.Topics = append(r.Topics, topic)
+	request[*kmsg.DeleteRecordsResponse](w, r)
+	m = w.start(nil, nil)
+	w.eventually("what is left", func() bool {
+		return w.count("SELECT count() FROM DB.message_events WHERE k_off >= 10") == 60
+	})
+	m.stop()
+	if o := w.check(); o.doubled != 0 || o.missing > 30 {
+		t.Errorf("%+v, want at most 30 missing", o)
+	}
+	if n, missing := m.Stats().LostRecords.Load(), w.check().missing; n != uint64(missing) {
+		t.Errorf("LostRecords is %d, and %d are missing", n, missing)
+	}
+}
+
+// A range that another version announced is finished, too, where blocks hold less now.
+func TestRecover_AnnouncedRangeTooLongForABlock(t *testing.T) {
+	t.Parallel()
+	for _, at := range []string{"announced", "half", "inserted"} {
+		t.Run(at, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.produce(schema.Message, 900)
+			step, killed := killAt(at, 0)
+			m := w.start(nil, step)
+			<-killed
+			m.wait()
+			w.startWith(nil, nil, func(t *Transformer) { t.maxRows = 7 })
+			w.exactlyOnce()
+		})
+	}
+}
+
 func TestMark(t *testing.T) {
 	t.Parallel()
 	for _, m := range []mark{

@@ -31,6 +31,7 @@ type Transformer struct {
 	inserts  chan struct{} // a place for each INSERT at a time
 	decoders chan *decoder
 	blocks   blockPool
+	maxRows  int // of a block: block.MaxRows, in tests fewer
 
 	group, fetching, clickhouse health
 
@@ -57,6 +58,7 @@ func New(o Options) (*Transformer, error) {
 		stats:    newStats(o.Kinds),
 		inserts:  make(chan struct{}, o.Inserters),
 		decoders: newDecoders(),
+		maxRows:  block.MaxRows,
 		blocked:  map[topicPartition]error{},
 	}
 	for _, k := range o.Kinds {
