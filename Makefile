@@ -25,7 +25,7 @@ TESTFLAGS   ?=
 PACKAGES    ?= ./...
 # Those of soak and faults; go test is content when no test has the name, so "exists" looks.
 END_TO_END  := ./e2e/...
-exists       = go test -list $(1) $(END_TO_END) | grep -q ^Test || { echo "no test in $(END_TO_END) has $(1) in its name"; exit 1; }
+exists       = go test -list $(1) $(END_TO_END) | grep ^Test >/dev/null || { echo "no test in $(END_TO_END) has $(1) in its name"; exit 1; }
 
 libchdb_stamp     := $(TOOLS)/libchdb/.installed
 debian_stamp      := $(TOOLS)/debian/.installed
