@@ -17,7 +17,7 @@ import (
 // ClickHouse that none of them started, with two transformers in one group, of
 // which one is killed in mid traffic: nothing is missing, nothing is there twice.
 func TestDaemons(t *testing.T) {
-	t.Parallel()
+	// Not parallel: five processes and the broker of this one fill the machine.
 	dir := t.TempDir()
 	broker, err := embedded.StartBroker(embedded.BrokerOptions{DataDir: dir})
 	if err != nil {
