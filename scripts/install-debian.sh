@@ -4,8 +4,13 @@
 set -euo pipefail
 tools=$1
 target=$tools/debian
-packages=(rsyslog libestr0 libfastjson4 liblognorm5)
-tests="the tests with rsyslog as a relay need it; the others run with: go test ./..."
+# rsyslog and syslog-ng, and those of their libraries that a small machine lacks.
+# As packages the two exclude each other; as files they do not.
+packages=(
+	rsyslog rsyslog-kafka rsyslog-relp rsyslog-openssl libestr0 libfastjson4 liblognorm5 librelp0 librdkafka1
+	syslog-ng-core syslog-ng-mod-rdkafka libivykis0 libnet1 libpcre3 libwrap0 libnsl2 libtirpc3 libjson-c5 libglib2.0-0
+)
+tests="the tests and benchmarks with rsyslog and syslog-ng need it; the others run with: go test ./..."
 
 mkdir -p "$tools"
 if command -v flock >/dev/null; then
@@ -17,7 +22,7 @@ if [ -e "$target/.installed" ] && [ ! scripts/install-debian.sh -nt "$target/.in
 fi
 for command in apt-get dpkg-deb; do
 	if ! command -v $command >/dev/null; then
-		echo "$command is missing, so rsyslog cannot be fetched from Debian's packages: $tests" >&2
+		echo "$command is missing, so rsyslog and syslog-ng cannot be fetched from Debian's packages: $tests" >&2
 		exit 1
 	fi
 done
@@ -45,12 +50,17 @@ fi
 for package in "$new"/packages/*.deb; do
 	dpkg-deb -x "$package" "$new"
 done
+if [ -d "$new/lib" ]; then # of packages older than the merge of /lib and /usr/lib
+	cp -a "$new/lib/." "$new/usr/lib/"
+	rm -rf "$new/lib"
+fi
 
-# The daemon without its libraries is no use: name those that this machine lacks.
+# Daemons without their libraries are no use: name those that this machine lacks.
 libraries=$(dirname "$(find "$new/usr/lib" -name 'libestr.so*' | head -1)")
-lacking=$(LD_LIBRARY_PATH=$libraries ldd "$new/usr/sbin/rsyslogd" | awk '/not found/ {print $1}')
+lacking=$(find "$new/usr/sbin" "$libraries" \( -name rsyslogd -o -name syslog-ng -o -name '*.so' \) -print0 |
+	LD_LIBRARY_PATH=$libraries:$new/usr/lib/syslog-ng xargs -0 ldd 2>/dev/null | awk '/not found/ {print $1}' | sort -u)
 if [ -n "$lacking" ]; then
-	echo "rsyslogd was unpacked, but this machine lacks: $lacking. $tests" >&2
+	echo "rsyslog and syslog-ng were unpacked, but this machine lacks:" $lacking. "$tests" >&2
 	exit 1
 fi
 rm -rf "$target"
