@@ -3,6 +3,7 @@ package framing
 import (
 	"bytes"
 	"fmt"
+	"math/bits"
 	"strings"
 
 	"millrace/schema"
@@ -67,6 +68,66 @@ type Frame struct {
 	Detail string        // of a reject: what was wrong
 	Size   int           // the whole length; more than len(Bytes) in a long reject
 	Close  bool          // the connection cannot go on: what follows cannot be told apart
+	Ended  Ended         // how the end of a good frame was found
+
+	// The delimiters that were stripped: behind the frame, and in a row before it, where
+	// they are more of the trailer of the frame before. For people, not for decoding.
+	Trailer, Lead Delimiters
+}
+
+// Ended says how the end of a frame was found.
+type Ended uint8
+
+// Whole: the transport knows it, as of a datagram. ByEOF, ByIdle: nothing more came.
+const (
+	Unended Ended = iota // of a reject
+	ByNUL
+	ByLF
+	ByCount
+	ByIdle
+	ByEOF
+	ByTransport
+)
+
+var endedNames = [...]string{"", "nul", "lf", "octet", "idle", "eof", "datagram"}
+
+func (e Ended) String() string {
+	if int(e) < len(endedNames) {
+		return endedNames[e]
+	}
+	return fmt.Sprintf("Ended(%d)", uint8(e))
+}
+
+// Delimiters are up to eight bytes, each NUL, LF or CR, in two bits each, the first
+// lowest. More than eight are cut.
+type Delimiters uint16
+
+// code of a delimiter: 1 NUL, 2 CR, 3 LF.
+func code(c byte) Delimiters { return Delimiters(c&3 + 1) }
+
+// before puts c in front.
+func (d Delimiters) before(c byte) Delimiters { return d<<2 | code(c) }
+
+// behind puts c behind, unless there are eight.
+func (d Delimiters) behind(c byte) Delimiters {
+	return d | code(c)<<((bits.Len16(uint16(d))+1)&^1)
+}
+
+// Append adds the bytes to dst.
+func (d Delimiters) Append(dst []byte) []byte {
+	for ; d != 0; d >>= 2 {
+		dst = append(dst, "\x00\x00\r\n"[d&3])
+	}
+	return dst
+}
+
+// String names the bytes: "CR LF".
+func (d Delimiters) String() string {
+	var names []string
+	for ; d != 0; d >>= 2 {
+		names = append(names, [...]string{"", "NUL", "CR", "LF"}[d&3])
+	}
+	return strings.Join(names, " ")
 }
 
 // Strip takes CR, LF and NUL off the end of a frame.
@@ -80,14 +141,20 @@ func Strip(b []byte) []byte {
 // Whole makes a frame of bytes that are one message by their transport, such as a
 // datagram: trailers are stripped and an empty one becomes a drop.
 func Whole(b []byte) (f Frame) {
-	f.set(b)
+	f.set(b, ByTransport)
 	return f
 }
 
-func (f *Frame) set(b []byte) {
-	b = Strip(b)
-	f.Bytes, f.Size = b, len(b)
-	if len(b) <= blankMax && blank(b) {
+// set makes f the frame of b, delimiters behind it included.
+func (f *Frame) set(b []byte, ended Ended) {
+	n := len(b)
+	for n > 0 && isTrailer(b[n-1]) {
+		n--
+		f.Trailer = f.Trailer.before(b[n])
+	}
+	b = b[:n]
+	f.Bytes, f.Size, f.Ended = b, n, ended
+	if n <= blankMax && blank(b) {
 		f.Drop = schema.DropEmpty
 	}
 }

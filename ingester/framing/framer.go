@@ -21,13 +21,14 @@ type Framer struct {
 	mode Mode
 	max  int
 
-	open       opened // what the frame at the front of the data is
-	count      int    // of a counted frame: length of its content
-	prefix     int    // and of the count with its space
-	started    bool   // a frame has ended: delimiters at the front are its trailer
-	nulEnds    bool   // a frame has ended with NUL, so LF ends none
-	wasCounted bool   // the last frame was octet-counted
-	dead       bool   // a frame with Close was given out
+	open       opened     // what the frame at the front of the data is
+	count      int        // of a counted frame: length of its content
+	prefix     int        // and of the count with its space
+	started    bool       // a frame has ended: delimiters at the front are its trailer
+	nulEnds    bool       // a frame has ended with NUL, so LF ends none
+	wasCounted bool       // the last frame was octet-counted
+	lead       Delimiters // in a row at the front, consumed already
+	dead       bool       // a frame with Close was given out
 
 	// How far the data at the front is known to hold no NUL and no LF that ends a
 	// frame. Without this memory a stream of LF frames is searched for NUL from end
@@ -72,8 +73,10 @@ func (f *Framer) Next(data []byte, end End) (frame Frame, advance int, ok bool) 
 	if f.open == undecided {
 		// Delimiters in a row are the trailer of the frame before. Before the first frame they are an empty one.
 		for advance < len(data) && isTrailer(data[advance]) {
+			f.lead = f.lead.behind(data[advance])
 			advance++
 			if !f.started {
+				f.lead = 0
 				f.started = true
 				f.consumed(advance)
 				frame.Drop = schema.DropEmpty
@@ -93,6 +96,7 @@ func (f *Framer) Next(data []byte, end End) (frame Frame, advance int, ok bool) 
 	if ok {
 		f.started = true
 		f.open = undecided
+		frame.Lead, f.lead = f.lead, 0
 		f.dead = frame.Close
 	}
 	return frame, advance + n, ok
@@ -183,7 +187,7 @@ func (f *Framer) takeCounted(b []byte, end End, out *Frame) (int, bool) {
 		return 0, false
 	}
 	f.wasCounted = true
-	out.set(b[f.prefix:whole])
+	out.set(b[f.prefix:whole], ByCount)
 	return whole, true
 }
 
@@ -192,7 +196,11 @@ func (f *Framer) takeDelimited(b []byte, end End, out *Frame) (int, bool) {
 	window := b[:min(len(b), f.max+3)]
 	if i, found := f.findEnd(window, b, end); found {
 		f.wasCounted = false
-		if out.set(b[:i]); out.Size > f.max {
+		ended := ByLF
+		if b[i] == 0 {
+			ended = ByNUL
+		}
+		if out.set(b[:i+1], ended); out.Size > f.max {
 			f.oversize(b[:i], out)
 		}
 		return i + 1, true
@@ -205,7 +213,11 @@ func (f *Framer) takeDelimited(b []byte, end End, out *Frame) (int, bool) {
 	}
 	if end == EOF || end == Idle && f.mode == Auto {
 		f.wasCounted = false
-		if out.set(b); out.Size > f.max {
+		ended := ByIdle
+		if end == EOF {
+			ended = ByEOF
+		}
+		if out.set(b, ended); out.Size > f.max {
 			f.oversize(b, out)
 		} else if f.mode != Auto || bytes.IndexByte(b[out.Size:], '\n') < 0 {
 			out.Flags |= schema.FlagNoTrailer

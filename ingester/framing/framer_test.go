@@ -367,3 +367,68 @@ func BenchmarkNext(b *testing.B) {
 		})
 	}
 }
+
+// TestDelimiters: how a frame ended and what was stripped around it is told, and does
+// not depend on how the network cut the bytes.
+func TestDelimiters(t *testing.T) {
+	t.Parallel()
+	f := func(mode Mode, input, want string) {
+		t.Helper()
+		for _, step := range []int{len(input), 1, 2, 3} {
+			framer, data, got := New(mode, 0), []byte(nil), ""
+			for at := 0; ; at += step {
+				end := More
+				if at >= len(input) {
+					end = EOF
+				} else {
+					data = append(data, input[at:min(at+step, len(input))]...)
+				}
+				for {
+					frame, n, ok := framer.Next(data, end)
+					data = data[n:]
+					if !ok {
+						break
+					}
+					if frame.Drop == "" {
+						got += fmt.Sprintf("(%s) %q %s (%s), ", frame.Lead, frame.Bytes, frame.Ended, frame.Trailer)
+					}
+				}
+				if end == EOF {
+					break
+				}
+			}
+			if got = strings.TrimSuffix(got, ", "); got != want {
+				t.Errorf("%v, %d bytes a read: %q\n got %s\nwant %s", mode, step, input, got, want)
+			}
+		}
+	}
+	f(Auto, "<1>a\x00<2>b\x00", `() "<1>a" nul (NUL), () "<2>b" nul (NUL)`)
+	f(Auto, "<1>a\r\n<2>b\n", `() "<1>a" lf (CR LF), () "<2>b" lf (LF)`)
+	f(Auto, "<1>a\n\x00<2>b\x00\n\n<3>c", `() "<1>a" nul (LF NUL), () "<2>b" nul (NUL), (LF LF) "<3>c" eof ()`)
+	f(Auto, "4 <1>a6 <2>b\r\n", `() "<1>a" octet (), () "<2>b" octet (CR LF)`)
+	f(LF, "<1>a\n\x00<2>b\n", `() "<1>a" lf (LF), (NUL) "<2>b" lf (LF)`)
+	f(NUL, "<1>a\n\n\n\n\n\n\n\n\n\x00<2>b\x00", `() "<1>a" nul (LF LF LF LF LF LF LF LF), () "<2>b" nul (NUL)`)
+	if whole := Whole([]byte("<1>a\n\x00")); whole.Ended != ByTransport || string(whole.Trailer.Append(nil)) != "\n\x00" {
+		t.Errorf("a datagram: %v, %v", whole.Ended, whole.Trailer)
+	}
+}
+
+func TestDetect(t *testing.T) {
+	t.Parallel()
+	for input, want := range map[string]Mode{
+		"":                       LF,
+		"<1>a\n<2>b\n":           LF,
+		"<1>a\x00<2>b\n\x00":     NUL,
+		"4 <1>a6 <2>b\x00\n":     Octet,
+		"4 <1>a6 <2>b\x00":       Octet, // cut in its last frame
+		"4 abcd3 a\x00b":         Octet, // no PRI
+		"4 apples\n12 pears\n":   LF,
+		"4 <1>a<2>b":             LF,
+		"99999999999999999999 x": LF,
+		"10 green bottles\n":     LF,
+	} {
+		if got := Detect([]byte(input)); got != want {
+			t.Errorf("%q: %v, want %v", input, got, want)
+		}
+	}
+}
