@@ -23,12 +23,12 @@ var errGivenUp = errors.New("its framing is broken")
 
 // conn is one stream connection. It belongs to its goroutine, nc excepted.
 type conn struct {
-	l      *tcpListener
-	nc     net.Conn
-	raw    syscall.RawConn // nil: read through nc
-	peer   netip.AddrPort
-	framer *framing.Framer
-	sink   Sink
+	l     *tcpListener
+	nc    net.Conn
+	raw   syscall.RawConn // nil: read through nc
+	peer  netip.AddrPort
+	proto protocol
+	sink  Sink
 
 	slab  *slab  // nil while the connection waits
 	data  []byte // read and not consumed: in slab, or else in held
@@ -45,17 +45,57 @@ type conn struct {
 	full bool // the last read through nc filled its buffer
 }
 
-func (c *conn) init(sink Sink) {
-	c.sink = sink
-	c.framer = framing.New(c.l.o.Framing, c.l.o.MaxFrame)
+func (c *conn) init(open func(Receipts) Sink) {
+	c.proto, c.sink = c.l.speak(c, open)
 	c.raw = rawConn(c.nc)
 	c.read = c.tryRead
 	c.readNow = func(fd uintptr) { c.tryRead(fd) }
 }
 
+// protocol is what a connection speaks: how its input falls into frames, and what is
+// answered. It is called by the connection's goroutine.
+type protocol interface {
+	// Next and EndsOnIdle are those of framing.Framer.
+	Next(data []byte, end framing.End) (f framing.Frame, advance int, ok bool)
+	EndsOnIdle(n int) bool
+	// Flow says whether more may be read.
+	Flow() flow
+	// Wait returns when Flow may have changed, or the listener stops.
+	Wait()
+	// End is called once, before the connection is closed. Orderly is how a stop ends it,
+	// or Flow: what the peer is still to be told is told.
+	End(orderly bool)
+}
+
+type flow uint8
+
+const (
+	flowing flow = iota
+	held         // Next takes no more for the moment
+	over         // nor ever
+)
+
+// stream is the protocol of plain syslog: frames, and nothing is answered.
+type stream struct{ *framing.Framer }
+
+func (stream) Flow() flow { return flowing }
+func (stream) Wait()      {}
+func (stream) End(bool)   {}
+
+func speakSyslog(c *conn, open func(Receipts) Sink) (protocol, Sink) {
+	return stream{framing.New(c.l.o.Framing, c.l.o.MaxFrame)}, open(nil)
+}
+
 // serve reads until the peer, an error or a stop ends the connection.
 func (c *conn) serve() error {
-	defer c.release()
+	err := c.converse()
+	orderly := err == nil && (c.l.stopping.Load() || c.proto.Flow() == over)
+	c.release()
+	c.proto.End(orderly)
+	return err
+}
+
+func (c *conn) converse() error {
 	for {
 		if c.l.stopping.Load() {
 			return c.drain()
@@ -84,6 +124,15 @@ func (c *conn) serve() error {
 			}
 			return err
 		}
+		for c.proto.Flow() == held && !c.l.stopping.Load() {
+			c.proto.Wait()
+			if ferr := c.frames(framing.More); ferr != nil {
+				return ferr
+			}
+		}
+		if c.proto.Flow() == over {
+			return nil
+		}
 		c.arm()
 	}
 }
@@ -92,7 +141,7 @@ func (c *conn) serve() error {
 func (c *conn) drain() error {
 	<-c.l.woken
 	until := time.Now().Add(c.l.o.DrainTime)
-	for time.Now().Before(until) {
+	for c.proto.Flow() == flowing && time.Now().Before(until) {
 		n, _ := c.fill(false)
 		if n == 0 {
 			break
@@ -106,7 +155,7 @@ func (c *conn) drain() error {
 
 // arm sets the read deadline while a frame is open that an idle time ends.
 func (c *conn) arm() {
-	switch ends := c.framer.EndsOnIdle(len(c.data)); {
+	switch ends := c.proto.EndsOnIdle(len(c.data)); {
 	case ends:
 		c.nc.SetReadDeadline(time.Now().Add(c.l.o.FrameIdle))
 		c.armed = true
@@ -122,7 +171,7 @@ func (c *conn) frames(end framing.End) error {
 	var given uint64
 	defer func() { c.l.stats.Frames.Add(given) }()
 	for {
-		f, n, ok := c.framer.Next(c.data, end)
+		f, n, ok := c.proto.Next(c.data, end)
 		c.data = c.data[n:]
 		if !ok {
 			return nil
@@ -146,7 +195,7 @@ func (c *conn) frames(end framing.End) error {
 // countLost counts the frames that were read and that no sink takes any more.
 func (c *conn) countLost() {
 	for {
-		f, n, ok := c.framer.Next(c.data, framing.EOF)
+		f, n, ok := c.proto.Next(c.data, framing.EOF)
 		c.data = c.data[n:]
 		switch {
 		case !ok:

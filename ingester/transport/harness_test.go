@@ -48,7 +48,7 @@ type recordingSink struct {
 
 func newRecorder() *recorder { return &recorder{changed: make(chan struct{})} }
 
-func (r *recorder) open() Sink {
+func (r *recorder) open(Receipts) Sink {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.sinks++

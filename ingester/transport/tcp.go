@@ -28,6 +28,8 @@ type tcpListener struct {
 	warn  pace
 	slabs sync.Pool               // of *slab
 	wrap  func(net.Conn) net.Conn // of a transport on top of TCP
+	speak func(*conn, func(Receipts) Sink) (protocol, Sink)
+	hard  context.Context // of Serve
 
 	stopper
 	mu    sync.Mutex
@@ -39,11 +41,11 @@ type tcpListener struct {
 type slab struct{ b []byte }
 
 func listenTCP(o Options) (Listener, error) {
-	ln, err := new(net.ListenConfig).Listen(context.Background(), family(o), o.Address)
+	ln, err := new(net.ListenConfig).Listen(context.Background(), family("tcp", o), o.Address)
 	if err != nil {
 		return nil, err
 	}
-	l := &tcpListener{o: o, ln: ln.(*net.TCPListener), allow: newAllowList(o), stopper: newStopper(), conns: map[*conn]struct{}{}}
+	l := &tcpListener{o: o, ln: ln.(*net.TCPListener), allow: newAllowList(o), speak: speakSyslog, stopper: newStopper(), conns: map[*conn]struct{}{}}
 	size := framing.BufferSize(o.MaxFrame) + readRoom
 	l.slabs.New = func() any { return &slab{make([]byte, size)} }
 	return l, nil
@@ -53,7 +55,8 @@ func (l *tcpListener) Addr() net.Addr { return l.ln.Addr() }
 func (l *tcpListener) Stats() *Stats  { return &l.stats }
 func (l *tcpListener) Close() error   { return l.ln.Close() }
 
-func (l *tcpListener) Serve(soft, hard context.Context, open func() Sink) error {
+func (l *tcpListener) Serve(soft, hard context.Context, open func(Receipts) Sink) error {
+	l.hard = hard
 	defer l.ln.Close()
 	defer context.AfterFunc(soft, l.stop)()
 	defer context.AfterFunc(hard, l.abort)()
@@ -86,7 +89,7 @@ func (l *tcpListener) each(f func(*conn)) {
 	}
 }
 
-func (l *tcpListener) accept(soft context.Context, open func() Sink) error {
+func (l *tcpListener) accept(soft context.Context, open func(Receipts) Sink) error {
 	var wait time.Duration
 	for {
 		nc, err := l.ln.Accept()
@@ -107,7 +110,7 @@ func (l *tcpListener) accept(soft context.Context, open func() Sink) error {
 			case <-time.After(wait):
 			}
 		default:
-			return fmt.Errorf("cannot accept connections on %q: %w", "tcp://"+l.o.Address, err)
+			return fmt.Errorf("cannot accept connections on %q: %w", l.o.Network+"://"+l.o.Address, err)
 		}
 	}
 }
@@ -122,7 +125,7 @@ func isTransient(err error) bool {
 }
 
 // take starts a connection, or closes it if its sender may not write here.
-func (l *tcpListener) take(nc net.Conn, open func() Sink) {
+func (l *tcpListener) take(nc net.Conn, open func(Receipts) Sink) {
 	remote, ok := nc.RemoteAddr().(*net.TCPAddr)
 	if !ok {
 		nc.Close()
@@ -158,7 +161,7 @@ func (l *tcpListener) take(nc net.Conn, open func() Sink) {
 	l.stats.Connections.Add(1)
 	l.stats.Open.Add(1)
 	l.wg.Go(func() {
-		c.init(open())
+		c.init(open)
 		err := c.serve()
 		nc.Close()
 		l.mu.Lock()

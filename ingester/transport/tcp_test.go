@@ -250,7 +250,7 @@ func TestReadingDoesNotAllocate(t *testing.T) {
 	defer nc.Close()
 	sink := &nothing{}
 	c := &conn{l: tcp, nc: nc}
-	c.init(sink)
+	c.init(func(Receipts) Sink { return sink })
 	message := []byte("<14>whole\n<14>also whole\n<14>open")
 	step := func() {
 		client.Write(message)
@@ -283,7 +283,7 @@ func TestFailingSink(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- l.Serve(ctx, context.Background(), func() Sink { return failing{} }) }()
+	go func() { done <- l.Serve(ctx, context.Background(), func(Receipts) Sink { return failing{} }) }()
 	c, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -320,7 +320,7 @@ func BenchmarkTCP(b *testing.B) {
 			ctx, stop := context.WithCancel(context.Background())
 			done := make(chan error, 1)
 			sink := &nothing{}
-			go func() { done <- l.Serve(ctx, ctx, func() Sink { return sink }) }()
+			go func() { done <- l.Serve(ctx, ctx, func(Receipts) Sink { return sink }) }()
 			c, err := net.Dial("tcp", l.Addr().String())
 			if err != nil {
 				b.Fatal(err)

@@ -25,15 +25,24 @@ type Sink interface {
 	Flush()
 }
 
+// Receipts is told which frames are safe. A transport whose senders want to know gives
+// one to each Sink, and its frames have a Receipt.
+type Receipts interface {
+	// Kept says that what became of the frames with these receipts cannot get lost any
+	// more. It is called from any goroutine and does not block; list is valid until it
+	// returns.
+	Kept(list []uint32)
+}
+
 // Listener is an open socket.
 type Listener interface {
 	// Addr is where it listens, the port chosen by the kernel included.
 	Addr() net.Addr
 	// Serve gives frames to sinks that it gets from open, one for each connection or UDP
-	// socket, until soft ends. Then it takes no more connections, hands over what has
+	// socket, with nil where no sender wants a receipt, until soft ends. Then it takes no more connections, hands over what has
 	// been read and what waits in the sockets, closes them and returns. When hard ends
 	// it closes them at once; a Sink that blocks must see hard by itself.
-	Serve(soft, hard context.Context, open func() Sink) error
+	Serve(soft, hard context.Context, open func(Receipts) Sink) error
 	Stats() *Stats
 	// Close closes a listener that does not serve.
 	Close() error
@@ -172,12 +181,12 @@ func Listen(o Options) (Listener, error) {
 
 // family is the network of the address: an IPv4 literal, 0.0.0.0 above all, means
 // IPv4 alone, where package net would listen on IPv6 as well.
-func family(o Options) string {
+func family(network string, o Options) string {
 	host, _, _ := net.SplitHostPort(o.Address)
 	if a, err := netip.ParseAddr(host); err == nil && a.Is4() {
-		return o.Network + "4"
+		return network + "4"
 	}
-	return o.Network
+	return network
 }
 
 func setDefault[T int | time.Duration](v *T, to T) {

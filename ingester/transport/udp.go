@@ -68,7 +68,7 @@ func (l *udpListener) Close() error {
 	return errors.Join(errs...)
 }
 
-func (l *udpListener) Serve(soft, hard context.Context, open func() Sink) error {
+func (l *udpListener) Serve(soft, hard context.Context, open func(Receipts) Sink) error {
 	defer l.Close()
 	defer context.AfterFunc(soft, l.stop)()
 	defer context.AfterFunc(hard, func() {
@@ -79,7 +79,7 @@ func (l *udpListener) Serve(soft, hard context.Context, open func() Sink) error 
 	var wg sync.WaitGroup
 	for i, s := range l.sockets {
 		wg.Go(func() {
-			if errs[i] = l.serve(s, open()); errs[i] != nil {
+			if errs[i] = l.serve(s, open(nil)); errs[i] != nil {
 				l.stop() // half a listener would lose half of the senders without a word
 			}
 		})

@@ -20,7 +20,7 @@ const batchSize = 64
 // it is: with SO_REUSEPORT a second program of the same user would share it silently.
 func openUDP(o Options) ([]*net.UDPConn, error) {
 	var config net.ListenConfig
-	probe, err := config.ListenPacket(context.Background(), family(o), o.Address)
+	probe, err := config.ListenPacket(context.Background(), family("udp", o), o.Address)
 	if err != nil || o.Sockets == 1 {
 		if err != nil {
 			return nil, err
@@ -41,7 +41,7 @@ func openUDP(o Options) ([]*net.UDPConn, error) {
 	}
 	var sockets []*net.UDPConn
 	for range o.Sockets {
-		s, err := config.ListenPacket(context.Background(), family(o), address)
+		s, err := config.ListenPacket(context.Background(), family("udp", o), address)
 		if err != nil {
 			for _, s := range sockets {
 				s.Close()

@@ -12,7 +12,7 @@ import (
 // openUDP opens one socket, whatever o.Sockets says: to share an address between
 // sockets is Linux' way.
 func openUDP(o Options) ([]*net.UDPConn, error) {
-	s, err := new(net.ListenConfig).ListenPacket(context.Background(), family(o), o.Address)
+	s, err := new(net.ListenConfig).ListenPacket(context.Background(), family("udp", o), o.Address)
 	if err != nil {
 		return nil, err
 	}
