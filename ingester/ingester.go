@@ -1,6 +1,7 @@
 package ingester
 
 import (
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -51,7 +52,7 @@ func New(o Options) (*Ingester, error) {
 		}
 		in.listeners = append(in.listeners, listener)
 		in.inputs = append(in.inputs, &input{
-			name: []byte(l.Name), transport: []byte(l.Address.Network), direction: []byte(l.Direction), stream: l.Address.Network == "tcp",
+			name: []byte(l.Name), transport: []byte(l.Address.Network), direction: []byte(l.Direction), stream: l.Address.Stream(),
 			formats: formats[i].Set, zone: l.TimeZone, raw: l.Raw,
 			tag: i * outcomes, ledger: newLedger(listener.Stats()), gate: o.Gate, publisher: in.publisher,
 		})
@@ -64,18 +65,34 @@ func listen(l *config.Listener, log *slog.Logger) (transport.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
+	encryption, err := listenerTLS(l)
+	if err != nil {
+		return nil, err
+	}
 	return transport.Listen(transport.Options{
 		Name: l.Name, Network: l.Address.Network, Address: l.Address.HostPort(),
 		Framing: mode, MaxFrame: int(l.MaxFrame), FrameIdle: l.FrameIdle,
-		Allow: l.Allow.Prefixes, AllowAny: l.Allow.Any,
+		Allow: l.Allow.Prefixes, AllowAny: l.Allow.Any, TLS: encryption,
 		MaxConnections: l.MaxConnections, Sockets: l.Sockets, ReceiveBuffer: int(l.ReceiveBuffer),
 		Logger: log,
 	})
 }
 
+// listenerTLS is nil for a listener without a certificate.
+func listenerTLS(l *config.Listener) (*transport.TLS, error) {
+	if l.TLS.Cert == "" {
+		return nil, nil
+	}
+	c, err := l.TLS.Load()
+	if err != nil {
+		return nil, fmt.Errorf("cannot encrypt listener %q (listeners[].tls): %w", l.Name, err)
+	}
+	return &transport.TLS{Config: c, ClientNames: l.TLS.ClientNames, HandshakeTimeout: l.TLS.HandshakeTimeout}, nil
+}
+
 // ListenError says that a listener's address cannot be had.
 type ListenError struct {
-	Network string // tcp, udp
+	Network string // the scheme of its address
 	Err     error
 }
 

@@ -15,7 +15,7 @@ import (
 // Addr is where a listener listens.
 type Addr struct {
 	Name    string
-	Network string // tcp, udp
+	Network string // the scheme of its address
 	Addr    net.Addr
 }
 

@@ -21,11 +21,14 @@ const plainPatience = 10 * time.Millisecond
 // errGivenUp ends a connection on which frames cannot be told apart any more.
 var errGivenUp = errors.New("its framing is broken")
 
-// conn is one stream connection. It belongs to its goroutine, nc excepted.
+// conn is one stream connection. It belongs to its goroutine, except nc and secure.go's
+// part of it.
 type conn struct {
-	l     *tcpListener
-	nc    net.Conn
-	raw   syscall.RawConn // nil: read through nc
+	l  *tcpListener
+	nc net.Conn // the socket
+	secrecy
+	io    io.ReadWriter   // nc, or TLS over it
+	raw   syscall.RawConn // nil: read through io
 	peer  netip.AddrPort
 	proto protocol
 	sink  Sink
@@ -42,9 +45,10 @@ type conn struct {
 	n       int
 	err     error
 
-	full bool // the last read through nc filled its buffer
+	full bool // the last read through io filled its buffer
 }
 
+// init wants io to be set.
 func (c *conn) init(open func(Receipts) Sink) {
 	c.proto, c.sink = c.l.speak(c, open)
 	c.raw = rawConn(c.nc)
@@ -100,13 +104,16 @@ func (c *conn) converse() error {
 		if c.l.stopping.Load() {
 			return c.drain()
 		}
+		if c.expelled.Load() {
+			return errors.Join(c.frames(framing.EOF), errExpelled)
+		}
 		n, err := c.fill(true)
 		end := framing.More
 		switch {
 		case n > 0:
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			if c.l.stopping.Load() {
-				return c.drain()
+			if c.l.stopping.Load() || c.expelled.Load() {
+				continue
 			}
 			// On a busy machine the timer may have been seen before the bytes that came in time.
 			if n, _ = c.fill(false); n == 0 {
@@ -231,7 +238,7 @@ func (c *conn) fill(wait bool) (n int, err error) {
 	return n, err
 }
 
-// fillPlain reads through nc, which needs a buffer before there is anything to read: a
+// fillPlain reads through io, which needs a buffer before there is anything to read: a
 // small one, until a read fills it.
 func (c *conn) fillPlain(wait bool) (int, error) {
 	if !wait {
@@ -252,7 +259,7 @@ func (c *conn) fillPlain(wait bool) (int, error) {
 		buf = c.held[:heldKeep]
 		c.data = buf[:copy(buf, c.data)]
 	}
-	n, err := c.nc.Read(buf[len(c.data):])
+	n, err := c.io.Read(buf[len(c.data):])
 	c.data = buf[:len(c.data)+n]
 	c.full = len(c.data) == len(buf)
 	return n, err

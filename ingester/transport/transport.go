@@ -44,6 +44,9 @@ type Listener interface {
 	// it closes them at once; a Sink that blocks must see hard by itself.
 	Serve(soft, hard context.Context, open func(Receipts) Sink) error
 	Stats() *Stats
+	// Reload takes Allow, AllowAny and TLS of o in place of what it had, also while it
+	// serves. Connections that would not be let in any more are closed.
+	Reload(o Options)
 	// Close closes a listener that does not serve.
 	Close() error
 }
@@ -60,6 +63,7 @@ type Options struct {
 
 	Allow    []netip.Prefix // senders; an empty list allows all, and only on loopback
 	AllowAny bool           // listeners[].allow: any
+	TLS      *TLS           // of tls://
 
 	MaxConnections int           // DefaultMaxConnections
 	Sockets        int           // UDP sockets on the address; DefaultSockets
@@ -86,6 +90,7 @@ var transports = []struct {
 	listen  func(Options) (Listener, error)
 }{
 	{"tcp", listenTCP},
+	{"tls", listenTCP},
 	{"udp", listenUDP},
 }
 
@@ -131,6 +136,9 @@ func Validate(o Options) error {
 		if n < 0 {
 			return fmt.Errorf("cannot use %d: it is negative (listeners[].%s)", n, name)
 		}
+	}
+	if err := validateTLS(o); err != nil {
+		return err
 	}
 	host, _, _ := net.SplitHostPort(o.Address)
 	if !o.AllowAny && len(o.Allow) == 0 && !isLoopback(host) {

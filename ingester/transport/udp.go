@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"millrace/ingester/framing"
@@ -19,7 +20,7 @@ const flushAfter = 10 * time.Millisecond
 type udpListener struct {
 	o       Options
 	sockets []*net.UDPConn
-	allow   allowList
+	allow   atomic.Pointer[allowList]
 	stats   Stats
 	warn    pace
 	stopper
@@ -37,7 +38,8 @@ func listenUDP(o Options) (Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &udpListener{o: o, sockets: sockets, allow: newAllowList(o), stopper: newStopper()}
+	l := &udpListener{o: o, sockets: sockets, stopper: newStopper()}
+	l.Reload(o)
 	for i, s := range sockets {
 		size, err := prepareUDP(s, o.ReceiveBuffer)
 		if err != nil {
@@ -59,6 +61,9 @@ func listenUDP(o Options) (Listener, error) {
 
 func (l *udpListener) Addr() net.Addr { return l.sockets[0].LocalAddr() }
 func (l *udpListener) Stats() *Stats  { return &l.stats }
+
+// Reload holds from the next batch of datagrams on.
+func (l *udpListener) Reload(o Options) { l.allow.Store(newAllowList(o)) }
 
 func (l *udpListener) Close() error {
 	var errs []error
@@ -112,8 +117,9 @@ func (l *udpListener) serve(s *net.UDPConn, sink Sink) error {
 			until = time.Now().Add(l.o.DrainTime)
 		}
 		batch, err := r.receive(!stopping)
+		allow := l.allow.Load()
 		for i := range batch {
-			l.deliver(sink, &batch[i])
+			l.deliver(sink, &batch[i], allow)
 		}
 		switch {
 		case err == nil && len(batch) == 0 && stopping:
@@ -143,10 +149,10 @@ func (l *udpListener) serve(s *net.UDPConn, sink Sink) error {
 	}
 }
 
-func (l *udpListener) deliver(sink Sink, m *message) {
+func (l *udpListener) deliver(sink Sink, m *message, allow *allowList) {
 	l.stats.Bytes.Add(uint64(len(m.data)))
 	peer := m.peer.addrPort()
-	if !l.allow.permits(peer.Addr()) {
+	if !allow.permits(peer.Addr()) {
 		l.stats.NotAllowed.Add(1)
 		if l.warn.now() {
 			l.o.Logger.Warn("dropped a datagram from an address that listeners[].allow does not name", "peer", peer)

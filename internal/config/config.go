@@ -45,7 +45,8 @@ type Listener struct {
 	FrameIdle      time.Duration
 	ReceiveBuffer  Size
 	Sockets        int // UDP
-	MaxConnections int // TCP
+	MaxConnections int // streams
+	TLS            ServerTLS
 }
 
 // FormatNames is Formats with the word "builtin" replaced by what it stands for.
@@ -118,6 +119,15 @@ type TLS struct {
 	Cert       string
 	Key        string
 	ServerName string
+}
+
+// ServerTLS is the encryption of one listener.
+type ServerTLS struct {
+	Cert             string
+	Key              string
+	ClientCA         string
+	ClientNames      []string
+	HandshakeTimeout time.Duration
 }
 
 // ClickHouse is where the rows go.

@@ -36,7 +36,7 @@ func (l *Listener) keys() []key {
 	return []key{
 		nameKey(&l.Name, "Its name: in the column listener, in metrics, in messages."),
 		{name: "address", to: &l.Address, need: true,
-			allowed: "tcp://HOST:PORT or udp://HOST:PORT, IPv6 in brackets: tcp://[::]:514",
+			allowed: "tcp://HOST:PORT, tls://HOST:PORT or udp://HOST:PORT, IPv6 in brackets: tcp://[::]:514",
 			doc:     "Where it listens."},
 		oneOf("framing", &l.Framing, "auto", "What ends a frame on TCP: a NUL byte, a line feed, a count of octets in front (RFC 6587); auto sees by itself. "+
 			"A datagram is always one frame.", "auto", "nul", "lf", "octet"),
@@ -56,6 +56,19 @@ func (l *Listener) keys() []key {
 		size("receive_buffer", &l.ReceiveBuffer, "4MiB", 4*KiB, GiB, "Receive buffer of each socket, asked of the kernel; it grants net.core.rmem_max at most. UDP."),
 		number("sockets", &l.Sockets, "1", 1, 64, "Sockets that share the port (SO_REUSEPORT), one reader each. UDP."),
 		number("max_connections", &l.MaxConnections, "1024", 1, 65535, "Connections at a time; one more is closed, and the log says so. TCP."),
+		sub("tls", &l.TLS, "Our certificate, and whose we want. tls:// listeners."),
+	}
+}
+
+func (t *ServerTLS) keys() []key {
+	return []key{
+		text("cert", &t.Cert, "", "PEM file of our certificate, and behind it those of the authorities between it and the one that clients trust. "+
+			"Relative paths start at this file's directory. SIGHUP reads the files again."),
+		text("key", &t.Key, "", "PEM file of its private key."),
+		text("client_ca", &t.ClientCA, "", "PEM file of the authorities whose certificates we demand of clients; empty: none is demanded."),
+		texts("client_names", &t.ClientNames, "[]", "Names one of which a client's certificate must have; none: whoever client_ca vouches for may send.",
+			"a list of host names such as relay.example.net or *.example.net, or of IP addresses"),
+		duration("handshake_timeout", &t.HandshakeTimeout, "10s", 100*ms, 5*minute, "A client that is not done with the handshake by then is cut off."),
 	}
 }
 

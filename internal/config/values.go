@@ -6,6 +6,7 @@ import (
 	"math"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -144,21 +145,26 @@ func (v durationValue) Set(text string) error {
 	return err
 }
 
-// Address is where a listener listens: a network ("tcp" or "udp"), a host and
-// a port. An empty host is every address of the machine.
+// Networks are the schemes of a listener's address.
+var Networks = []string{"udp", "tcp", "tls"}
+
+// streams are those of Networks whose frames come over connections.
+var streams = []string{"tcp", "tls"}
+
+// Address is where a listener listens: one of Networks, a host and a port. An empty host is every address of the machine.
 type Address struct {
 	Network string
 	Host    string
 	Port    uint16
 }
 
-// ParseAddress reads "tcp://HOST:PORT" and "udp://HOST:PORT".
+// ParseAddress reads "tcp://HOST:PORT" and the like.
 func ParseAddress(text string) (Address, error) {
 	network, hostport, found := strings.Cut(text, "://")
 	if !found {
 		return Address{}, errors.New("the network is missing")
 	}
-	if network != "tcp" && network != "udp" {
+	if !slices.Contains(Networks, network) {
 		return Address{}, fmt.Errorf("unknown network %q", network)
 	}
 	host, port, err := splitHostPort(hostport)
@@ -166,6 +172,17 @@ func ParseAddress(text string) (Address, error) {
 		return Address{}, err
 	}
 	return Address{network, host, port}, nil
+}
+
+// Stream reports whether frames arrive over connections, whose senders can wait.
+func (a Address) Stream() bool { return slices.Contains(streams, a.Network) }
+
+// transport is the network below: two listeners cannot both have a port of it.
+func (a Address) transport() string {
+	if a.Stream() {
+		return "tcp"
+	}
+	return a.Network
 }
 
 // HostPort is the address as package net wants it.
