@@ -22,6 +22,10 @@ MINUTES     ?= 10
 seconds      = $(shell awk 'BEGIN { n = "$(MINUTES)"; if (n + 0 <= 0 || n !~ /^[0-9]*\.?[0-9]*$$/) exit 1; printf "%d", n * 60 + 0.5 }')
 # More arguments for "go test".
 TESTFLAGS   ?=
+# Of "make bench-ingest": rounds, seconds of each measurement, more flags (see benchmarks/ingest).
+ROUNDS      ?= 3
+SECONDS     ?= 3
+BENCHFLAGS  ?=
 # The packages of test and bench.
 PACKAGES    ?= ./...
 # Those of soak and faults; go test is content when no test has the name, so "exists" looks.
@@ -86,6 +90,11 @@ fuzz-smoke: ## run every fuzz target for 10 seconds
 .PHONY: bench
 bench: libchdb ## run every benchmark once, to see that it works; to measure: go test -bench
 	@go test -run '^$$' -bench . -benchtime 1x -timeout 10m $(TESTFLAGS) $(PACKAGES)
+
+.PHONY: bench-ingest
+bench-ingest: build debian ## measure the ingester beside rsyslog and syslog-ng, on two cores: ROUNDS=3 SECONDS=3 BENCHFLAGS="-only tcp"
+	@go build -o bin/bench-ingest ./benchmarks/ingest
+	taskset -c 0,1 bin/bench-ingest -rounds $(ROUNDS) -seconds $(SECONDS) $(BENCHFLAGS)
 
 .PHONY: soak
 soak: libchdb debian ## run the stack under steady load for MINUTES minutes
