@@ -39,7 +39,7 @@ func (l *Listener) keys() []key {
 			allowed: "tcp://HOST:PORT, tls://HOST:PORT or udp://HOST:PORT, IPv6 in brackets: tcp://[::]:514",
 			doc:     "Where it listens."},
 		oneOf("framing", &l.Framing, "auto", "What ends a frame on TCP: a NUL byte, a line feed, a count of octets in front (RFC 6587); auto sees by itself. "+
-			"A datagram is always one frame.", "auto", "nul", "lf", "octet"),
+			"A datagram is always one frame. With lf, and with auto in the first frame of a connection, a line feed and a priority in a subject begin a frame: set nul or octet where the sender does.", "auto", "nul", "lf", "octet"),
 		texts("formats", &l.Formats, "[builtin]", "Names of the formats that it decodes. The word builtin stands for all built-in ones.",
 			"names of formats, or builtin"),
 		{name: "time_zone", to: zoneValue{&l.TimeZone}, def: "UTC", allowed: "a name such as Europe/Amsterdam, or an offset such as +02:00",
