@@ -9,7 +9,9 @@ import (
 
 const start = int64(1_800_000_000_000)
 
-func addr(n int) netip.Addr { return netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)}) }
+func addr(n int) netip.Addr {
+	return netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)})
+}
 
 func key(a netip.Addr) string { b := a.As16(); return string(b[:]) }
 

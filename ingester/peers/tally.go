@@ -15,9 +15,9 @@ const slots = 16
 type slot struct {
 	key []byte
 	Counts
-	aside    bool // counts only if the table has this sender
-	clock    int64 // its own time of the last frame that had one, Unix milliseconds
-	named    bool
+	aside bool  // counts only if the table has this sender
+	clock int64 // its own time of the last frame that had one, Unix milliseconds
+	named bool
 
 	// Of a peer.
 	host     []byte
