@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"millrace/ingester/framing"
-	"millrace/ingester/peers"
 	"millrace/ingester/publish"
 	"millrace/ingester/transport"
 	"millrace/internal/config"
@@ -28,14 +27,13 @@ type Ingester struct {
 	topics    topics.Options
 	publisher *publish.Publisher
 	inputs    []*input
-	hosts     *peers.Table // filtering hosts
 	listeners []transport.Listener
 }
 
 // New compiles the formats and binds the listeners' sockets, so that what is
 // wrong with either is known before anything starts.
 func New(o Options) (*Ingester, error) {
-	in := &Ingester{log: o.Log, cfg: o.Config, hosts: peers.New(peers.Max)}
+	in := &Ingester{log: o.Log, cfg: o.Config}
 	formats, err := CompileFormats(o.Config)
 	if err != nil {
 		return nil, err
@@ -54,10 +52,9 @@ func New(o Options) (*Ingester, error) {
 		}
 		in.listeners = append(in.listeners, listener)
 		in.inputs = append(in.inputs, &input{
-			name: []byte(l.Name), transport: []byte(l.Address.Network), direction: []byte(l.Direction), stream: l.Address.Stream(),
+			name: []byte(l.Name), transport: []byte(l.Address.Network), direction: []byte(l.Direction), waits: l.Address.Network != "udp",
 			formats: formats[i].Set, zone: l.TimeZone, raw: l.Raw,
 			tag: i * outcomes, ledger: newLedger(listener.Stats()), gate: o.Gate, publisher: in.publisher,
-			rejects: newRejectLimit(l.RejectLimit), samples: newSamples(), peers: peers.New(peers.Max), hosts: in.hosts,
 		})
 	}
 	return in, nil
@@ -76,7 +73,7 @@ func listen(l *config.Listener, log *slog.Logger) (transport.Listener, error) {
 		Name: l.Name, Network: l.Address.Network, Address: l.Address.HostPort(),
 		Framing: mode, MaxFrame: int(l.MaxFrame), FrameIdle: l.FrameIdle,
 		Allow: l.Allow.Prefixes, AllowAny: l.Allow.Any, TLS: encryption,
-		MaxConnections: l.MaxConnections, Sockets: l.Sockets, ReceiveBuffer: int(l.ReceiveBuffer),
+		MaxConnections: l.MaxConnections, Sockets: l.Sockets, ReceiveBuffer: int(l.ReceiveBuffer), SocketMode: l.SocketMode,
 		Logger: log,
 	})
 }

@@ -1,12 +1,15 @@
 package transport
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -145,7 +148,7 @@ type variant struct {
 }
 
 // stream reports whether senders connect.
-func (v variant) stream() bool { return v.network != "udp" }
+func (v variant) stream() bool { return v.network != "udp" && v.network != unixgram }
 
 // configured are the options that the variant needs.
 func (v variant) configured(o Options) Options {
@@ -167,13 +170,27 @@ func variants(t *testing.T) []variant {
 	var all []variant
 	for _, n := range Networks() {
 		v := variant{name: n, network: n}
-		if n == secure.network {
+		switch n {
+		case secure.network:
 			v = secure
+		case unixgram:
+			v.options = func(o *Options) { o.Address = cmp.Or(o.Address, socketPath(t)) }
 		}
 		all = append(all, v)
 	}
 	secure.name, secure.wrap = "tls through net.Conn", throughNetConn
 	return append(all, variant{name: "tcp through net.Conn", network: "tcp", wrap: throughNetConn}, secure)
+}
+
+// socketPath is short enough for a socket's address, as t.TempDir may not be.
+func socketPath(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "millrace")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return filepath.Join(dir, "log")
 }
 
 // overTLS has certificates of the test's own.

@@ -131,7 +131,7 @@ func (l *tcpListener) accept(soft context.Context, open func(Receipts) Sink) err
 			case <-time.After(wait):
 			}
 		default:
-			return fmt.Errorf("cannot accept connections on %q: %w", l.o.Network+"://"+l.o.Address, err)
+			return fmt.Errorf("cannot accept connections on %q: %w", l.o.url(), err)
 		}
 	}
 }

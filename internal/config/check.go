@@ -65,6 +65,9 @@ func (c *Config) checkListeners(d *decoder) {
 
 // clash reports whether two listeners cannot both be bound.
 func clash(a, b Address) bool {
+	if a.Network == unixgram && a == b {
+		return true
+	}
 	if a.transport() != b.transport() || a.Port != b.Port || a.Port == 0 {
 		return false
 	}
@@ -86,6 +89,7 @@ func (c *Config) checkListener(d *decoder, l *Listener, at string) {
 	}{
 		{"sockets", []string{"udp"}}, {"receive_buffer", []string{"udp"}},
 		{"max_connections", streams}, {"frame_idle", streams},
+		{"socket_mode", []string{unixgram}}, {"allow", remote},
 	} {
 		_, given := d.where[at+"."+only.key]
 		if given && !slices.Contains(only.networks, l.Address.Network) && l.Address.Network != "" && !atDefault(l, only.key) {
