@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"millrace/ingester/framing"
+	"millrace/ingester/peers"
 	"millrace/ingester/publish"
 	"millrace/ingester/transport"
 	"millrace/internal/config"
@@ -27,13 +28,14 @@ type Ingester struct {
 	topics    topics.Options
 	publisher *publish.Publisher
 	inputs    []*input
+	hosts     *peers.Table // filtering hosts
 	listeners []transport.Listener
 }
 
 // New compiles the formats and binds the listeners' sockets, so that what is
 // wrong with either is known before anything starts.
 func New(o Options) (*Ingester, error) {
-	in := &Ingester{log: o.Log, cfg: o.Config}
+	in := &Ingester{log: o.Log, cfg: o.Config, hosts: peers.New(peers.Max)}
 	formats, err := CompileFormats(o.Config)
 	if err != nil {
 		return nil, err
@@ -55,6 +57,7 @@ func New(o Options) (*Ingester, error) {
 			name: []byte(l.Name), transport: []byte(l.Address.Network), direction: []byte(l.Direction), waits: l.Address.Network != "udp",
 			formats: formats[i].Set, zone: l.TimeZone, raw: l.Raw,
 			tag: i * outcomes, ledger: newLedger(listener.Stats()), gate: o.Gate, publisher: in.publisher,
+			rejects: newRejectLimit(l.RejectLimit), samples: newSamples(), peers: peers.New(peers.Max), hosts: in.hosts,
 		})
 	}
 	return in, nil

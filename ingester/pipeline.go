@@ -12,6 +12,7 @@ import (
 	"millrace/ingester/format"
 	"millrace/ingester/framing"
 	"millrace/ingester/header"
+	"millrace/ingester/peers"
 	"millrace/ingester/publish"
 	"millrace/schema"
 )
@@ -32,6 +33,10 @@ type input struct {
 	tag       int    // tag of outcome 0; those of the rejects follow
 	ledger    *ledger
 	gate      *Gate
+	rejects   *rejectLimit
+	samples   *samples
+	peers     *peers.Table
+	hosts     *peers.Table // all listeners'
 	publisher *publish.Publisher
 	hard      context.Context // ends waiting for Kafka at the stop's deadline
 }
@@ -43,6 +48,7 @@ type scratch struct {
 	event   schema.Event
 	header  header.Header
 	decoder format.Decoder
+	tally   peers.Tally
 }
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
@@ -63,7 +69,8 @@ type sink struct {
 func (s *sink) Frame(peer netip.AddrPort, f framing.Frame) error {
 	if s.in.gate.closed() != nil {
 		if !s.in.waits {
-			s.in.ledger.drop(schema.DropDiskFull)
+			s.take(peer, f)
+			s.drop(peer, f, schema.DropDiskFull)
 			return nil
 		}
 		s.Flush() // hold nothing while waiting
@@ -71,12 +78,14 @@ func (s *sink) Frame(peer netip.AddrPort, f framing.Frame) error {
 			return err
 		}
 	}
-	if s.scratch == nil {
-		s.begin()
-	}
+	s.take(peer, f)
 	outcome, ok := s.decode(f)
-	if !ok {
-		s.in.ledger.drop(schema.DropEmpty)
+	switch {
+	case !ok:
+		s.drop(peer, f, schema.DropEmpty)
+		return nil
+	case outcome != 0 && !s.keep(peer, f, outcome):
+		s.drop(peer, f, schema.DropRejectLimit)
 		return nil
 	}
 	s.common(peer, f, outcome)
@@ -88,25 +97,27 @@ func (s *sink) Frame(peer netip.AddrPort, f framing.Frame) error {
 		s.header = header.Header{Facility: s.header.Facility, Severity: s.header.Severity}
 		f.Size, f.Bytes = max(f.Size, len(f.Bytes)), f.Bytes[:min(len(f.Bytes), rejectRawMax)]
 		s.reject(f, schema.ReasonOversize, err.Error())
+		event := outcome == 0
 		outcome = 1 + indexOf(rejectReasons, schema.ReasonOversize)
+		if event && !s.keep(peer, f, outcome) {
+			s.lose(peer, f, schema.DropRejectLimit)
+			return nil
+		}
 		s.common(peer, f, outcome)
 		err = s.publish(outcome)
 	}
 	switch {
 	case err == nil:
+		if outcome == 0 {
+			s.heard(f)
+		}
 		return nil
 	case errors.Is(err, publish.ErrNoBuffer):
-		s.in.ledger.lose(schema.DropBackpressure, 1)
+		s.lose(peer, f, schema.DropBackpressure)
 		return nil
 	}
 	s.in.ledger.leave()
 	return err
-}
-
-func (s *sink) begin() {
-	s.scratch = scratches.Get().(*scratch)
-	s.now = time.Now().UnixMilli()
-	s.in.ledger.lastTook.Store(s.now)
 }
 
 // decode fills the event's own fields and tells the outcome: 0 or a reject's.
@@ -238,6 +249,7 @@ func (s *sink) Flush() {
 		s.lane = nil
 	}
 	if s.scratch != nil {
+		s.tally.End()
 		scratches.Put(s.scratch)
 		s.scratch = nil
 	}

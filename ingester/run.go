@@ -74,6 +74,8 @@ func (in *Ingester) Run(soft, hard context.Context) error {
 		return topics.Await(ensuring, in.topics, in.log)
 	})
 
+	summed := in.summarize()
+
 	group, serving := errgroup.WithContext(soft)
 	for i := range in.listeners {
 		group.Go(func() error {
@@ -89,6 +91,7 @@ func (in *Ingester) Run(soft, hard context.Context) error {
 	_ = creating.Wait()
 	drain() // only now: nobody appends any more
 	err = errors.Join(err, published.Wait())
+	summed()
 
 	a := in.Account()
 	in.log.Info("ingester stopped", "received", a.Received, "published", a.Published,

@@ -42,6 +42,7 @@ type Listener struct {
 	Direction      string // incoming, outgoing, unknown
 	Allow          Allow
 	Raw            string // always, flagged, never
+	RejectLimit    RejectLimit
 	MaxFrame       Size
 	FrameIdle      time.Duration
 	ReceiveBuffer  Size
@@ -49,6 +50,14 @@ type Listener struct {
 	MaxConnections int         // streams
 	SocketMode     fs.FileMode // unixgram
 	TLS            ServerTLS
+}
+
+// RejectLimit is how much of rejects a listener stores.
+type RejectLimit struct {
+	Rows     int  // of a peer and interval; 0: no limit
+	Bytes    Size // likewise
+	Interval time.Duration
+	Peers    int // so many peers' limits are the listener's
 }
 
 // FormatNames is Formats with the word "builtin" replaced by what it stands for.

@@ -49,6 +49,7 @@ func (l *Listener) keys() []key {
 		{name: "allow", to: &l.Allow, allowed: "a list of networks such as [192.0.2.0/24, 2001:db8::1], or the word any",
 			doc: "Who may send. Must be given beyond loopback, for UDP too."},
 		oneOf("raw", &l.Raw, "flagged", "Which events keep the frame they came from (column raw): all, those with a flag, none. Rejects always do.", "always", "flagged", "never"),
+		sub("reject_limit", &l.RejectLimit, "How many rejects are stored. The excess is counted as dropped (reject_limit), so that a flood of garbage cannot fill a disk."),
 		{name: "max_frame", to: &l.MaxFrame, allowed: sizeUnit + "512 to 1MiB (UDP: 65535)",
 			ok:  func() bool { return 512 <= l.MaxFrame && l.MaxFrame <= MiB },
 			doc: "Longest frame; a longer one is rejected with its beginning. Default 64KiB on TCP, 65535 on UDP."},
@@ -59,6 +60,15 @@ func (l *Listener) keys() []key {
 		{name: "socket_mode", to: modeValue{&l.SocketMode}, def: "'0666'", allowed: "permissions in octal, such as '0660'",
 			doc: "Permissions of the socket's file: who may write to it may send. The default is /dev/log's. unixgram."},
 		sub("tls", &l.TLS, "Our certificate, and whose we want. tls:// listeners."),
+	}
+}
+
+func (r *RejectLimit) keys() []key {
+	return []key{
+		number("rows", &r.Rows, "30000", 0, 100_000_000, "Rejects of one peer in an interval; 0 is no limit."),
+		size("bytes", &r.Bytes, "16MiB", 0, 16*GiB, "Bytes of one peer's rejects in an interval; 0 is no limit."),
+		duration("interval", &r.Interval, "1m", second, day, "The interval."),
+		number("peers", &r.Peers, "4", 1, 10_000, "The listener stores at most so many times as much as one peer may: a datagram's address can be forged."),
 	}
 }
 
