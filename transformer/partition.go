@@ -305,7 +305,7 @@ func (p *partition) announce(m mark) error {
 		return errStopped
 	}
 	p.doing(doingCommit)
-	m.anchor = p.anchor
+	m.anchor, m.reader = p.anchor, rowsOf(p.kind, p.t.version)
 	sent := time.Now()
 	m.time = sent.UnixMilli()
 	if err := p.g.commit(p.topic, p.id, p.inserted, m); err != nil {

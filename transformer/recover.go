@@ -308,7 +308,9 @@ func (p *partition) redo(ctx context.Context, f found) error {
 			return nil
 		}
 	}
-	if m.query {
+	if m.query || m.reader != rowsOf(p.kind, p.t.version) {
+		// Or another version announced it: its block may have had other rows, and
+		// one half of it may be there.
 		return p.reconcile(ctx, m.end, time.UnixMilli(m.time))
 	}
 	p.waitForMemory(ctx)
