@@ -12,7 +12,6 @@ import (
 	"millrace/ingester/format"
 	"millrace/ingester/framing"
 	"millrace/ingester/header"
-	"millrace/ingester/peers"
 	"millrace/ingester/publish"
 	"millrace/schema"
 )
@@ -26,17 +25,13 @@ type input struct {
 	name      []byte
 	transport []byte
 	direction []byte
-	waits     bool // not UDP: a full publisher makes the sender wait
+	stream    bool // TCP: a full publisher makes the sender wait
 	formats   *format.Set
 	zone      *time.Location
 	raw       string // always, flagged, never
 	tag       int    // tag of outcome 0; those of the rejects follow
 	ledger    *ledger
 	gate      *Gate
-	rejects   *rejectLimit
-	samples   *samples
-	peers     *peers.Table
-	hosts     *peers.Table // all listeners'
 	publisher *publish.Publisher
 	hard      context.Context // ends waiting for Kafka at the stop's deadline
 }
@@ -47,8 +42,8 @@ type input struct {
 type scratch struct {
 	event   schema.Event
 	header  header.Header
+	parser  header.Parser
 	decoder format.Decoder
-	tally   peers.Tally
 }
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
@@ -64,13 +59,12 @@ type sink struct {
 
 // Frame turns one frame into an event, a reject or a counted drop. f.Bytes is
 // borrowed from the reader's buffer: nothing refers to it when Frame returns. It
-// blocks while Kafka takes no more and the sender can wait (all but UDP). An error means
+// blocks while Kafka takes no more and the sender can wait (TCP). An error means
 // that the frame was not taken: the transport counts it, and ends the connection.
 func (s *sink) Frame(peer netip.AddrPort, f framing.Frame) error {
 	if s.in.gate.closed() != nil {
-		if !s.in.waits {
-			s.take(peer, f)
-			s.drop(peer, f, schema.DropDiskFull)
+		if !s.in.stream {
+			s.in.ledger.drop(schema.DropDiskFull)
 			return nil
 		}
 		s.Flush() // hold nothing while waiting
@@ -78,14 +72,12 @@ func (s *sink) Frame(peer netip.AddrPort, f framing.Frame) error {
 			return err
 		}
 	}
-	s.take(peer, f)
+	if s.scratch == nil {
+		s.begin()
+	}
 	outcome, ok := s.decode(f)
-	switch {
-	case !ok:
-		s.drop(peer, f, schema.DropEmpty)
-		return nil
-	case outcome != 0 && !s.keep(peer, f, outcome):
-		s.drop(peer, f, schema.DropRejectLimit)
+	if !ok {
+		s.in.ledger.drop(schema.DropEmpty)
 		return nil
 	}
 	s.common(peer, f, outcome)
@@ -97,27 +89,25 @@ func (s *sink) Frame(peer netip.AddrPort, f framing.Frame) error {
 		s.header = header.Header{Facility: s.header.Facility, Severity: s.header.Severity}
 		f.Size, f.Bytes = max(f.Size, len(f.Bytes)), f.Bytes[:min(len(f.Bytes), rejectRawMax)]
 		s.reject(f, schema.ReasonOversize, err.Error())
-		event := outcome == 0
 		outcome = 1 + indexOf(rejectReasons, schema.ReasonOversize)
-		if event && !s.keep(peer, f, outcome) {
-			s.lose(peer, f, schema.DropRejectLimit)
-			return nil
-		}
 		s.common(peer, f, outcome)
 		err = s.publish(outcome)
 	}
 	switch {
 	case err == nil:
-		if outcome == 0 {
-			s.heard(f)
-		}
 		return nil
 	case errors.Is(err, publish.ErrNoBuffer):
-		s.lose(peer, f, schema.DropBackpressure)
+		s.in.ledger.lose(schema.DropBackpressure, 1)
 		return nil
 	}
 	s.in.ledger.leave()
 	return err
+}
+
+func (s *sink) begin() {
+	s.scratch = scratches.Get().(*scratch)
+	s.now = time.Now().UnixMilli()
+	s.in.ledger.lastTook.Store(s.now)
 }
 
 // decode fills the event's own fields and tells the outcome: 0 or a reject's.
@@ -135,7 +125,7 @@ func (s *sink) decode(f framing.Frame) (outcome int, ok bool) {
 	}
 	body := rest
 	if !s.in.formats.Matches(rest) {
-		if b, parsed := header.ParseRest(rest, &s.header, s.now, s.in.zone); parsed {
+		if b, parsed := s.parser.ParseRest(rest, &s.header, s.now, s.in.zone); parsed {
 			body = b
 		}
 	}
@@ -236,7 +226,7 @@ func (s *sink) publish(outcome int) error {
 		s.lane = s.in.publisher.Acquire()
 	}
 	tag := s.in.tag + outcome
-	if s.in.waits {
+	if s.in.stream {
 		return s.lane.Append(s.in.hard, &s.event, tag)
 	}
 	return s.lane.TryAppend(&s.event, tag)
@@ -249,7 +239,6 @@ func (s *sink) Flush() {
 		s.lane = nil
 	}
 	if s.scratch != nil {
-		s.tally.End()
 		scratches.Put(s.scratch)
 		s.scratch = nil
 	}

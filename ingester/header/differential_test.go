@@ -2,6 +2,7 @@ package header
 
 import (
 	"bytes"
+	"reflect"
 	"testing"
 	"time"
 
@@ -171,7 +172,15 @@ func (r result) pri() int { return int(r.h.Facility)<<3 | int(r.h.Severity) }
 func parsed(t *testing.T, frame []byte) (r result) {
 	before := bytes.Clone(frame)
 	rest := ParsePRI(StripTrailer(frame), &r.h)
+	var p Parser
+	remembered := r.h
+	p.ParseRest(rest, &remembered, received.UnixMilli(), time.UTC)
+	remembered.onlyPRI()
+	p.ParseRest(rest, &remembered, received.UnixMilli(), time.UTC)
 	r.body, r.ok = ParseRest(rest, &r.h, received.UnixMilli(), time.UTC)
+	if !reflect.DeepEqual(remembered, r.h) {
+		t.Fatalf("%q is %+v, and %+v when it was read before", frame, r.h, remembered)
+	}
 	if !bytes.Equal(before, frame) {
 		t.Fatalf("%q was changed to %q", before, frame)
 	}

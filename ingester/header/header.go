@@ -111,6 +111,11 @@ func (h *Header) noPRI() {
 	h.PRI, h.Facility, h.Severity = PRIMissing, 1, 5
 }
 
+// onlyPRI takes back what ParsePRI did not put there.
+func (h *Header) onlyPRI() {
+	*h = Header{Facility: h.Facility, Severity: h.Severity, PRI: h.PRI, BOM: h.BOM}
+}
+
 func (h *Header) trimBOM(b []byte) []byte {
 	if bytes.HasPrefix(b, bom) {
 		h.BOM = true
@@ -127,20 +132,29 @@ func (h *Header) trimBOM(b []byte) []byte {
 // the one that puts the time between 31 days before and one day after receivedMillis,
 // and where no year does, the time is bad.
 func ParseRest(rest []byte, h *Header, receivedMillis int64, loc *time.Location) (body []byte, ok bool) {
+	return new(Parser).ParseRest(rest, h, receivedMillis, loc)
+}
+
+// Parser is ParseRest with a memory, for the frames of one source: most of them say
+// the same second as the one before. It is used by one goroutine at a time; the zero
+// value is ready.
+type Parser struct{ last reading }
+
+// ParseRest is what the function of that name is.
+func (p *Parser) ParseRest(rest []byte, h *Header, receivedMillis int64, loc *time.Location) (body []byte, ok bool) {
 	if loc == nil {
 		loc = time.UTC
 	}
-	before := *h
 	if len(rest) > 0 && isDigit(rest[0]) {
 		if body, ok = parse5424(rest, h); ok {
 			return body, true
 		}
-		*h = before
+		h.onlyPRI()
 	}
-	if body, ok = parse3164(rest, h, receivedMillis, loc); ok {
+	if body, ok = p.parse3164(rest, h, receivedMillis, loc); ok {
 		return body, true
 	}
-	*h = before
+	h.onlyPRI()
 	return rest, false
 }
 

@@ -249,3 +249,24 @@ func BenchmarkParse(b *testing.B) {
 		})
 	}
 }
+
+// TestParser_Remembers: a time that was read before means what it would without the
+// memory, in another zone, and when the window around the time of receipt has moved.
+func TestParser_Remembers(t *testing.T) {
+	t.Parallel()
+	var p Parser
+	east := time.FixedZone("east", 3*3600)
+	for _, at := range []time.Time{received, received.AddDate(0, 0, 30), received.AddDate(0, 2, 0), received.AddDate(1, 0, 0), received.AddDate(0, 0, -2)} {
+		for _, loc := range []*time.Location{time.UTC, east, nil} {
+			for _, stamp := range []string{"Mar  9 11:10:37", "Mar  9 11:10:37", "Mar  9 11:10:38", "Feb 29 11:10:37", "Mar  9 11:10:37.5", "Mar 09 11:10:37:"} {
+				rest := []byte(stamp + " server app[1]: x")
+				var have, want Header
+				p.ParseRest(rest, &have, at.UnixMilli(), loc)
+				ParseRest(rest, &want, at.UnixMilli(), loc)
+				if have.Millis != want.Millis || have.HasTime != want.HasTime || have.BadTime != want.BadTime || string(have.App) != string(want.App) {
+					t.Errorf("%s at %s in %v: %+v, without a memory %+v", stamp, at, loc, have, want)
+				}
+			}
+		}
+	}
+}

@@ -13,8 +13,8 @@ const (
 
 // parse3164 reads "TIMESTAMP [HOST] [TAG[PID]:] body", or "TAG[PID]: body" as programs
 // write it to a local socket.
-func parse3164(b []byte, h *Header, receivedMillis int64, loc *time.Location) ([]byte, bool) {
-	n := stamp(b, h, receivedMillis, loc)
+func (p *Parser) parse3164(b []byte, h *Header, receivedMillis int64, loc *time.Location) ([]byte, bool) {
+	n := p.stamp(b, h, receivedMillis, loc)
 	if n == 0 {
 		if len(b) == 0 || !isAlpha(b[0]) {
 			return nil, false
@@ -28,13 +28,15 @@ func parse3164(b []byte, h *Header, receivedMillis int64, loc *time.Location) ([
 	}
 	h.Style = RFC3164
 	b = trimSpaces(b[n:])
-	// "spamdyke[29207]: x": what stands in the host's place is a tag. An IPv6 address has
-	// colons too, but none with a space behind it.
-	if body, ok := parseTag(b, h); ok {
-		return body, true
-	}
-	if n = hostLen(b); n == 0 {
-		return b, true
+	if n = plainLen(b); n == 0 {
+		// "spamdyke[29207]: x": what stands in the host's place is a tag. An IPv6 address has
+		// colons too, but none with a space behind it.
+		if body, ok := parseTag(b, h); ok {
+			return body, true
+		}
+		if n = hostLen(b); n == 0 {
+			return b, true
+		}
 	}
 	h.Host = b[:n]
 	b = trimSpaces(b[n:])
@@ -49,6 +51,19 @@ func trimSpaces(b []byte) []byte {
 		b = b[1:]
 	}
 	return b
+}
+
+// plainLen is the length of a host that no tag can be taken for, because a space
+// follows it, and that holds nothing but what most hosts are made of; else 0.
+func plainLen(b []byte) int {
+	i := 0
+	for i < len(b) && isPlain[b[i]] {
+		i++
+	}
+	if i > maxHost || i == len(b) || b[i] != ' ' {
+		return 0
+	}
+	return i
 }
 
 // hostLen is the length of a host name or address that a space or the end follows.
@@ -111,13 +126,14 @@ func nilIfEmpty(b []byte) []byte {
 	return b
 }
 
-// The characters of host names and addresses, and of tags. A tag may hold nearly
+// The characters of host names and addresses, of nearly all of them, and of tags. A tag may hold nearly
 // anything, but neither quote nor comma: a relay puts its header before a body that
 // has both, and a colon somewhere in it.
-var isHostChar, isTagChar = func() (host, tag [256]bool) {
+var isHostChar, isPlain, isTagChar = func() (host, plain, tag [256]bool) {
 	for c := range 256 {
 		b := byte(c)
 		host[c] = isDigit(b) || isAlpha(b) || bytes.IndexByte([]byte("._:%-/[]"), b) >= 0
+		plain[c] = isDigit(b) || isAlpha(b) || b == '.' || b == '-'
 		tag[c] = isDigit(b) || isAlpha(b) || bytes.IndexByte([]byte(`_-./\+@*()#$~!&=%|^?`), b) >= 0
 	}
 	return

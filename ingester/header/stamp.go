@@ -15,7 +15,11 @@ const minYear, maxYear = 1970, 2299
 // stamp reads "Mmm [d]d hh:mm:ss" or an ISO 8601 time at the front of b, which a space,
 // a colon and a space, or the end must follow. It returns its length, or 0 if b does not
 // begin with what has the shape of a time; the time in h is marked bad if it has only that.
-func stamp(b []byte, h *Header, receivedMillis int64, loc *time.Location) int {
+func (p *Parser) stamp(b []byte, h *Header, receivedMillis int64, loc *time.Location) int {
+	if p.last.is(b, receivedMillis, loc) {
+		h.Millis, h.HasTime = p.last.millis, true
+		return stampLen
+	}
 	var n int
 	var clock civil
 	var whole bool
@@ -38,6 +42,9 @@ func stamp(b []byte, h *Header, receivedMillis int64, loc *time.Location) int {
 		switch {
 		case clock.year == 0:
 			h.Millis, h.HasTime = clock.nearest(receivedMillis, loc)
+			if n == stampLen && h.HasTime {
+				p.last = reading{text: [stampLen]byte(b), loc: loc, millis: h.Millis}
+			}
 		case clock.zoned:
 			h.Millis, h.HasTime = clock.utcMillis(), clock.valid()
 		default:
@@ -48,6 +55,26 @@ func stamp(b []byte, h *Header, receivedMillis int64, loc *time.Location) int {
 		h.Millis, h.BadTime = 0, true
 	}
 	return length
+}
+
+// stampLen is the length of a time as RFC 3164 wants it.
+const stampLen = len("Mmm dd hh:mm:ss")
+
+// reading is a time of RFC 3164 and what it was found to say.
+type reading struct {
+	text   [stampLen]byte
+	loc    *time.Location // nil: nothing was read yet
+	millis int64
+}
+
+// is tells whether b begins with the same time, and says the same: the window has
+// room for one year only, so a time that is still in it is the one to be found.
+func (r *reading) is(b []byte, receivedMillis int64, loc *time.Location) bool {
+	return len(b) > stampLen && b[stampLen] == ' ' && r.loc == loc && [stampLen]byte(b) == r.text && inWindow(r.millis, receivedMillis)
+}
+
+func inWindow(millis, receivedMillis int64) bool {
+	return millis >= receivedMillis-yearPast && millis <= receivedMillis+yearFuture
 }
 
 // civil is a time as its digits say it. In year 0 the year is not said.
@@ -220,7 +247,7 @@ func (c *civil) nearest(receivedMillis int64, loc *time.Location) (int64, bool) 
 		if !c.validIn(y) {
 			continue
 		}
-		if t := c.millisIn(y, loc); t >= receivedMillis-yearPast && t <= receivedMillis+yearFuture {
+		if t := c.millisIn(y, loc); inWindow(t, receivedMillis) {
 			return t, true
 		}
 	}
