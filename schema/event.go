@@ -76,7 +76,8 @@ func (e *Event) SetIP(i int, a netip.Addr) {
 		return
 	}
 	e.addr[i] = a.As16()
-	e.mark(i, e.addr[i] != [16]byte{})
+	// What was just written is not compared: the processor would wait for it.
+	e.mark(i, a.Is4() || a.WithZone("") != netip.IPv6Unspecified())
 }
 
 // AddPair adds an entry to field i, of type Map. The event borrows both slices.

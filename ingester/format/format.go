@@ -66,6 +66,7 @@ type Set struct {
 	nullStart [256]bool // first bytes of the null words
 	noneText  bool      // None is a null word, so it is one of free text too
 	direction []byte
+	first     [256]bool // first bytes of a body, a blank before it included
 }
 
 // layout is the formats that one look at a frame splits alike.
@@ -254,6 +255,7 @@ func NewSet(formats []*Format, o Options) (*Set, error) {
 		all = append(all, b)
 		s.add(b)
 	}
+	s.findFirst()
 	// The most telling literals first.
 	slices.SortStableFunc(s.layouts, func(a, b layout) int {
 		if d := len(b.prefix) - len(a.prefix); d != 0 {
@@ -343,6 +345,9 @@ func sampleOf(c class) string {
 // the formats, and so without a syslog header in front. A format that begins
 // with a variable is believed when no blank stands before its first separator.
 func (s *Set) Matches(rest []byte) bool {
+	if len(rest) > 0 && !s.first[rest[0]] {
+		return false
+	}
 	whole := rest
 	rest = skipBlank(rest)
 	for i := range s.layouts {
@@ -370,11 +375,28 @@ func (s *Set) Matches(rest []byte) bool {
 	return false
 }
 
+// findFirst notes with which bytes a body can begin, so that Matches need not look
+// further at most frames with a header.
+func (s *Set) findFirst() {
+	s.first[' '], s.first[bom[0]] = true, true
+	for i := range s.layouts {
+		if p := s.layouts[i].prefix; len(p) > 0 {
+			s.first[p[0]] = true
+			continue
+		}
+		for c := range s.first {
+			s.first[c] = true // a body may begin with any value
+		}
+	}
+}
+
+var bom = []byte("\xEF\xBB\xBF")
+
 // skipBlank takes off what relays and RFC 5424 put before a body: blanks and a
 // byte order mark.
 func skipBlank(b []byte) []byte {
 	for len(b) > 0 && b[0] == ' ' {
 		b = b[1:]
 	}
-	return bytes.TrimPrefix(b, []byte("\xEF\xBB\xBF"))
+	return bytes.TrimPrefix(b, bom)
 }

@@ -9,6 +9,14 @@ const maxTyped = 64
 // parseUint reads a decimal number up to max; a fraction of zeros is allowed,
 // because a source in Python writes 12.0 for a number that was a float.
 func parseUint(v []byte, max uint64) (n uint64, ok bool) {
+	if n, ok = digitsUpTo8(v); ok {
+		return n, n <= max
+	}
+	return parseUintSlow(v, max)
+}
+
+// parseUintSlow is parseUint of any length and with what may stand beside digits.
+func parseUintSlow(v []byte, max uint64) (n uint64, ok bool) {
 	if len(v) > maxTyped {
 		return 0, false
 	}
@@ -44,6 +52,9 @@ func parseUint(v []byte, max uint64) (n uint64, ok bool) {
 func parseIP(v []byte) (netip.Addr, bool) {
 	if len(v) > 2 && v[0] == '[' && v[len(v)-1] == ']' {
 		v = v[1 : len(v)-1]
+	}
+	if a, ok := quad(v); ok {
+		return netip.AddrFrom4(a), true
 	}
 	if a, ok := parseIPv4(v); ok {
 		return netip.AddrFrom4(a), true

@@ -10,12 +10,8 @@ import (
 // span is one piece of a body: body[start:end].
 type span struct{ start, end int }
 
-const (
-	ones  = 0x0101010101010101
-	highs = 0x8080808080808080
-	// gather moves the lowest bits of eight bytes into the highest byte.
-	gather = 0x0102040810204080
-)
+// gather moves the lowest bits of eight bytes into the highest byte.
+const gather = 0x0102040810204080
 
 // maxPieces is how many pieces of a body are told apart: more than columns and
 // surplus can use. It bounds what a frame full of separators costs.

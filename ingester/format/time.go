@@ -18,6 +18,13 @@ type instant struct {
 // YYYY-MM-DD HH:MM[:SS[.fraction]] with a blank or a T between, with or without
 // Z, UTC or an offset behind.
 func parseTime(v []byte) (t instant, ok bool) {
+	if millis, ok := epoch(v); ok {
+		return instant{millis: millis, zoned: true}, true
+	}
+	return parseTimeSlow(v)
+}
+
+func parseTimeSlow(v []byte) (t instant, ok bool) {
 	if len(v) > maxTyped {
 		return t, false
 	}

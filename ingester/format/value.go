@@ -2,6 +2,7 @@ package format
 
 import (
 	"bytes"
+	"encoding/binary"
 	"slices"
 	"unicode/utf8"
 
@@ -73,6 +74,13 @@ func b2i(b bool) int {
 func hostLike(v []byte) bool {
 	if len(v) > 255 {
 		return false
+	}
+	if readable(v) {
+		all := strange(tail(v))
+		for ; len(v) >= 8; v = v[8:] {
+			all |= strange(binary.LittleEndian.Uint64(v))
+		}
+		return all == 0
 	}
 	for _, c := range v {
 		if c <= ' ' || c == '"' || c == ',' {

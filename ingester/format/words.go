@@ -1,5 +1,7 @@
 package format
 
+import "encoding/binary"
+
 // statusWord brings a status into one spelling. The words are an open set: one
 // that is not known is made lower case with hyphens. The result is v itself, a
 // constant, or in scratch.
@@ -97,6 +99,16 @@ func lexical(v []byte, scratch []byte) (word, rest []byte) {
 // in scratch, because the frame must stay as it came.
 func lower(v []byte, scratch []byte) (text, rest []byte) {
 	i := 0
+	if readable(v) {
+		all := capital(tail(v))
+		for ; i+8 <= len(v); i += 8 {
+			all |= capital(binary.LittleEndian.Uint64(v[i:]))
+		}
+		if all == 0 {
+			return v, scratch
+		}
+		i = 0
+	}
 	for ; i < len(v); i++ {
 		if v[i]-'A' < 26 {
 			break
