@@ -17,15 +17,21 @@ STATICCHECK := v0.8.2# supports Go 1.26; a Go of two releases later needs a newe
 ARGS        ?= --demo
 # RACE=1 runs tests with the race detector, which needs a C compiler; binaries never do.
 RACE        ?=
-# Minutes of "make soak" and "make faults", and for each target of "make fuzz".
+# Minutes of "make soak" and "make faults", and for each target of "make fuzz"; 0.5 is half of one.
 MINUTES     ?= 10
+seconds      = $(shell awk 'BEGIN { n = "$(MINUTES)"; if (n + 0 <= 0 || n !~ /^[0-9]*\.?[0-9]*$$/) exit 1; printf "%d", n * 60 + 0.5 }')
 # More arguments for "go test".
 TESTFLAGS   ?=
+# Of "make bench-ingest": rounds, seconds of each measurement, more flags (see benchmarks/ingest).
+ROUNDS      ?= 3
+SECONDS     ?= 3
+BENCHFLAGS  ?=
 # The packages of test and bench.
 PACKAGES    ?= ./...
 # Those of soak and faults; go test is content when no test has the name, so "exists" looks.
 END_TO_END  := ./e2e/...
 exists       = go test -list $(1) $(END_TO_END) | grep ^Test >/dev/null || { echo "no test in $(END_TO_END) has $(1) in its name"; exit 1; }
+number       = [ -n "$(seconds)" ] || { echo 'MINUTES=$(MINUTES) is not a number of minutes'; exit 1; }
 
 libchdb_stamp     := $(TOOLS)/libchdb/.installed
 debian_stamp      := $(TOOLS)/debian/.installed
@@ -74,7 +80,8 @@ test: libchdb debian ## run all tests, real components included; RACE=1: with th
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for MINUTES minutes, two at a time
-	@scripts/fuzz.sh $$(($(MINUTES) * 60))
+	@$(call number)
+	scripts/fuzz.sh $(seconds)
 
 .PHONY: fuzz-smoke
 fuzz-smoke: ## run every fuzz target for 10 seconds
@@ -84,15 +91,23 @@ fuzz-smoke: ## run every fuzz target for 10 seconds
 bench: libchdb ## run every benchmark once, to see that it works; to measure: go test -bench
 	@go test -run '^$$' -bench . -benchtime 1x -timeout 10m $(TESTFLAGS) $(PACKAGES)
 
+.PHONY: bench-ingest
+bench-ingest: build debian ## measure the ingester beside rsyslog and syslog-ng, on two cores: ROUNDS=3 SECONDS=3 BENCHFLAGS="-only tcp"
+	@go build -o bin/bench-ingest ./benchmarks/ingest
+	taskset -c 0,1 bin/bench-ingest -rounds $(ROUNDS) -seconds $(SECONDS) $(BENCHFLAGS)
+
 .PHONY: soak
 soak: libchdb debian ## run the stack under steady load for MINUTES minutes
 	@$(call exists,Soak)
-	MILLRACE_SOAK_MINUTES=$(MINUTES) go test -count 1 -v -run Soak -timeout $$(($(MINUTES) + 15))m $(TESTFLAGS) $(END_TO_END)
+	$(call number)
+	MILLRACE_SOAK_MINUTES=$(MINUTES) go test -count 1 -v -run Soak -timeout $$(($(seconds) + 900))s $(TESTFLAGS) $(END_TO_END)
 
 .PHONY: faults
-faults: libchdb debian ## kill and freeze parts of the stack under load for MINUTES minutes
+faults: libchdb debian ## kill and freeze parts of the stack under load, then break brokers under a producer, for MINUTES minutes each
 	@$(call exists,Fault)
-	MILLRACE_FAULT_MINUTES=$(MINUTES) go test -count 1 -v -run Fault -timeout $$(($(MINUTES) + 15))m $(TESTFLAGS) $(END_TO_END)
+	$(call number)
+	MILLRACE_FAULT_MINUTES=$(MINUTES) go test -count 1 -v -run Fault -timeout $$(($(seconds) + 900))s $(TESTFLAGS) $(END_TO_END)
+	MILLRACE_FAULT_MINUTES=$(MINUTES) go test -count 1 -v -run Fault_Property -timeout $$(($(seconds) + 900))s $(TESTFLAGS) ./ingester/publish
 
 ##  Checks
 

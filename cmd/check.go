@@ -81,7 +81,7 @@ func summary(out io.Writer, cfg *config.Config) error {
 			allow = strings.Join(all, " ")
 		}
 		framing := "datagrams"
-		if l.Address.Network == "tcp" {
+		if l.Address.Stream() {
 			framing = "framing " + l.Framing
 		}
 		fmt.Fprintf(w, "listener %s\t%s\t%s, formats %s, allow %s, raw %s\n",

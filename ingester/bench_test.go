@@ -53,7 +53,7 @@ func measured(n int) []framing.Frame {
 func BenchmarkDecode(b *testing.B) {
 	frames := measured(1024)
 	s := newSink(b, false, nil)
-	s.begin()
+	s.take(benchPeer, frames[0])
 	b.SetBytes(int64(sizeOf(frames) / len(frames)))
 	b.ReportAllocs()
 	for n := 0; b.Loop(); n++ {
@@ -70,7 +70,7 @@ func BenchmarkDecode(b *testing.B) {
 func BenchmarkRecord(b *testing.B) {
 	frames := measured(1024)
 	s := newSink(b, false, nil)
-	s.begin()
+	s.take(benchPeer, frames[0])
 	b.SetBytes(int64(sizeOf(frames) / len(frames)))
 	b.ReportAllocs()
 	var record []byte

@@ -1,10 +1,12 @@
 package ingester
 
 import (
+	"fmt"
 	"log/slog"
 	"time"
 
 	"millrace/ingester/framing"
+	"millrace/ingester/peers"
 	"millrace/ingester/publish"
 	"millrace/ingester/transport"
 	"millrace/internal/config"
@@ -26,13 +28,14 @@ type Ingester struct {
 	topics    topics.Options
 	publisher *publish.Publisher
 	inputs    []*input
+	hosts     *peers.Table // filtering hosts
 	listeners []transport.Listener
 }
 
 // New compiles the formats and binds the listeners' sockets, so that what is
 // wrong with either is known before anything starts.
 func New(o Options) (*Ingester, error) {
-	in := &Ingester{log: o.Log, cfg: o.Config}
+	in := &Ingester{log: o.Log, cfg: o.Config, hosts: peers.New(peers.Max)}
 	formats, err := CompileFormats(o.Config)
 	if err != nil {
 		return nil, err
@@ -51,9 +54,10 @@ func New(o Options) (*Ingester, error) {
 		}
 		in.listeners = append(in.listeners, listener)
 		in.inputs = append(in.inputs, &input{
-			name: []byte(l.Name), transport: []byte(l.Address.Network), direction: []byte(l.Direction), stream: l.Address.Network == "tcp",
+			name: []byte(l.Name), transport: []byte(l.Address.Network), direction: []byte(l.Direction), waits: l.Address.Network != "udp",
 			formats: formats[i].Set, zone: l.TimeZone, raw: l.Raw,
 			tag: i * outcomes, ledger: newLedger(listener.Stats()), gate: o.Gate, publisher: in.publisher,
+			rejects: newRejectLimit(l.RejectLimit), samples: newSamples(), peers: peers.New(peers.Max), hosts: in.hosts,
 		})
 	}
 	return in, nil
@@ -64,18 +68,34 @@ func listen(l *config.Listener, log *slog.Logger) (transport.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
+	encryption, err := listenerTLS(l)
+	if err != nil {
+		return nil, err
+	}
 	return transport.Listen(transport.Options{
 		Name: l.Name, Network: l.Address.Network, Address: l.Address.HostPort(),
 		Framing: mode, MaxFrame: int(l.MaxFrame), FrameIdle: l.FrameIdle,
-		Allow: l.Allow.Prefixes, AllowAny: l.Allow.Any,
-		MaxConnections: l.MaxConnections, Sockets: l.Sockets, ReceiveBuffer: int(l.ReceiveBuffer),
+		Allow: l.Allow.Prefixes, AllowAny: l.Allow.Any, TLS: encryption,
+		MaxConnections: l.MaxConnections, Sockets: l.Sockets, ReceiveBuffer: int(l.ReceiveBuffer), SocketMode: l.SocketMode,
 		Logger: log,
 	})
 }
 
+// listenerTLS is nil for a listener without a certificate.
+func listenerTLS(l *config.Listener) (*transport.TLS, error) {
+	if l.TLS.Cert == "" {
+		return nil, nil
+	}
+	c, err := l.TLS.Load()
+	if err != nil {
+		return nil, fmt.Errorf("cannot encrypt listener %q (listeners[].tls): %w", l.Name, err)
+	}
+	return &transport.TLS{Config: c, ClientNames: l.TLS.ClientNames, HandshakeTimeout: l.TLS.HandshakeTimeout}, nil
+}
+
 // ListenError says that a listener's address cannot be had.
 type ListenError struct {
-	Network string // tcp, udp
+	Network string // the scheme of its address
 	Err     error
 }
 

@@ -17,6 +17,7 @@ var (
 	descBytes     = desc("millrace_listener_bytes_total", "Bytes read from the listener's sockets.", "listener")
 	descOpen      = desc("millrace_listener_connections", "Open connections.", "listener")
 	descRefused   = desc("millrace_listener_connections_refused_total", "Connections beyond listeners[].max_connections.", "listener")
+	descShakes    = desc("millrace_listener_tls_handshake_failures_total", "TLS handshakes that failed: no certificate that we accept, an old protocol, too late.", "listener")
 	descRcvbuf    = desc("millrace_listener_receive_buffer_bytes", "Receive buffer of a UDP socket, as the kernel granted it.", "listener")
 
 	descBatches    = desc("millrace_publish_batches_total", "Record batches that Kafka has acknowledged.")
@@ -62,6 +63,7 @@ func (in *Ingester) Collect(ch chan<- prometheus.Metric) {
 		counter(descBytes, t.Bytes.Load(), name)
 		gauge(descOpen, float64(t.Open.Load()), name)
 		counter(descRefused, t.Refused.Load(), name)
+		counter(descShakes, t.Handshakes.Load(), name)
 		gauge(descRcvbuf, float64(t.ReceiveBuffer.Load()), name)
 	}
 	s := in.publisher.Stats()

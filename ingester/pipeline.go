@@ -12,6 +12,7 @@ import (
 	"millrace/ingester/format"
 	"millrace/ingester/framing"
 	"millrace/ingester/header"
+	"millrace/ingester/peers"
 	"millrace/ingester/publish"
 	"millrace/schema"
 )
@@ -25,13 +26,17 @@ type input struct {
 	name      []byte
 	transport []byte
 	direction []byte
-	stream    bool // TCP: a full publisher makes the sender wait
+	waits     bool // not UDP: a full publisher makes the sender wait
 	formats   *format.Set
 	zone      *time.Location
 	raw       string // always, flagged, never
 	tag       int    // tag of outcome 0; those of the rejects follow
 	ledger    *ledger
 	gate      *Gate
+	rejects   *rejectLimit
+	samples   *samples
+	peers     *peers.Table
+	hosts     *peers.Table // all listeners'
 	publisher *publish.Publisher
 	hard      context.Context // ends waiting for Kafka at the stop's deadline
 }
@@ -44,6 +49,7 @@ type scratch struct {
 	header  header.Header
 	parser  header.Parser
 	decoder format.Decoder
+	tally   peers.Tally
 }
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
@@ -59,12 +65,13 @@ type sink struct {
 
 // Frame turns one frame into an event, a reject or a counted drop. f.Bytes is
 // borrowed from the reader's buffer: nothing refers to it when Frame returns. It
-// blocks while Kafka takes no more and the sender can wait (TCP). An error means
+// blocks while Kafka takes no more and the sender can wait (all but UDP). An error means
 // that the frame was not taken: the transport counts it, and ends the connection.
 func (s *sink) Frame(peer netip.AddrPort, f framing.Frame) error {
 	if s.in.gate.closed() != nil {
-		if !s.in.stream {
-			s.in.ledger.drop(schema.DropDiskFull)
+		if !s.in.waits {
+			s.take(peer, f)
+			s.drop(peer, f, schema.DropDiskFull)
 			return nil
 		}
 		s.Flush() // hold nothing while waiting
@@ -72,12 +79,14 @@ func (s *sink) Frame(peer netip.AddrPort, f framing.Frame) error {
 			return err
 		}
 	}
-	if s.scratch == nil {
-		s.begin()
-	}
+	s.take(peer, f)
 	outcome, ok := s.decode(f)
-	if !ok {
-		s.in.ledger.drop(schema.DropEmpty)
+	switch {
+	case !ok:
+		s.drop(peer, f, schema.DropEmpty)
+		return nil
+	case outcome != 0 && !s.keep(peer, f, outcome):
+		s.drop(peer, f, schema.DropRejectLimit)
 		return nil
 	}
 	s.common(peer, f, outcome)
@@ -89,25 +98,27 @@ func (s *sink) Frame(peer netip.AddrPort, f framing.Frame) error {
 		s.header = header.Header{Facility: s.header.Facility, Severity: s.header.Severity}
 		f.Size, f.Bytes = max(f.Size, len(f.Bytes)), f.Bytes[:min(len(f.Bytes), rejectRawMax)]
 		s.reject(f, schema.ReasonOversize, err.Error())
+		event := outcome == 0
 		outcome = 1 + indexOf(rejectReasons, schema.ReasonOversize)
+		if event && !s.keep(peer, f, outcome) {
+			s.lose(peer, f, schema.DropRejectLimit)
+			return nil
+		}
 		s.common(peer, f, outcome)
 		err = s.publish(outcome)
 	}
 	switch {
 	case err == nil:
+		if outcome == 0 {
+			s.heard(f)
+		}
 		return nil
 	case errors.Is(err, publish.ErrNoBuffer):
-		s.in.ledger.lose(schema.DropBackpressure, 1)
+		s.lose(peer, f, schema.DropBackpressure)
 		return nil
 	}
 	s.in.ledger.leave()
 	return err
-}
-
-func (s *sink) begin() {
-	s.scratch = scratches.Get().(*scratch)
-	s.now = time.Now().UnixMilli()
-	s.in.ledger.lastTook.Store(s.now)
 }
 
 // decode fills the event's own fields and tells the outcome: 0 or a reject's.
@@ -226,7 +237,7 @@ func (s *sink) publish(outcome int) error {
 		s.lane = s.in.publisher.Acquire()
 	}
 	tag := s.in.tag + outcome
-	if s.in.stream {
+	if s.in.waits {
 		return s.lane.Append(s.in.hard, &s.event, tag)
 	}
 	return s.lane.TryAppend(&s.event, tag)
@@ -239,6 +250,7 @@ func (s *sink) Flush() {
 		s.lane = nil
 	}
 	if s.scratch != nil {
+		s.tally.End()
 		scratches.Put(s.scratch)
 		s.scratch = nil
 	}

@@ -15,7 +15,7 @@ import (
 // Addr is where a listener listens.
 type Addr struct {
 	Name    string
-	Network string // tcp, udp
+	Network string // the scheme of its address
 	Addr    net.Addr
 }
 
@@ -74,10 +74,12 @@ func (in *Ingester) Run(soft, hard context.Context) error {
 		return topics.Await(ensuring, in.topics, in.log)
 	})
 
+	summed := in.summarize()
+
 	group, serving := errgroup.WithContext(soft)
 	for i := range in.listeners {
 		group.Go(func() error {
-			return in.listeners[i].Serve(serving, hard, func() transport.Sink { return &sink{in: in.inputs[i]} })
+			return in.listeners[i].Serve(serving, hard, func(transport.Receipts) transport.Sink { return &sink{in: in.inputs[i]} })
 		})
 	}
 	group.Go(func() error {
@@ -89,6 +91,7 @@ func (in *Ingester) Run(soft, hard context.Context) error {
 	_ = creating.Wait()
 	drain() // only now: nobody appends any more
 	err = errors.Join(err, published.Wait())
+	summed()
 
 	a := in.Account()
 	in.log.Info("ingester stopped", "received", a.Received, "published", a.Published,

@@ -19,6 +19,7 @@ import (
 	"github.com/segmentio/kafka-go/protocol/produce"
 	"github.com/segmentio/kafka-go/protocol/rawproduce"
 
+	"millrace/ingester/peers"
 	"millrace/ingester/publish"
 	"millrace/ingester/transport"
 	"millrace/schema"
@@ -81,8 +82,9 @@ func newSink(t testing.TB, run bool, change func(*publish.Options)) *sink {
 	}
 	l := &cfg.Listeners[0]
 	in := &input{
-		name: []byte(l.Name), transport: []byte("tcp"), direction: []byte(l.Direction), stream: true,
+		name: []byte(l.Name), transport: []byte("tcp"), direction: []byte(l.Direction), waits: true,
 		formats: formats[0].Set, zone: l.TimeZone, raw: l.Raw, ledger: newLedger(new(transport.Stats)), gate: new(Gate), hard: context.Background(),
+		rejects: newRejectLimit(l.RejectLimit), samples: newSamples(), peers: peers.New(peers.Max), hosts: peers.New(peers.Max),
 	}
 	o := publish.Options{
 		Brokers: cfg.Kafka.Brokers, Transport: stub{}, TopicPrefix: cfg.Kafka.TopicPrefix, Compression: cfg.Kafka.Compression,

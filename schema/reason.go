@@ -27,6 +27,7 @@ const (
 	DropKernel       Reason = "kernel"
 	DropBackpressure Reason = "backpressure"
 	DropDiskFull     Reason = "disk_full"
+	DropRejectLimit  Reason = "reject_limit"
 	DropShutdown     Reason = "shutdown"
 )
 
@@ -58,6 +59,7 @@ var dropDocs = []ReasonDoc{
 	{DropKernel, "The kernel's UDP receive buffer was full.", "Raise `listeners[].receive_buffer` and the sysctl `net.core.rmem_max`, or use TCP."},
 	{DropBackpressure, "A datagram that came while Kafka could not take more and `kafka.buffer_bytes` was used up.", "See why Kafka is away: `/readyz` says it. TCP senders wait instead."},
 	{DropDiskFull, "A datagram that came while the trial stack's disk was nearly full.", "Free disk space, or lower `retention`. TCP senders wait instead."},
+	{DropRejectLimit, "A frame that could not be decoded, from a peer that had used up `listeners[].reject_limit`: nothing of it is stored.", "If its frames are events, mend the template: `millrace source check`, and `millrace template test` with the rejects that are stored. Raise `listeners[].reject_limit` until then."},
 	{DropShutdown, "Taken from the socket and not acknowledged by Kafka before the stop's deadline.", "Raise `stop.drain_timeout`, and see why Kafka was away."},
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"millrace/ingester"
+	"millrace/internal/config"
 	"millrace/internal/service"
 )
 
@@ -24,9 +25,9 @@ func readyLine(w io.Writer, pairs []pair) {
 	fmt.Fprintln(w, b.String())
 }
 
-// addresses are syslog_udp and syslog_tcp: the first listener of each network.
+// addresses are syslog_udp, syslog_tcp and so on: the first listener of each network.
 func addresses(in *ingester.Ingester) (pairs []pair) {
-	for _, network := range []string{"udp", "tcp"} {
+	for _, network := range config.Networks {
 		for _, l := range in.Addrs() {
 			if l.Network == network {
 				pairs = append(pairs, pair{"syslog_" + network, l.Addr.String()})

@@ -158,6 +158,8 @@ func mendable(err error) error {
 	var inUse *embedded.DirInUseError
 	var listener *ingester.ListenError
 	switch {
+	case errors.As(err, &listener) && listener.Network != "udp" && listener.Network != "tcp":
+		return service.WithExitCode(2, err) // no flag gives it another
 	case errors.As(err, &listener):
 		return service.WithExitCode(2, fmt.Errorf("%w; --syslog-%s HOST:PORT chooses another address", err, listener.Network))
 	case errors.As(err, &embeddedPort), errors.As(err, &inUse), errors.Is(err, embedded.ErrNoLibrary):

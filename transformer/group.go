@@ -134,6 +134,7 @@ func (t *Transformer) generation(ended context.Context, gen *kafka.Generation, s
 	for _, p := range partitions {
 		working.Go(p.run)
 	}
+	fetching.Go(func() { g.watch(active, partitions) })
 	idle := make(chan struct{})
 	go func() { working.Wait(); close(idle) }()
 	watch := t.watchTopics(active, counts)

@@ -2,8 +2,11 @@ package transformer
 
 import (
 	"fmt"
+	"hash/crc32"
 	"strconv"
 	"strings"
+
+	"millrace/schema"
 )
 
 // mark is what the metadata of a commit says beside the offset, which is where
@@ -14,6 +17,7 @@ type mark struct {
 	// The intent: rows of [offset, end) may be in ClickHouse. 0: none.
 	end         int64
 	fingerprint uint32 // of the range's record batches
+	reader      uint32 // what makes rows of the records: see rowsOf
 	query       bool   // only what was missing is inserted, by asking ClickHouse
 	time        int64  // of the announcement, milliseconds
 
@@ -40,7 +44,7 @@ func (m mark) String() string {
 	b = append(b, markVersion...)
 	b = fmt.Appendf(b, ";ep=%d;t=%d", m.epoch, m.time)
 	if m.end > 0 {
-		b = fmt.Appendf(b, ";e=%d;fp=%08x", m.end, m.fingerprint)
+		b = fmt.Appendf(b, ";e=%d;fp=%08x;r=%08x", m.end, m.fingerprint, m.reader)
 		if m.query {
 			b = append(b, ";q=1"...)
 		}
@@ -73,6 +77,9 @@ func parseMark(s string) (m mark, ok bool) {
 		case "fp":
 			u, err = strconv.ParseUint(value, 16, 32)
 			m.fingerprint, hasFingerprint = uint32(u), true
+		case "r":
+			u, err = strconv.ParseUint(value, 16, 32)
+			m.reader = uint32(u)
 		case "q":
 			m.query = value == "1"
 		case "lb":
@@ -90,6 +97,23 @@ func parseMark(s string) (m mark, ok bool) {
 		return mark{}, false
 	}
 	return m, true
+}
+
+// readerVersion changes with the code that reads records, wherever the same record
+// may give another row, or a row of another table, than it did before.
+const readerVersion = 1
+
+// rowsOf tells whether two programs make the same rows of a topic's records: it is
+// a sum over the fields of the topic's tables and the version of the reader.
+func rowsOf(k *schema.Kind, version int) uint32 {
+	sum := crc32.New(castagnoli)
+	fmt.Fprint(sum, version)
+	for _, k := range []*schema.Kind{k, schema.Reject} {
+		for _, f := range k.Fields {
+			fmt.Fprint(sum, ",", f.Number, f.Name, f.Type)
+		}
+	}
+	return sum.Sum32()
 }
 
 // token is what ClickHouse knows a block by. The group stands for the pipeline:

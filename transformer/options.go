@@ -56,6 +56,9 @@ type Options struct {
 	HeartbeatInterval time.Duration
 	// WatchInterval is how often topics are looked at for new partitions.
 	WatchInterval time.Duration
+	// StallAfter is how long a partition with records left may insert none before
+	// the log says so.
+	StallAfter time.Duration
 
 	// EnsureTopics is called when topics are missing; nil: wait for them.
 	EnsureTopics func(context.Context) error
@@ -105,6 +108,7 @@ func (o Options) withDefaults() (Options, error) {
 	o.RebalanceTimeout = cmp.Or(o.RebalanceTimeout, 40*time.Second)
 	o.HeartbeatInterval = cmp.Or(o.HeartbeatInterval, 3*time.Second)
 	o.WatchInterval = cmp.Or(o.WatchInterval, 5*time.Second)
+	o.StallAfter = cmp.Or(o.StallAfter, 30*time.Second)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -95,9 +95,12 @@ func (p *partition) run() {
 			p.g.fail(err)
 			return
 		case errors.Is(err, errRestart):
+			p.stats.trouble.Store(err.Error())
 		default:
+			p.stats.trouble.Store(err.Error())
 			p.t.block(p.key(), err)
 		}
+		p.doing(doingPause)
 		if !sleep(p.g.active, backoff(n)) {
 			return
 		}
@@ -138,11 +141,11 @@ func (p *partition) ensureRows() {
 func (p *partition) consume() error {
 	p.begin()
 	p.stream.Start(p.inserted)
-	for {
+	for p.g.active.Err() == nil {
 		p.schedule()
+		p.doing(doingFetch)
 		select {
 		case <-p.g.active.Done():
-			return p.finish()
 		case <-p.stream.Ready():
 			if err := p.take(); err != nil {
 				return err
@@ -153,6 +156,7 @@ func (p *partition) consume() error {
 			}
 		}
 	}
+	return p.finish()
 }
 
 // schedule sets the timer for when the open range is old enough to be sealed, or
@@ -208,7 +212,11 @@ func (p *partition) take() error {
 	if c.Err != nil {
 		return fmt.Errorf("%w: %w", errRestart, c.Err)
 	}
-	p.stats.end.Store(c.HighWatermark)
+	if c.Offset != p.end { // what lies between would be lost
+		return fmt.Errorf("%w: records of offset %d were expected, not of %d", errRestart, p.end, c.Offset)
+	}
+	p.doing(doingDecode)
+	p.stats.saw(c.HighWatermark)
 	p.t.stats.FetchedBytes.Add(uint64(len(c.Records())))
 	p.set.Reset(c.Records(), c.Offset)
 	for p.set.Next() {
@@ -217,7 +225,8 @@ func (p *partition) take() error {
 			if err := p.add(b); err != nil {
 				return err
 			}
-			// A stop is not kept waiting by a chunk of many blocks.
+			// A stop is not kept waiting by a chunk of many blocks. The rest of the
+			// chunk is given up, so nothing may be taken after it: see consume.
 			if p.g.active.Err() != nil {
 				return nil
 			}
@@ -295,7 +304,8 @@ func (p *partition) announce(m mark) error {
 	if p.g.alive.Err() != nil {
 		return errStopped
 	}
-	m.anchor = p.anchor
+	p.doing(doingCommit)
+	m.anchor, m.reader = p.anchor, rowsOf(p.kind, p.t.version)
 	sent := time.Now()
 	m.time = sent.UnixMilli()
 	if err := p.g.commit(p.topic, p.id, p.inserted, m); err != nil {
@@ -358,6 +368,7 @@ func (p *partition) insertBlock(b *block.Block, m mark, token string) error {
 			return err
 		}
 		p.t.stats.InsertErrors.Add(1)
+		p.stats.trouble.Store(err.Error())
 		p.step("failed")
 		if insert.Refused(err) {
 			p.t.block(p.key(), err)
@@ -392,6 +403,7 @@ func (p *partition) sameServer(n int, first time.Time) error {
 // attempt is one INSERT. It begins only while the announcement is young, so that
 // one by a member that was frozen cannot come long after another has taken over.
 func (p *partition) attempt(b *block.Block, m mark, token string) error {
+	p.doing(doingPlace)
 	select {
 	case p.t.inserts <- struct{}{}:
 	case <-p.g.alive.Done():
@@ -408,6 +420,7 @@ func (p *partition) attempt(b *block.Block, m mark, token string) error {
 		}
 	}
 	p.step("attempt")
+	p.doing(doingInsert)
 	ctx, cancel := context.WithTimeout(p.g.hard, p.t.o.InsertTimeout)
 	defer cancel()
 	begun := time.Now()

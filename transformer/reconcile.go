@@ -17,6 +17,7 @@ import (
 func (p *partition) reconcile(ctx context.Context, to int64, since time.Time) error {
 	wait := max(min(p.t.o.ReconcileAfter-time.Since(since), p.t.o.ReconcileAfter), 0)
 	p.log().Warn("asking ClickHouse which records are missing", "from", p.inserted, "to", to, "after", wait.Round(time.Second))
+	p.doing(doingZombies)
 	if !sleep(ctx, wait) {
 		return errStopped
 	}
@@ -53,6 +54,7 @@ func (p *partition) reconcileOne(ctx context.Context, to int64) error {
 		return err
 	}
 	p.waitForMemory(ctx)
+	p.doing(doingReconcile)
 	present, found, err := p.present(ctx, p.inserted, end)
 	if err != nil {
 		return err
@@ -138,7 +140,7 @@ func (p *partition) read(ctx context.Context, from, to int64, each func(*recordb
 			o.PartitionBytes *= 2
 			o.ResponseBytes = max(o.ResponseBytes, o.PartitionBytes)
 		case end < to:
-			return errOtherLog
+			return p.endsBefore(ctx, to)
 		case ctx.Err() != nil:
 			return errStopped
 		default:
@@ -146,4 +148,18 @@ func (p *partition) read(ctx context.Context, from, to int64, each func(*recordb
 		}
 	}
 	return nil
+}
+
+// endsBefore is for a fetch that showed the log to end before to. A new leader may
+// show less than it has for a moment; its answer to the question for its end does
+// not (KIP-207). So that decides whether the log is another one.
+func (p *partition) endsBefore(ctx context.Context, to int64) error {
+	_, end, err := p.t.bounds(ctx, p.topic, p.id)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: %w", errRestart, err)
+	case end < to:
+		return errOtherLog
+	}
+	return fmt.Errorf("%w: the leader of %s/%d does not show the records before offset %d yet", errRestart, p.topic, p.id, to)
 }

@@ -24,11 +24,13 @@ type found struct {
 // inserted and anchor are set, and no intent is open.
 func (p *partition) recover() error {
 	ctx := p.g.active
+	p.doing(doingLook)
 	f, err := p.look(ctx)
 	if err != nil {
 		return err
 	}
 	p.stats.end.Store(f.end)
+	p.doing(doingCompare)
 	start, same, err := p.identify(ctx, &f)
 	if err != nil {
 		return err
@@ -56,6 +58,7 @@ func (p *partition) recover() error {
 			return err
 		}
 	}
+	p.doing(doingCompare)
 	// Ask always: an offset may have been reset, expired with its group, or set back
 	// by a commit that came late.
 	last, err := p.t.server.LastFrom(ctx, p.kind, p.place(), p.inserted)
@@ -305,10 +308,13 @@ func (p *partition) redo(ctx context.Context, f found) error {
 			return nil
 		}
 	}
-	if m.query {
+	if m.query || m.reader != rowsOf(p.kind, p.t.version) {
+		// Or another version announced it: its block may have had other rows, and
+		// one half of it may be there.
 		return p.reconcile(ctx, m.end, time.UnixMilli(m.time))
 	}
 	p.waitForMemory(ctx)
+	p.doing(doingRedo)
 	present, found := new(offsets), 0
 	remembered, err := p.tokenRemembered(ctx, m)
 	if err == nil && !remembered {
@@ -377,6 +383,7 @@ func (p *partition) tokenRemembered(ctx context.Context, m mark) (bool, error) {
 // waitForMemory lets partitions that are further on insert first; not for long,
 // because those may be stuck.
 func (p *partition) waitForMemory(ctx context.Context) {
+	p.doing(doingMemory)
 	for n := 0; n < 100 && p.fetcher.Pressed() && sleep(ctx, 50*time.Millisecond); n++ {
 	}
 }

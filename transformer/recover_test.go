@@ -306,11 +306,36 @@ func TestRecover_AnnouncedRangeTooLongForABlock(t *testing.T) {
 	}
 }
 
+// A range that another version announced, which makes other rows of the records, is
+// not made again under the old token: its halves may differ from the old ones.
+func TestRecover_AnnouncedByAnotherReader(t *testing.T) {
+	t.Parallel()
+	for _, at := range []string{"announced", "half", "inserted"} {
+		t.Run(at, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.load()
+			step, killed := killAt(at, 0)
+			m := w.start(nil, step)
+			<-killed
+			m.wait()
+			m = w.startWith(nil, nil, func(t *Transformer) { t.version++ })
+			w.exactlyOnce()
+			if n := m.Stats().RecoveredIntents.Load(); n != 0 {
+				t.Errorf("%d ranges of another version were made again under their token", n)
+			}
+			if n := m.Stats().ReconciledRows.Load() + m.Stats().FoundRows.Load(); n == 0 {
+				t.Error("ClickHouse was not asked what is there")
+			}
+		})
+	}
+}
+
 func TestMark(t *testing.T) {
 	t.Parallel()
 	for _, m := range []mark{
 		{epoch: 1, time: 1762257600000},
-		{epoch: 65535, time: 1, end: 1 << 60, fingerprint: 0xdeadbeef},
+		{epoch: 65535, time: 1, end: 1 << 60, fingerprint: 0xdeadbeef, reader: 0xfeedf00d},
 		{epoch: 2, end: 5, query: true, anchor: anchor{true, 4, 7}},
 	} {
 		got, ok := parseMark(m.String())

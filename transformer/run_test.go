@@ -3,6 +3,7 @@ package transformer
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -150,7 +151,7 @@ func TestRun_OnePartPerPartition(t *testing.T) {
 		t.Fatal(err)
 	}
 	inserts := func(o *Options) {
-		o.BlockRows, o.BlockAge, o.InsertTimeout = rows, time.Minute, time.Minute // a busy machine takes its time
+		o.BlockRows, o.BlockAge = rows, time.Minute
 		o.ClickHouse.Compression = &clickhouse.Compression{Method: clickhouse.CompressionLZ4}
 	}
 	m := w.start(inserts, nil)
@@ -208,4 +209,38 @@ func TestRun_TopicsAppearLater(t *testing.T) {
 		w.createTopic("later."+k.Topic, 2)
 	}
 	w.eventually("readiness", func() bool { return m.State().Err() == nil })
+}
+
+// A stop that comes in the middle of a chunk, with more chunks waiting behind it,
+// leaves the rest of the chunk to the next owner: what waits behind it must not be
+// taken, or the rest would be skipped for ever.
+func TestRun_StopInMidChunk(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for range 20 { // many batches, which come as one chunk
+		w.produce(schema.Message, 30)
+		w.produce(schema.Status, 30)
+	}
+	held, reached := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	first := w.start(func(o *Options) { o.BlockRows = 5 }, func(m *member, step, topic string, partition int) {
+		if step == "sealed" { // a block is full, in the middle of the first chunk
+			once.Do(func() { close(reached) })
+			<-held
+		}
+	})
+	<-reached
+	for range 5 { // each a chunk of its own
+		w.produce(schema.Message, 30)
+		w.produce(schema.Status, 30)
+		time.Sleep(20 * time.Millisecond)
+	}
+	first.soft()
+	close(held)
+	if err := first.wait(); err != nil {
+		t.Errorf("Run: %v", err)
+	}
+	second := w.start(nil, nil)
+	w.exactlyOnce()
+	second.stop()
 }

@@ -29,6 +29,7 @@ type Stats struct {
 	LostRecords      atomic.Uint64 // offsets that Kafka removed before they were inserted
 	HeldBytes        atomic.Int64  // fetched and not yet inserted, now
 	BlockedParts     atomic.Int64  // partitions whose block ClickHouse refuses now
+	StalledParts     atomic.Int64  // partitions with records left that have inserted none for long
 
 	rows    map[string]*atomic.Uint64 // by table; fixed after newStats
 	seconds prometheus.Histogram
@@ -48,6 +49,15 @@ type partitionStats struct {
 	end       atomic.Int64 // high watermark, -1 not known
 	inserted  atomic.Int64 // everything before is in ClickHouse, -1 not known
 	confirmed atomic.Int64 // the same, acknowledged by Kafka
+	doing     atomic.Value // string: what it is about
+	trouble   atomic.Value // string: its last failure
+}
+
+// saw notes the end of the partition's log, which different answers may tell in
+// any order. A log that was made again is shorter: recovery sets its end.
+func (p *partitionStats) saw(end int64) {
+	for was := p.end.Load(); end > was && !p.end.CompareAndSwap(was, end); was = p.end.Load() {
+	}
 }
 
 func newStats(kinds []*schema.Kind) *Stats {
@@ -125,6 +135,7 @@ func (s *Stats) Describe(ch chan<- *prometheus.Desc) {
 		ch <- m.desc
 	}
 	ch <- blockedDesc
+	ch <- stalledDesc
 	ch <- heldDesc
 	s.seconds.Describe(ch)
 }
@@ -133,6 +144,7 @@ var (
 	rowsDesc    = prometheus.NewDesc("millrace_rows_inserted_total", "Rows inserted into ClickHouse.", []string{"table"}, nil)
 	lagDesc     = prometheus.NewDesc("millrace_consumer_lag", "Records of an assigned partition that are not in ClickHouse yet.", []string{"topic", "partition"}, nil)
 	heldDesc    = prometheus.NewDesc("millrace_buffered_bytes", "Bytes fetched from Kafka and not in ClickHouse yet.", nil, nil)
+	stalledDesc = prometheus.NewDesc("millrace_partitions_stalled", "Assigned partitions with records left that have inserted none for half a minute.", nil, nil)
 	blockedDesc = prometheus.NewDesc("millrace_partitions_blocked", "Partitions that wait because ClickHouse refuses their block.", nil, nil)
 )
 
@@ -174,6 +186,7 @@ func (s *Stats) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(c.desc, prometheus.CounterValue, float64(c.value(s).Load()))
 	}
 	ch <- prometheus.MustNewConstMetric(blockedDesc, prometheus.GaugeValue, float64(s.BlockedParts.Load()))
+	ch <- prometheus.MustNewConstMetric(stalledDesc, prometheus.GaugeValue, float64(s.StalledParts.Load()))
 	ch <- prometheus.MustNewConstMetric(heldDesc, prometheus.GaugeValue, float64(s.HeldBytes.Load()))
 	s.seconds.Collect(ch)
 }

@@ -32,6 +32,7 @@ type Transformer struct {
 	decoders chan *decoder
 	blocks   blockPool
 	maxRows  int // of a block: block.MaxRows, in tests fewer
+	version  int // of the reader: readerVersion, in tests another
 
 	group, fetching, clickhouse health
 
@@ -59,6 +60,7 @@ func New(o Options) (*Transformer, error) {
 		inserts:  make(chan struct{}, o.Inserters),
 		decoders: newDecoders(),
 		maxRows:  block.MaxRows,
+		version:  readerVersion,
 		blocked:  map[topicPartition]error{},
 	}
 	for _, k := range o.Kinds {

@@ -73,6 +73,10 @@ type Frame struct {
 	// The delimiters that were stripped: behind the frame, and in a row before it, where
 	// they are more of the trailer of the frame before. For people, not for decoding.
 	Trailer, Lead Delimiters
+
+	// Receipt names the frame to a sender that wants to know when it is safe; 0: none
+	// does. A Framer sets none.
+	Receipt uint32
 }
 
 // Ended says how the end of a frame was found.

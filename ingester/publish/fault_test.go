@@ -55,11 +55,16 @@ func TestFaults(t *testing.T) {
 	f(kerr.UnknownTopicOrPartition, false)
 	f(kerr.LeaderNotAvailable, false)
 	f(kerr.KafkaStorageError, false)
+	f(kerr.NetworkException, false)
+	f(kerr.FencedLeaderEpoch, false)
+	f(kerr.ThrottlingQuotaExceeded, false)
 	f(kerr.CorruptMessage, false)
 	f(kerr.UnknownServerError, false)
 	f(kerr.OutOfOrderSequenceNumber, true)
 	f(kerr.InvalidProducerEpoch, true)
 	f(kerr.UnknownProducerID, true)
+	f(kerr.InvalidProducerIDMapping, true)
+	f(kerr.ProducerFenced, true)
 }
 
 // TestFault_PossibleDuplicate: appended, answered with an error, and then the

@@ -73,6 +73,11 @@ func (s *stub) RoundTrip(ctx context.Context, _ net.Addr, req kafka.Request) (ka
 	return nil, fmt.Errorf("unexpected request %T", req)
 }
 
+// Place is where a produce request goes, for tests that stand in between.
+func (r *produceRequest) Place() (topic string, partition int32) {
+	return r.Topics[0].Topic, r.Topics[0].Partitions[0].Partition
+}
+
 func runStub(t testing.TB, s *stub, change func(*Options)) (p *Publisher, stop func()) {
 	t.Helper()
 	o := Options{Brokers: []string{"127.0.0.1:1"}, Transport: s, BatchBytes: 64 << 10, BufferBytes: 8 << 20, Metadata: 20 * time.Millisecond}

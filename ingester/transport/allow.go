@@ -12,8 +12,8 @@ type allowList struct {
 	prefixes []netip.Prefix
 }
 
-func newAllowList(o Options) allowList {
-	a := allowList{all: o.AllowAny || len(o.Allow) == 0}
+func newAllowList(o Options) *allowList {
+	a := &allowList{all: o.AllowAny || len(o.Allow) == 0 || o.Network == unixgram}
 	for _, p := range o.Allow {
 		if p.Addr().Is4In6() && p.Bits() >= 96 {
 			p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)

@@ -21,14 +21,17 @@ const plainPatience = 10 * time.Millisecond
 // errGivenUp ends a connection on which frames cannot be told apart any more.
 var errGivenUp = errors.New("its framing is broken")
 
-// conn is one stream connection. It belongs to its goroutine, nc excepted.
+// conn is one stream connection. It belongs to its goroutine, except nc and secure.go's
+// part of it.
 type conn struct {
-	l      *tcpListener
-	nc     net.Conn
-	raw    syscall.RawConn // nil: read through nc
-	peer   netip.AddrPort
-	framer *framing.Framer
-	sink   Sink
+	l  *tcpListener
+	nc net.Conn // the socket
+	secrecy
+	io    io.ReadWriter   // nc, or TLS over it
+	raw   syscall.RawConn // nil: read through io
+	peer  netip.AddrPort
+	proto protocol
+	sink  Sink
 
 	slab  *slab  // nil while the connection waits
 	data  []byte // read and not consumed: in slab, or else in held
@@ -42,31 +45,75 @@ type conn struct {
 	n       int
 	err     error
 
-	full bool // the last read through nc filled its buffer
+	full bool // the last read through io filled its buffer
 }
 
-func (c *conn) init(sink Sink) {
-	c.sink = sink
-	c.framer = framing.New(c.l.o.Framing, c.l.o.MaxFrame)
+// init wants io to be set.
+func (c *conn) init(open func(Receipts) Sink) {
+	c.proto, c.sink = c.l.speak(c, open)
 	c.raw = rawConn(c.nc)
 	c.read = c.tryRead
 	c.readNow = func(fd uintptr) { c.tryRead(fd) }
 }
 
+// protocol is what a connection speaks: how its input falls into frames, and what is
+// answered. It is called by the connection's goroutine.
+type protocol interface {
+	// Next and EndsOnIdle are those of framing.Framer.
+	Next(data []byte, end framing.End) (f framing.Frame, advance int, ok bool)
+	EndsOnIdle(n int) bool
+	// Flow says whether more may be read.
+	Flow() flow
+	// Wait returns when Flow may have changed, or the listener stops.
+	Wait()
+	// End is called once, before the connection is closed. Orderly is how a stop ends it,
+	// or Flow: what the peer is still to be told is told.
+	End(orderly bool)
+}
+
+type flow uint8
+
+const (
+	flowing flow = iota
+	held         // Next takes no more for the moment
+	over         // nor ever
+)
+
+// stream is the protocol of plain syslog: frames, and nothing is answered.
+type stream struct{ *framing.Framer }
+
+func (stream) Flow() flow { return flowing }
+func (stream) Wait()      {}
+func (stream) End(bool)   {}
+
+func speakSyslog(c *conn, open func(Receipts) Sink) (protocol, Sink) {
+	return stream{framing.New(c.l.o.Framing, c.l.o.MaxFrame)}, open(nil)
+}
+
 // serve reads until the peer, an error or a stop ends the connection.
 func (c *conn) serve() error {
-	defer c.release()
+	err := c.converse()
+	orderly := err == nil && (c.l.stopping.Load() || c.proto.Flow() == over)
+	c.release()
+	c.proto.End(orderly)
+	return err
+}
+
+func (c *conn) converse() error {
 	for {
 		if c.l.stopping.Load() {
 			return c.drain()
+		}
+		if c.expelled.Load() {
+			return errors.Join(c.frames(framing.EOF), errExpelled)
 		}
 		n, err := c.fill(true)
 		end := framing.More
 		switch {
 		case n > 0:
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			if c.l.stopping.Load() {
-				return c.drain()
+			if c.l.stopping.Load() || c.expelled.Load() {
+				continue
 			}
 			// On a busy machine the timer may have been seen before the bytes that came in time.
 			if n, _ = c.fill(false); n == 0 {
@@ -84,6 +131,15 @@ func (c *conn) serve() error {
 			}
 			return err
 		}
+		for c.proto.Flow() == held && !c.l.stopping.Load() {
+			c.proto.Wait()
+			if ferr := c.frames(framing.More); ferr != nil {
+				return ferr
+			}
+		}
+		if c.proto.Flow() == over {
+			return nil
+		}
 		c.arm()
 	}
 }
@@ -92,7 +148,7 @@ func (c *conn) serve() error {
 func (c *conn) drain() error {
 	<-c.l.woken
 	until := time.Now().Add(c.l.o.DrainTime)
-	for time.Now().Before(until) {
+	for c.proto.Flow() == flowing && time.Now().Before(until) {
 		n, _ := c.fill(false)
 		if n == 0 {
 			break
@@ -106,7 +162,7 @@ func (c *conn) drain() error {
 
 // arm sets the read deadline while a frame is open that an idle time ends.
 func (c *conn) arm() {
-	switch ends := c.framer.EndsOnIdle(len(c.data)); {
+	switch ends := c.proto.EndsOnIdle(len(c.data)); {
 	case ends:
 		c.nc.SetReadDeadline(time.Now().Add(c.l.o.FrameIdle))
 		c.armed = true
@@ -122,7 +178,7 @@ func (c *conn) frames(end framing.End) error {
 	var given uint64
 	defer func() { c.l.stats.Frames.Add(given) }()
 	for {
-		f, n, ok := c.framer.Next(c.data, end)
+		f, n, ok := c.proto.Next(c.data, end)
 		c.data = c.data[n:]
 		if !ok {
 			return nil
@@ -146,7 +202,7 @@ func (c *conn) frames(end framing.End) error {
 // countLost counts the frames that were read and that no sink takes any more.
 func (c *conn) countLost() {
 	for {
-		f, n, ok := c.framer.Next(c.data, framing.EOF)
+		f, n, ok := c.proto.Next(c.data, framing.EOF)
 		c.data = c.data[n:]
 		switch {
 		case !ok:
@@ -182,7 +238,7 @@ func (c *conn) fill(wait bool) (n int, err error) {
 	return n, err
 }
 
-// fillPlain reads through nc, which needs a buffer before there is anything to read: a
+// fillPlain reads through io, which needs a buffer before there is anything to read: a
 // small one, until a read fills it.
 func (c *conn) fillPlain(wait bool) (int, error) {
 	if !wait {
@@ -203,7 +259,7 @@ func (c *conn) fillPlain(wait bool) (int, error) {
 		buf = c.held[:heldKeep]
 		c.data = buf[:copy(buf, c.data)]
 	}
-	n, err := c.nc.Read(buf[len(c.data):])
+	n, err := c.io.Read(buf[len(c.data):])
 	c.data = buf[:len(c.data)+n]
 	c.full = len(c.data) == len(buf)
 	return n, err

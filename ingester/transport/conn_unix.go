@@ -24,12 +24,20 @@ func rawConn(nc net.Conn) syscall.RawConn {
 	return raw
 }
 
+// readFD reads once, without waiting: EAGAIN says that there is nothing.
+func (c *conn) readFD(fd int, b []byte) (int, error) {
+	if c.below == nil {
+		return unix.Read(fd, b)
+	}
+	return c.below.readTLS(fd, c.io, b)
+}
+
 // tryRead reads once. It takes a buffer only when it reads, so that the many
 // connections that wait have none. False asks the runtime to wait and call again.
 func (c *conn) tryRead(fd uintptr) bool {
 	c.hold()
 	for {
-		n, err := unix.Read(int(fd), c.slab.b[len(c.data):])
+		n, err := c.readFD(int(fd), c.slab.b[len(c.data):])
 		switch {
 		case err == unix.EINTR:
 			continue

@@ -1,16 +1,18 @@
-// Package transport takes syslog frames from sockets: TCP and UDP.
+// Package transport takes syslog frames from sockets: TCP, TLS over it, UDP, and Unix datagrams.
 //
 // # What it promises
 //
 // Whatever has been read from a socket reaches a Sink or a counter of Stats before
 // Serve returns, also when it is told to stop: TCP then reads what the kernel holds,
-// for a short time, and UDP empties its queue. A second context ends that at once.
+// for a short time. UDP and Unix sockets first have the kernel queue no more (so that a
+// sender is refused, rather than taken and forgotten) and empty their queue. A second context ends that at once.
 //
 // A listener beyond loopback without a list of allowed senders is refused. UDP has
 // such a list too; what comes from elsewhere is counted, nothing else.
 //
 // Back-pressure is the socket's: while Sink.Frame blocks, a TCP connection is not read,
-// and its sender waits. On UDP the Sink must not block; what the kernel drops because
+// and its sender waits. So does that of a
+// Unix socket, whose queue is short. On UDP the Sink must not block; what the kernel drops because
 // nobody reads fast enough is counted too (Linux).
 //
 // An idle TCP connection holds no buffer: one is taken when bytes have come. A frame

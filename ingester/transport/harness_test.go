@@ -1,17 +1,22 @@
 package transport
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"millrace/ingester/framing"
+	"millrace/internal/certtest"
 	"millrace/schema"
 )
 
@@ -48,7 +53,7 @@ type recordingSink struct {
 
 func newRecorder() *recorder { return &recorder{changed: make(chan struct{})} }
 
-func (r *recorder) open() Sink {
+func (r *recorder) open(Receipts) Sink {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.sinks++
@@ -127,6 +132,7 @@ func eventually(t *testing.T, what string, is func() bool) {
 type server struct {
 	Listener
 	*recorder
+	client      func(net.Conn) net.Conn // what a sender does with its socket
 	soft        context.Context
 	stop, abort context.CancelFunc
 	done        chan error
@@ -137,23 +143,72 @@ type variant struct {
 	name, network string
 	wrap          func(net.Conn) net.Conn
 	before        func(Listener) // Serve
+	options       func(*Options)
+	client        func(net.Conn) net.Conn
+}
+
+// stream reports whether senders connect.
+func (v variant) stream() bool { return v.network != "udp" && v.network != unixgram }
+
+// configured are the options that the variant needs.
+func (v variant) configured(o Options) Options {
+	o.Network = v.network
+	if v.options != nil {
+		v.options(&o)
+	}
+	return o
 }
 
 // plainConn hides that there is a descriptor below, as TLS does.
 type plainConn struct{ net.Conn }
 
-func variants() []variant {
+func throughNetConn(c net.Conn) net.Conn { return plainConn{c} }
+
+func variants(t *testing.T) []variant {
+	t.Helper()
+	secure := overTLS(t)
 	var all []variant
 	for _, n := range Networks() {
-		all = append(all, variant{name: n, network: n})
+		v := variant{name: n, network: n}
+		switch n {
+		case secure.network:
+			v = secure
+		case unixgram:
+			v.options = func(o *Options) { o.Address = cmp.Or(o.Address, socketPath(t)) }
+		}
+		all = append(all, v)
 	}
-	return append(all, variant{name: "tcp through net.Conn", network: "tcp", wrap: func(c net.Conn) net.Conn { return plainConn{c} }})
+	secure.name, secure.wrap = "tls through net.Conn", throughNetConn
+	return append(all, variant{name: "tcp through net.Conn", network: "tcp", wrap: throughNetConn}, secure)
+}
+
+// socketPath is short enough for a socket's address, as t.TempDir may not be.
+func socketPath(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "millrace")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return filepath.Join(dir, "log")
+}
+
+// overTLS has certificates of the test's own.
+func overTLS(t *testing.T) variant {
+	t.Helper()
+	a := certtest.New(t)
+	config := a.Issue(t, certtest.Subject{}).Server()
+	return variant{name: "tls", network: "tls",
+		options: func(o *Options) { o.TLS = &TLS{Config: config} },
+		client:  func(c net.Conn) net.Conn { return tls.Client(c, a.Client()) },
+	}
 }
 
 // start serves on a port of the kernel's choice until the test ends.
 func start(t *testing.T, v variant, o Options, r *recorder) *server {
 	t.Helper()
-	o.Network, o.Name = v.network, "test"
+	o = v.configured(o)
+	o.Name = "test"
 	if o.Address == "" {
 		o.Address = "127.0.0.1:0"
 	}
@@ -173,7 +228,7 @@ func start(t *testing.T, v variant, o Options, r *recorder) *server {
 	soft, stop := context.WithCancel(context.Background())
 	hard, abort := context.WithCancel(context.Background())
 	r.hard = hard
-	s := &server{Listener: l, recorder: r, soft: soft, stop: stop, abort: abort, done: make(chan error, 1)}
+	s := &server{Listener: l, recorder: r, client: v.client, soft: soft, stop: stop, abort: abort, done: make(chan error, 1)}
 	go func() { s.done <- l.Serve(soft, hard, r.open) }()
 	t.Cleanup(func() {
 		stop()
@@ -215,6 +270,9 @@ func (s *server) dial(t *testing.T, from string) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
+	if s.client != nil {
+		return s.client(c)
+	}
 	return c
 }
 

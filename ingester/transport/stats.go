@@ -13,10 +13,11 @@ type Stats struct {
 	Open          atomic.Int64  // TCP connections now
 	Connections   atomic.Uint64 // TCP connections accepted, without those below
 	Refused       atomic.Uint64 // TCP connections beyond listeners[].max_connections
+	Handshakes    atomic.Uint64 // TLS handshakes that failed
 	ReceiveBuffer atomic.Int64  // what the kernel gives a UDP socket of listeners[].receive_buffer
 
 	Empty      atomic.Uint64 // frames with nothing in them
-	NotAllowed atomic.Uint64 // datagrams, and TCP connections, from elsewhere
+	NotAllowed atomic.Uint64 // datagrams, and TCP connections, from elsewhere or without a permitted name
 	Kernel     atomic.Uint64 // datagrams that found the receive buffer full
 	Shutdown   atomic.Uint64 // frames that a Sink did not take
 }

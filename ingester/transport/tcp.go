@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -23,11 +24,14 @@ const acceptDrain = 20 * time.Millisecond
 type tcpListener struct {
 	o     Options
 	ln    *net.TCPListener
-	allow allowList
+	allow atomic.Pointer[allowList]
+	tls   *secured // nil without encryption
 	stats Stats
 	warn  pace
 	slabs sync.Pool               // of *slab
 	wrap  func(net.Conn) net.Conn // of a transport on top of TCP
+	speak func(*conn, func(Receipts) Sink) (protocol, Sink)
+	hard  context.Context // of Serve
 
 	stopper
 	mu    sync.Mutex
@@ -39,11 +43,15 @@ type tcpListener struct {
 type slab struct{ b []byte }
 
 func listenTCP(o Options) (Listener, error) {
-	ln, err := new(net.ListenConfig).Listen(context.Background(), family(o), o.Address)
+	ln, err := new(net.ListenConfig).Listen(context.Background(), family("tcp", o), o.Address)
 	if err != nil {
 		return nil, err
 	}
-	l := &tcpListener{o: o, ln: ln.(*net.TCPListener), allow: newAllowList(o), stopper: newStopper(), conns: map[*conn]struct{}{}}
+	l := &tcpListener{o: o, ln: ln.(*net.TCPListener), speak: speakSyslog, stopper: newStopper(), conns: map[*conn]struct{}{}}
+	l.allow.Store(newAllowList(o))
+	if o.TLS != nil {
+		l.tls = newSecured(o.TLS)
+	}
 	size := framing.BufferSize(o.MaxFrame) + readRoom
 	l.slabs.New = func() any { return &slab{make([]byte, size)} }
 	return l, nil
@@ -53,7 +61,8 @@ func (l *tcpListener) Addr() net.Addr { return l.ln.Addr() }
 func (l *tcpListener) Stats() *Stats  { return &l.stats }
 func (l *tcpListener) Close() error   { return l.ln.Close() }
 
-func (l *tcpListener) Serve(soft, hard context.Context, open func() Sink) error {
+func (l *tcpListener) Serve(soft, hard context.Context, open func(Receipts) Sink) error {
+	l.hard = hard
 	defer l.ln.Close()
 	defer context.AfterFunc(soft, l.stop)()
 	defer context.AfterFunc(hard, l.abort)()
@@ -68,7 +77,7 @@ func (l *tcpListener) Serve(soft, hard context.Context, open func() Sink) error 
 func (l *tcpListener) stop() {
 	l.stopOnce(func() {
 		l.ln.SetDeadline(time.Now().Add(acceptDrain))
-		l.each(func(c *conn) { c.nc.SetReadDeadline(time.Unix(1, 0)) })
+		l.each((*conn).wake)
 	})
 }
 
@@ -76,6 +85,21 @@ func (l *tcpListener) abort() {
 	l.stop()
 	l.ln.Close()
 	l.each(func(c *conn) { c.nc.Close() })
+}
+
+func (l *tcpListener) Reload(o Options) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	allow := newAllowList(o)
+	l.allow.Store(allow)
+	if l.tls != nil {
+		l.tls.replace(o.TLS)
+	}
+	for c := range l.conns {
+		if !allow.permits(c.peer.Addr()) || !c.admitted() {
+			c.expel()
+		}
+	}
 }
 
 func (l *tcpListener) each(f func(*conn)) {
@@ -86,7 +110,7 @@ func (l *tcpListener) each(f func(*conn)) {
 	}
 }
 
-func (l *tcpListener) accept(soft context.Context, open func() Sink) error {
+func (l *tcpListener) accept(soft context.Context, open func(Receipts) Sink) error {
 	var wait time.Duration
 	for {
 		nc, err := l.ln.Accept()
@@ -107,7 +131,7 @@ func (l *tcpListener) accept(soft context.Context, open func() Sink) error {
 			case <-time.After(wait):
 			}
 		default:
-			return fmt.Errorf("cannot accept connections on %q: %w", "tcp://"+l.o.Address, err)
+			return fmt.Errorf("cannot accept connections on %q: %w", l.o.url(), err)
 		}
 	}
 }
@@ -122,32 +146,34 @@ func isTransient(err error) bool {
 }
 
 // take starts a connection, or closes it if its sender may not write here.
-func (l *tcpListener) take(nc net.Conn, open func() Sink) {
+func (l *tcpListener) take(nc net.Conn, open func(Receipts) Sink) {
 	remote, ok := nc.RemoteAddr().(*net.TCPAddr)
 	if !ok {
 		nc.Close()
 		return
 	}
 	peer := plainPeer(remote.AddrPort())
-	if !l.allow.permits(peer.Addr()) {
+	if l.wrap != nil {
+		nc = l.wrap(nc)
+	}
+	c := &conn{l: l, nc: nc, peer: peer}
+	c.shaking.Store(l.tls != nil)
+	l.mu.Lock() // no Reload between the look at the list and the connection's being known
+	allowed := l.allow.Load().permits(peer.Addr())
+	full := len(l.conns) >= l.o.MaxConnections
+	if allowed && !full {
+		l.conns[c] = struct{}{}
+	}
+	l.mu.Unlock()
+	switch {
+	case !allowed:
 		nc.Close()
 		l.stats.NotAllowed.Add(1)
 		if l.warn.now() {
 			l.o.Logger.Warn("closed a connection from an address that listeners[].allow does not name", "peer", peer)
 		}
 		return
-	}
-	if l.wrap != nil {
-		nc = l.wrap(nc)
-	}
-	c := &conn{l: l, nc: nc, peer: peer}
-	l.mu.Lock()
-	full := len(l.conns) >= l.o.MaxConnections
-	if !full {
-		l.conns[c] = struct{}{}
-	}
-	l.mu.Unlock()
-	if full {
+	case full:
 		nc.Close()
 		l.stats.Refused.Add(1)
 		if l.warn.now() {
@@ -158,9 +184,12 @@ func (l *tcpListener) take(nc net.Conn, open func() Sink) {
 	l.stats.Connections.Add(1)
 	l.stats.Open.Add(1)
 	l.wg.Go(func() {
-		c.init(open())
-		err := c.serve()
-		nc.Close()
+		err := c.secure()
+		if err == nil {
+			c.init(open)
+			err = c.serve()
+		}
+		c.close()
 		l.mu.Lock()
 		delete(l.conns, c)
 		l.mu.Unlock()

@@ -42,6 +42,7 @@ func TestFramesOverTCP(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("x", 70000)
 	const seven = `<14>"seven","abcd"`
+	all := variants(t)
 	for _, c := range []struct {
 		name   string
 		mode   framing.Mode
@@ -69,14 +70,17 @@ func TestFramesOverTCP(t *testing.T) {
 		{name: "idle, no delimiter", pieces: []string{"<14>A"}, want: []string{`"<14>A" no_trailer`}},
 		{name: "idle in an oversize frame", pieces: []string{"<14>" + long}, want: []string{fmt.Sprintf("oversize(70004) %q", ("<14>" + long)[:1024])}},
 	} {
-		for _, v := range variants() {
-			if v.network != "tcp" {
+		for _, v := range all {
+			if !v.stream() {
 				continue
 			}
 			t.Run(c.name+" "+v.name, func(t *testing.T) {
 				t.Parallel()
 				s := start(t, v, Options{Framing: c.mode}, newRecorder())
-				conn := s.dial(t, "").(*net.TCPConn)
+				conn := s.dial(t, "").(interface {
+					net.Conn
+					CloseWrite() error
+				})
 				for i, p := range c.pieces {
 					if i > 0 {
 						// The piece before has been read: the two cannot arrive as one.
@@ -199,8 +203,8 @@ func TestIdleConnectionsHoldNoBuffer(t *testing.T) {
 // An open frame survives its moves between buffers, byte by byte.
 func TestSlowSender(t *testing.T) {
 	t.Parallel()
-	for _, v := range variants() {
-		if v.network != "tcp" {
+	for _, v := range variants(t) {
+		if !v.stream() {
 			continue
 		}
 		t.Run(v.name, func(t *testing.T) {
@@ -250,7 +254,8 @@ func TestReadingDoesNotAllocate(t *testing.T) {
 	defer nc.Close()
 	sink := &nothing{}
 	c := &conn{l: tcp, nc: nc}
-	c.init(sink)
+	c.io = nc
+	c.init(func(Receipts) Sink { return sink })
 	message := []byte("<14>whole\n<14>also whole\n<14>open")
 	step := func() {
 		client.Write(message)
@@ -283,7 +288,7 @@ func TestFailingSink(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- l.Serve(ctx, context.Background(), func() Sink { return failing{} }) }()
+	go func() { done <- l.Serve(ctx, context.Background(), func(Receipts) Sink { return failing{} }) }()
 	c, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -320,7 +325,7 @@ func BenchmarkTCP(b *testing.B) {
 			ctx, stop := context.WithCancel(context.Background())
 			done := make(chan error, 1)
 			sink := &nothing{}
-			go func() { done <- l.Serve(ctx, ctx, func() Sink { return sink }) }()
+			go func() { done <- l.Serve(ctx, ctx, func(Receipts) Sink { return sink }) }()
 			c, err := net.Dial("tcp", l.Addr().String())
 			if err != nil {
 				b.Fatal(err)

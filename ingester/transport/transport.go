@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -25,16 +26,28 @@ type Sink interface {
 	Flush()
 }
 
+// Receipts is told which frames are safe. A transport whose senders want to know gives
+// one to each Sink, and its frames have a Receipt.
+type Receipts interface {
+	// Kept says that what became of the frames with these receipts cannot get lost any
+	// more. It is called from any goroutine and does not block; list is valid until it
+	// returns.
+	Kept(list []uint32)
+}
+
 // Listener is an open socket.
 type Listener interface {
 	// Addr is where it listens, the port chosen by the kernel included.
 	Addr() net.Addr
 	// Serve gives frames to sinks that it gets from open, one for each connection or UDP
-	// socket, until soft ends. Then it takes no more connections, hands over what has
+	// socket, with nil where no sender wants a receipt, until soft ends. Then it takes no more connections, hands over what has
 	// been read and what waits in the sockets, closes them and returns. When hard ends
 	// it closes them at once; a Sink that blocks must see hard by itself.
-	Serve(soft, hard context.Context, open func() Sink) error
+	Serve(soft, hard context.Context, open func(Receipts) Sink) error
 	Stats() *Stats
+	// Reload takes Allow, AllowAny and TLS of o in place of what it had, also while it
+	// serves. Connections that would not be let in any more are closed.
+	Reload(o Options)
 	// Close closes a listener that does not serve.
 	Close() error
 }
@@ -43,7 +56,7 @@ type Listener interface {
 type Options struct {
 	Name    string // listeners[].name, for the log
 	Network string // one of Networks
-	Address string // HOST:PORT; see ParseAddress
+	Address string // HOST:PORT, or a path; see ParseAddress
 
 	Framing   framing.Mode  // of a stream
 	MaxFrame  int           // DefaultMaxTCP, MaxUDP
@@ -51,10 +64,12 @@ type Options struct {
 
 	Allow    []netip.Prefix // senders; an empty list allows all, and only on loopback
 	AllowAny bool           // listeners[].allow: any
+	TLS      *TLS           // of tls://
 
 	MaxConnections int           // DefaultMaxConnections
 	Sockets        int           // UDP sockets on the address; DefaultSockets
 	ReceiveBuffer  int           // bytes of each UDP socket; DefaultReceiveBuffer
+	SocketMode     fs.FileMode   // of a Unix socket's file; DefaultSocketMode
 	DrainTime      time.Duration // for how long a stop goes on reading; DefaultDrainTime
 
 	Logger *slog.Logger
@@ -69,7 +84,11 @@ const (
 	DefaultSockets        = 2
 	DefaultReceiveBuffer  = 8 << 20
 	DefaultDrainTime      = time.Second
+	DefaultSocketMode     = 0o666
 )
+
+// unixgram is the one transport whose addresses are paths.
+const unixgram = "unixgram"
 
 // transports is the list that a new one joins.
 var transports = []struct {
@@ -77,7 +96,9 @@ var transports = []struct {
 	listen  func(Options) (Listener, error)
 }{
 	{"tcp", listenTCP},
+	{"tls", listenTCP},
 	{"udp", listenUDP},
+	{unixgram, listenUnixgram},
 }
 
 // Networks are the schemes of an address.
@@ -89,8 +110,8 @@ func Networks() []string {
 	return names
 }
 
-// ParseAddress reads the value of listeners[].address, as "tcp://HOST:PORT". An empty
-// host means all addresses of the machine.
+// ParseAddress reads the value of listeners[].address, as "tcp://HOST:PORT" or
+// "unixgram:///PATH". An empty host means all addresses of the machine.
 func ParseAddress(s string) (network, address string, err error) {
 	network, address, ok := strings.Cut(s, "://")
 	known := false
@@ -99,6 +120,12 @@ func ParseAddress(s string) (network, address string, err error) {
 	}
 	if !ok || !known {
 		return "", "", fmt.Errorf("cannot read address %q: it begins with one of %s:// (listeners[].address)", s, strings.Join(Networks(), "://, "))
+	}
+	if network == unixgram {
+		if err := checkSocketPath(address); err != nil {
+			return "", "", err
+		}
+		return network, address, nil
 	}
 	_, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -112,7 +139,7 @@ func ParseAddress(s string) (network, address string, err error) {
 
 // Validate checks options without opening anything.
 func Validate(o Options) error {
-	if _, _, err := ParseAddress(o.Network + "://" + o.Address); err != nil {
+	if _, _, err := ParseAddress(o.url()); err != nil {
 		return err
 	}
 	if o.Network == "udp" && o.MaxFrame > MaxUDP {
@@ -123,10 +150,16 @@ func Validate(o Options) error {
 			return fmt.Errorf("cannot use %d: it is negative (listeners[].%s)", n, name)
 		}
 	}
+	if err := validateTLS(o); err != nil {
+		return err
+	}
+	if o.Network == unixgram {
+		return nil // who may send is the file system's affair
+	}
 	host, _, _ := net.SplitHostPort(o.Address)
 	if !o.AllowAny && len(o.Allow) == 0 && !isLoopback(host) {
 		return fmt.Errorf("cannot listen on %q without a list of senders: anyone who reaches it could write events. "+
-			"Set listeners[].allow to the networks of your senders, as [\"192.0.2.0/24\"], or write allow: any", o.Network+"://"+o.Address)
+			"Set listeners[].allow to the networks of your senders, as [\"192.0.2.0/24\"], or write allow: any", o.url())
 	}
 	return nil
 }
@@ -150,6 +183,7 @@ func Listen(o Options) (Listener, error) {
 	setDefault(&o.Sockets, DefaultSockets)
 	setDefault(&o.ReceiveBuffer, DefaultReceiveBuffer)
 	setDefault(&o.DrainTime, DefaultDrainTime)
+	setDefault(&o.SocketMode, DefaultSocketMode)
 	if o.Network == "udp" {
 		setDefault(&o.MaxFrame, MaxUDP)
 	}
@@ -172,15 +206,18 @@ func Listen(o Options) (Listener, error) {
 
 // family is the network of the address: an IPv4 literal, 0.0.0.0 above all, means
 // IPv4 alone, where package net would listen on IPv6 as well.
-func family(o Options) string {
+func family(network string, o Options) string {
 	host, _, _ := net.SplitHostPort(o.Address)
 	if a, err := netip.ParseAddr(host); err == nil && a.Is4() {
-		return o.Network + "4"
+		return network + "4"
 	}
-	return o.Network
+	return network
 }
 
-func setDefault[T int | time.Duration](v *T, to T) {
+// url is the address as the configuration has it.
+func (o Options) url() string { return o.Network + "://" + o.Address }
+
+func setDefault[T int | time.Duration | fs.FileMode](v *T, to T) {
 	if *v == 0 {
 		*v = to
 	}
@@ -191,5 +228,5 @@ func listenError(o Options, err error) error {
 	if errors.As(err, &op) {
 		err = op.Err // its text would name the address once more
 	}
-	return fmt.Errorf("cannot listen on %q (listeners[].address): %w", o.Network+"://"+o.Address, err)
+	return fmt.Errorf("cannot listen on %q (listeners[].address): %w", o.url(), err)
 }

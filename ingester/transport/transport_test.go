@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -19,7 +20,7 @@ import (
 // TestContract is what every transport keeps. A new one joins by being in the list.
 func TestContract(t *testing.T) {
 	t.Parallel()
-	for _, v := range variants() {
+	for _, v := range variants(t) {
 		t.Run(v.name, func(t *testing.T) {
 			t.Parallel()
 			for _, c := range []struct {
@@ -56,7 +57,11 @@ func contractWhole(t *testing.T, v variant) {
 		t.Errorf("%.200q", texts(frames))
 	}
 	for _, f := range frames {
-		if f.peer.String() != c.LocalAddr().String() {
+		if v.network == unixgram {
+			if f.peer.IsValid() {
+				t.Errorf("peer %s", f.peer)
+			}
+		} else if f.peer.String() != c.LocalAddr().String() {
 			t.Errorf("peer %s, want %s", f.peer, c.LocalAddr())
 		}
 		if f.reject != "" || f.size != len(f.text) || f.flags != 0 {
@@ -85,6 +90,9 @@ func contractEmpty(t *testing.T, v variant) {
 }
 
 func contractAllow(t *testing.T, v variant) {
+	if v.network == unixgram {
+		return // its senders have no address: the file's permissions are its list
+	}
 	s := start(t, v, Options{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")}}, newRecorder())
 	stranger := s.dial(t, "127.0.0.1")
 	stranger.Write([]byte("<14>stranger\x00")) // on TCP it may find the connection closed
@@ -93,7 +101,7 @@ func contractAllow(t *testing.T, v variant) {
 	if frames := texts(s.waitFor(t, 1)); !slices.Equal(frames, []string{"<14>friend"}) {
 		t.Errorf("%q", frames)
 	}
-	if v.network == "tcp" {
+	if v.stream() {
 		if _, err := stranger.Read(make([]byte, 1)); err == nil {
 			t.Errorf("the stranger's connection is still open")
 		}
@@ -132,12 +140,16 @@ func contractStop(t *testing.T, v variant) {
 	s := start(t, v, Options{}, r)
 	c := s.dial(t, "")
 	var want []string
-	for i := range 200 {
+	n := 200
+	if v.network == unixgram {
+		n = 10 // net.unix.max_dgram_qlen: then the sender waits
+	}
+	for i := range n {
 		frame := fmt.Sprintf("<14>frame %d %s", i, strings.Repeat("x", 50))
 		want = append(want, frame)
 		send(t, c, frame+"\x00")
 	}
-	if v.network == "tcp" {
+	if v.stream() {
 		send(t, c, "<14>torn")
 		want = append(want, "<14>torn")
 		late := s.dial(t, "")
@@ -162,7 +174,7 @@ func contractStop(t *testing.T, v variant) {
 	if n := s.Stats().Shutdown.Load(); n != 0 {
 		t.Errorf("%d drops", n)
 	}
-	if v.network == "tcp" {
+	if v.stream() {
 		if conn, err := net.Dial("tcp", s.Addr().String()); err == nil {
 			conn.Close()
 			t.Errorf("still takes connections")
@@ -215,20 +227,20 @@ func contractHard(t *testing.T, v variant) {
 	s := start(t, v, Options{}, r)
 	c := s.dial(t, "")
 	send(t, c, "<14>one\x00<14>two\x00")
-	eventually(t, "bytes are read", func() bool { return s.Stats().Bytes.Load() > 0 || v.network == "udp" })
+	eventually(t, "bytes are read", func() bool { return s.Stats().Bytes.Load() > 0 || !v.stream() })
 	s.abort()
 	s.wait(t)
 	if n := len(s.waitFor(t, 0)); n != 0 {
 		t.Errorf("%d frames through a closed gate", n)
 	}
-	if n := s.Stats().Shutdown.Load(); v.network == "tcp" && n != 2 {
+	if n := s.Stats().Shutdown.Load(); v.stream() && n != 2 {
 		t.Errorf("Shutdown %d, want 2: both frames had been read", n)
 	}
 }
 
 func contractTaken(t *testing.T, v variant) {
 	s := start(t, v, Options{}, newRecorder())
-	l, err := Listen(Options{Network: v.network, Address: s.Addr().String()})
+	l, err := Listen(v.configured(Options{Address: s.Addr().String()}))
 	if err == nil {
 		l.Close()
 		t.Fatalf("two listeners on %s", s.Addr())
@@ -241,6 +253,9 @@ func contractTaken(t *testing.T, v variant) {
 }
 
 func contractIPv6(t *testing.T, v variant) {
+	if v.network == unixgram {
+		return
+	}
 	if c, err := net.ListenPacket("udp6", "[::1]:0"); err != nil {
 		t.Logf("this machine has no IPv6: %v", err)
 		return
@@ -250,11 +265,14 @@ func contractIPv6(t *testing.T, v variant) {
 	s := start(t, v, Options{Address: "[::]:0", Allow: []netip.Prefix{netip.MustParsePrefix("::1/128"), netip.MustParsePrefix("127.0.0.0/8")}}, newRecorder())
 	port := s.Addr().(interface{ AddrPort() netip.AddrPort }).AddrPort().Port()
 	for i, host := range []string{"::1", "127.0.0.1"} {
-		c, err := net.Dial(v.network, net.JoinHostPort(host, fmt.Sprint(port)))
+		c, err := net.Dial(s.Addr().Network(), net.JoinHostPort(host, fmt.Sprint(port)))
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer c.Close()
+		if v.client != nil {
+			c = v.client(c)
+		}
 		send(t, c, "<14>"+host+"\x00")
 		f := s.waitFor(t, i+1)[i]
 		if f.peer.Addr() != netip.MustParseAddr(host) {
@@ -272,14 +290,14 @@ func TestParseAddress(t *testing.T) {
 		}
 	}
 	for s, part := range map[string]string{
-		"127.0.0.1:5514":          "tcp://, udp://",
-		"http://127.0.0.1:80":     "tcp://, udp://",
+		"127.0.0.1:5514":          "tcp://, tls://, udp://, unixgram://",
+		"http://127.0.0.1:80":     "tcp://, tls://, udp://, unixgram://",
 		"tcp://127.0.0.1":         "tcp://HOST:PORT",
 		"tcp://::1:5514":          "brackets",
 		"tcp://127.0.0.1:x":       `port "x"`,
 		"tcp://127.0.0.1:-1":      `port "-1"`,
 		"udp://127.0.0.1:9999999": `port "9999999"`,
-		"":                        "tcp://, udp://",
+		"":                        "tcp://, tls://, udp://, unixgram://",
 	} {
 		if _, _, err := ParseAddress(s); err == nil || !strings.Contains(err.Error(), part) || !strings.Contains(err.Error(), fmt.Sprintf("%q", s)) || !strings.Contains(err.Error(), "listeners[].address") {
 			t.Errorf("%q: %v, want %q in it", s, err, part)
@@ -303,20 +321,31 @@ func TestValidate(t *testing.T) {
 			}
 		}
 	}
+	secured := &TLS{Config: &tls.Config{Certificates: make([]tls.Certificate, 1)}}
 	for _, network := range Networks() {
+		if network == unixgram {
+			continue
+		}
+		var encryption *TLS
+		if network == "tls" {
+			encryption = secured
+		}
 		for _, address := range []string{"127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1", "localhost:1"} {
-			f(Options{Network: network, Address: address})
+			f(Options{Network: network, TLS: encryption, Address: address})
 		}
 		for _, address := range []string{":1", "0.0.0.0:1", "[::]:1", "192.0.2.1:1", "mail.example.net:1"} {
-			f(Options{Network: network, Address: address}, fmt.Sprintf("%q", network+"://"+address), "listeners[].allow", "allow: any")
-			f(Options{Network: network, Address: address, Allow: some})
-			f(Options{Network: network, Address: address, AllowAny: true})
+			f(Options{Network: network, TLS: encryption, Address: address}, fmt.Sprintf("%q", network+"://"+address), "listeners[].allow", "allow: any")
+			f(Options{Network: network, TLS: encryption, Address: address, Allow: some})
+			f(Options{Network: network, TLS: encryption, Address: address, AllowAny: true})
 		}
 	}
 	f(Options{Network: "udp", Address: "127.0.0.1:1", MaxFrame: 65536}, "65536", "65535", "max_frame")
 	f(Options{Network: "tcp", Address: "127.0.0.1:1", MaxFrame: 1 << 20})
 	f(Options{Network: "tcp", Address: "127.0.0.1:1", MaxFrame: -1}, "-1", "max_frame")
 	f(Options{Network: "sctp", Address: "127.0.0.1:1"}, "sctp")
+	f(Options{Network: "tls", Address: "127.0.0.1:1"}, "tls://127.0.0.1:1", "certificate", "listeners[].tls")
+	f(Options{Network: "tcp", Address: "127.0.0.1:1", TLS: secured}, "tcp", "listeners[].tls")
+	f(Options{Network: "tls", Address: "127.0.0.1:1", TLS: &TLS{Config: secured.Config, ClientNames: []string{"a.example.net"}}}, "client_ca", "client_names")
 }
 
 func TestAllowList(t *testing.T) {

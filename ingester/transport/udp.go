@@ -7,6 +7,8 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"millrace/ingester/framing"
@@ -16,12 +18,25 @@ import (
 // flushAfter is how long frames may wait for Flush while datagrams come without a pause.
 const flushAfter = 10 * time.Millisecond
 
+// sealGrace is how long the kernel may take with a datagram for which it has chosen the
+// socket: it does that in one go, a soft interrupt that nothing waits in.
+const sealGrace = 20 * time.Millisecond
+
+// datagramSocket is a *net.UDPConn or a *net.UnixConn.
+type datagramSocket interface {
+	net.PacketConn
+	syscall.Conn
+}
+
+// udpListener reads datagrams: of UDP, and of a Unix socket.
 type udpListener struct {
 	o       Options
-	sockets []*net.UDPConn
-	allow   allowList
+	sockets []datagramSocket
+	allow   atomic.Pointer[allowList]
 	stats   Stats
 	warn    pace
+	seal    func(datagramSocket) error // makes the kernel queue no more datagrams; nil: it cannot
+	closed  func()                     // after the sockets are closed; may be nil
 	stopper
 }
 
@@ -37,7 +52,8 @@ func listenUDP(o Options) (Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &udpListener{o: o, sockets: sockets, allow: newAllowList(o), stopper: newStopper()}
+	l := &udpListener{o: o, sockets: sockets, stopper: newStopper(), seal: sealUDP}
+	l.Reload(o)
 	for i, s := range sockets {
 		size, err := prepareUDP(s, o.ReceiveBuffer)
 		if err != nil {
@@ -60,15 +76,21 @@ func listenUDP(o Options) (Listener, error) {
 func (l *udpListener) Addr() net.Addr { return l.sockets[0].LocalAddr() }
 func (l *udpListener) Stats() *Stats  { return &l.stats }
 
+// Reload holds from the next batch of datagrams on.
+func (l *udpListener) Reload(o Options) { l.allow.Store(newAllowList(o)) }
+
 func (l *udpListener) Close() error {
 	var errs []error
 	for _, s := range l.sockets {
 		errs = append(errs, s.Close())
 	}
+	if l.closed != nil {
+		l.closed()
+	}
 	return errors.Join(errs...)
 }
 
-func (l *udpListener) Serve(soft, hard context.Context, open func() Sink) error {
+func (l *udpListener) Serve(soft, hard context.Context, open func(Receipts) Sink) error {
 	defer l.Close()
 	defer context.AfterFunc(soft, l.stop)()
 	defer context.AfterFunc(hard, func() {
@@ -79,7 +101,7 @@ func (l *udpListener) Serve(soft, hard context.Context, open func() Sink) error 
 	var wg sync.WaitGroup
 	for i, s := range l.sockets {
 		wg.Go(func() {
-			if errs[i] = l.serve(s, open()); errs[i] != nil {
+			if errs[i] = l.serve(s, open(nil)); errs[i] != nil {
 				l.stop() // half a listener would lose half of the senders without a word
 			}
 		})
@@ -91,20 +113,26 @@ func (l *udpListener) Serve(soft, hard context.Context, open func() Sink) error 
 func (l *udpListener) stop() {
 	l.stopOnce(func() {
 		for _, s := range l.sockets {
+			if l.seal != nil {
+				if err := l.seal(s); err != nil {
+					l.o.Logger.Debug("cannot keep the kernel from queueing more", "error", err)
+				}
+			}
 			s.SetReadDeadline(time.Unix(1, 0))
 		}
 	})
 }
 
 // serve reads one socket until a stop, and then what is queued in it.
-func (l *udpListener) serve(s *net.UDPConn, sink Sink) error {
+func (l *udpListener) serve(s datagramSocket, sink Sink) error {
 	defer sink.Flush()
 	r, err := newReceiver(s, l.o.MaxFrame, &l.stats)
 	if err != nil {
-		return fmt.Errorf("cannot read %q: %w", "udp://"+l.o.Address, err)
+		return fmt.Errorf("cannot read %q: %w", l.o.url(), err)
 	}
 	flushed := time.Now()
 	var until time.Time
+	settled := false
 	for {
 		stopping := l.stopping.Load()
 		if stopping && until.IsZero() {
@@ -112,19 +140,25 @@ func (l *udpListener) serve(s *net.UDPConn, sink Sink) error {
 			until = time.Now().Add(l.o.DrainTime)
 		}
 		batch, err := r.receive(!stopping)
+		allow := l.allow.Load()
 		for i := range batch {
-			l.deliver(sink, &batch[i])
+			l.deliver(sink, &batch[i], allow)
 		}
 		switch {
 		case err == nil && len(batch) == 0 && stopping:
-			return nil // the queue is empty
+			if settled {
+				return nil // the queue is empty
+			}
+			// A datagram that the kernel was about to queue when it was told to stop.
+			settled = true
+			time.Sleep(sealGrace)
 		case err == nil:
 		case l.stopping.Load():
 			if stopping || !errors.Is(err, os.ErrDeadlineExceeded) {
 				return nil
 			}
 		case errors.Is(err, net.ErrClosed):
-			return fmt.Errorf("cannot read %q: %w", "udp://"+l.o.Address, err)
+			return fmt.Errorf("cannot read %q: %w", l.o.url(), err)
 		default:
 			// An error of one datagram, as an ICMP answer, or of a machine out of memory.
 			if l.warn.now() {
@@ -143,10 +177,10 @@ func (l *udpListener) serve(s *net.UDPConn, sink Sink) error {
 	}
 }
 
-func (l *udpListener) deliver(sink Sink, m *message) {
+func (l *udpListener) deliver(sink Sink, m *message, allow *allowList) {
 	l.stats.Bytes.Add(uint64(len(m.data)))
 	peer := m.peer.addrPort()
-	if !l.allow.permits(peer.Addr()) {
+	if !allow.permits(peer.Addr()) {
 		l.stats.NotAllowed.Add(1)
 		if l.warn.now() {
 			l.o.Logger.Warn("dropped a datagram from an address that listeners[].allow does not name", "peer", peer)

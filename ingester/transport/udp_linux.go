@@ -18,14 +18,14 @@ const batchSize = 64
 // openUDP binds o.Sockets sockets to one address; the kernel spreads the senders over
 // them. A socket of its own finds out first whether the address is free and which port
 // it is: with SO_REUSEPORT a second program of the same user would share it silently.
-func openUDP(o Options) ([]*net.UDPConn, error) {
+func openUDP(o Options) ([]datagramSocket, error) {
 	var config net.ListenConfig
-	probe, err := config.ListenPacket(context.Background(), family(o), o.Address)
+	probe, err := config.ListenPacket(context.Background(), family("udp", o), o.Address)
 	if err != nil || o.Sockets == 1 {
 		if err != nil {
 			return nil, err
 		}
-		return []*net.UDPConn{probe.(*net.UDPConn)}, nil
+		return []datagramSocket{probe.(*net.UDPConn)}, nil
 	}
 	host, _, _ := net.SplitHostPort(o.Address)
 	address := net.JoinHostPort(host, strconv.Itoa(probe.LocalAddr().(*net.UDPAddr).Port))
@@ -39,9 +39,9 @@ func openUDP(o Options) ([]*net.UDPConn, error) {
 		}
 		return err
 	}
-	var sockets []*net.UDPConn
+	var sockets []datagramSocket
 	for range o.Sockets {
-		s, err := config.ListenPacket(context.Background(), family(o), address)
+		s, err := config.ListenPacket(context.Background(), family("udp", o), address)
 		if err != nil {
 			for _, s := range sockets {
 				s.Close()
@@ -53,9 +53,39 @@ func openUDP(o Options) ([]*net.UDPConn, error) {
 	return sockets, nil
 }
 
+// sealUDP makes the kernel queue no more datagrams, while what is queued can be read: a
+// socket that is connected, here to itself, takes only what its peer sends. Datagrams go
+// to another socket of the port from then on, if there is one, or are refused (ICMP).
+func sealUDP(s datagramSocket) error {
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return err
+	}
+	if cerr := raw.Control(func(fd uintptr) {
+		var own unix.Sockaddr
+		if own, err = unix.Getsockname(int(fd)); err != nil {
+			return
+		}
+		switch a := own.(type) { // an unspecified address means loopback
+		case *unix.SockaddrInet4:
+			if a.Addr == [4]byte{} {
+				a.Addr = [4]byte{127, 0, 0, 1}
+			}
+		case *unix.SockaddrInet6:
+			if a.Addr == [16]byte{} {
+				a.Addr = [16]byte{15: 1}
+			}
+		}
+		err = unix.Connect(int(fd), own)
+	}); cerr != nil {
+		return cerr
+	}
+	return err
+}
+
 // prepareUDP sets the receive buffer and asks for the kernel's count of drops. It
 // returns the size that the kernel gives.
-func prepareUDP(s *net.UDPConn, buffer int) (size int, err error) {
+func prepareUDP(s datagramSocket, buffer int) (size int, err error) {
 	raw, err := s.SyscallConn()
 	if err != nil {
 		return 0, err
@@ -123,7 +153,7 @@ type receiver struct {
 // controlSize holds one control message with a counter of 32 bits.
 const controlSize = 32
 
-func newReceiver(s *net.UDPConn, maxFrame int, stats *Stats) (*receiver, error) {
+func newReceiver(s datagramSocket, maxFrame int, stats *Stats) (*receiver, error) {
 	raw, err := s.SyscallConn()
 	if err != nil {
 		return nil, err

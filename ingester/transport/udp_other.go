@@ -11,17 +11,20 @@ import (
 
 // openUDP opens one socket, whatever o.Sockets says: to share an address between
 // sockets is Linux' way.
-func openUDP(o Options) ([]*net.UDPConn, error) {
-	s, err := new(net.ListenConfig).ListenPacket(context.Background(), family(o), o.Address)
+func openUDP(o Options) ([]datagramSocket, error) {
+	s, err := new(net.ListenConfig).ListenPacket(context.Background(), family("udp", o), o.Address)
 	if err != nil {
 		return nil, err
 	}
-	return []*net.UDPConn{s.(*net.UDPConn)}, nil
+	return []datagramSocket{s.(*net.UDPConn)}, nil
 }
 
-func prepareUDP(s *net.UDPConn, buffer int) (int, error) {
-	return buffer, s.SetReadBuffer(buffer)
+func prepareUDP(s datagramSocket, buffer int) (int, error) {
+	return buffer, s.(*net.UDPConn).SetReadBuffer(buffer)
 }
+
+// sealUDP is nil: there is no way known here.
+var sealUDP func(datagramSocket) error
 
 type peerAddr struct{ peer netip.AddrPort }
 
@@ -29,13 +32,13 @@ func (p peerAddr) addrPort() netip.AddrPort { return p.peer }
 
 // receiver takes one datagram at a time. The kernel's drops are not to be had here.
 type receiver struct {
-	s        *net.UDPConn
+	s        datagramSocket
 	maxFrame int
 	buf      []byte
 	messages [1]message
 }
 
-func newReceiver(s *net.UDPConn, maxFrame int, _ *Stats) (*receiver, error) {
+func newReceiver(s datagramSocket, maxFrame int, _ *Stats) (*receiver, error) {
 	return &receiver{s: s, maxFrame: maxFrame, buf: make([]byte, MaxUDP)}, nil
 }
 
@@ -45,13 +48,17 @@ func (r *receiver) receive(wait bool) ([]message, error) {
 	if !wait {
 		r.s.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
 	}
-	n, peer, err := r.s.ReadFromUDPAddrPort(r.buf)
+	n, from, err := r.s.ReadFrom(r.buf)
 	if err != nil {
 		if !wait {
 			err = nil
 		}
 		return nil, err
 	}
-	r.messages[0] = message{data: r.buf[:min(n, r.maxFrame)], size: n, peer: peerAddr{plainPeer(peer)}}
+	var peer netip.AddrPort // of a Unix socket: none
+	if udp, ok := from.(*net.UDPAddr); ok {
+		peer = plainPeer(udp.AddrPort())
+	}
+	r.messages[0] = message{data: r.buf[:min(n, r.maxFrame)], size: n, peer: peerAddr{peer}}
 	return r.messages[:], nil
 }

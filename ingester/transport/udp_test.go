@@ -127,7 +127,7 @@ func TestReceivingDoesNotAllocate(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i := range batch {
-			udp.deliver(sink, &batch[i])
+			udp.deliver(sink, &batch[i], udp.allow.Load())
 		}
 	}); n >= 1 {
 		t.Errorf("%v allocations for a datagram", n)
@@ -144,7 +144,7 @@ func BenchmarkUDP(b *testing.B) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- l.Serve(ctx, ctx, func() Sink { return &nothing{} }) }()
+	go func() { done <- l.Serve(ctx, ctx, func(Receipts) Sink { return &nothing{} }) }()
 	c, err := net.Dial("udp", l.Addr().String())
 	if err != nil {
 		b.Fatal(err)

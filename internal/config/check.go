@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // crossCheck refuses settings that are possible one by one and not together.
@@ -64,7 +65,10 @@ func (c *Config) checkListeners(d *decoder) {
 
 // clash reports whether two listeners cannot both be bound.
 func clash(a, b Address) bool {
-	if a.Network != b.Network || a.Port != b.Port || a.Port == 0 {
+	if a.Network == unixgram && a == b {
+		return true
+	}
+	if a.transport() != b.transport() || a.Port != b.Port || a.Port == 0 {
 		return false
 	}
 	wildcard := func(h string) bool { return h == "" || h == "0.0.0.0" || h == "::" }
@@ -79,14 +83,20 @@ func (c *Config) checkListener(d *decoder, l *Listener, at string) {
 	if l.Address.Network == "udp" && l.MaxFrame > 65535 && !d.failed(at+".max_frame") {
 		d.report(at+".max_frame", Problem{Got: quoted(l.MaxFrame.String()), Allowed: "at most 65535 on UDP"})
 	}
-	for _, only := range []struct{ key, network string }{
-		{"sockets", "udp"}, {"receive_buffer", "udp"}, {"max_connections", "tcp"}, {"frame_idle", "tcp"},
+	for _, only := range []struct {
+		key      string
+		networks []string
+	}{
+		{"sockets", []string{"udp"}}, {"receive_buffer", []string{"udp"}},
+		{"max_connections", streams}, {"frame_idle", streams},
+		{"socket_mode", []string{unixgram}}, {"allow", remote},
 	} {
 		_, given := d.where[at+"."+only.key]
-		if given && l.Address.Network != only.network && l.Address.Network != "" && !atDefault(l, only.key) {
-			d.report(at+"."+only.key, Problem{Text: "has no meaning on " + l.Address.Network + "; allowed on " + only.network + " listeners"})
+		if given && !slices.Contains(only.networks, l.Address.Network) && l.Address.Network != "" && !atDefault(l, only.key) {
+			d.report(at+"."+only.key, Problem{Text: "has no meaning on " + l.Address.Network + "; allowed on " + strings.Join(only.networks, " and ") + " listeners"})
 		}
 	}
+	l.checkTLS(d, at+".tls")
 	if len(l.Formats) == 0 && !d.failed(at+".formats") {
 		d.report(at+".formats", Problem{Got: "an empty list", Allowed: "builtin, " + strings.Join(c.formatNames(), ", ")})
 	}
@@ -242,8 +252,12 @@ func (c *Config) Warnings() []string {
 		all = append(all, "kafka.replication is 1 with several brokers: a disk that fails loses records")
 	}
 	for i := range c.Listeners {
-		if l := &c.Listeners[i]; l.Allow.Any && !l.Address.Loopback() {
+		l := &c.Listeners[i]
+		if l.Allow.Any && !l.Address.Loopback() && l.TLS.ClientCA == "" {
 			all = append(all, fmt.Sprintf("listener %q takes events from anybody who can reach %s", l.Name, l.Address))
+		}
+		if w := l.expiryWarning(time.Now()); w != "" {
+			all = append(all, w)
 		}
 	}
 	return all

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -41,11 +42,22 @@ type Listener struct {
 	Direction      string // incoming, outgoing, unknown
 	Allow          Allow
 	Raw            string // always, flagged, never
+	RejectLimit    RejectLimit
 	MaxFrame       Size
 	FrameIdle      time.Duration
 	ReceiveBuffer  Size
-	Sockets        int // UDP
-	MaxConnections int // TCP
+	Sockets        int         // UDP
+	MaxConnections int         // streams
+	SocketMode     fs.FileMode // unixgram
+	TLS            ServerTLS
+}
+
+// RejectLimit is how much of rejects a listener stores.
+type RejectLimit struct {
+	Rows     int  // of a peer and interval; 0: no limit
+	Bytes    Size // likewise
+	Interval time.Duration
+	Peers    int // so many peers' limits are the listener's
 }
 
 // FormatNames is Formats with the word "builtin" replaced by what it stands for.
@@ -118,6 +130,15 @@ type TLS struct {
 	Cert       string
 	Key        string
 	ServerName string
+}
+
+// ServerTLS is the encryption of one listener.
+type ServerTLS struct {
+	Cert             string
+	Key              string
+	ClientCA         string
+	ClientNames      []string
+	HandshakeTimeout time.Duration
 }
 
 // ClickHouse is where the rows go.
@@ -253,7 +274,7 @@ func (l *Listener) finish() {
 			l.MaxFrame = 65535
 		}
 	}
-	if !l.Allow.Any && l.Allow.Prefixes == nil && l.Address.Loopback() {
+	if !l.Allow.Any && l.Allow.Prefixes == nil && l.Address.Network != unixgram && l.Address.Loopback() {
 		l.Allow = loopbackOnly()
 	}
 }

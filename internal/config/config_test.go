@@ -38,7 +38,7 @@ kafka: {brokers: ["127.0.0.1:9092"], topic_prefix: "millrace."}
 clickhouse: {addresses: ["127.0.0.1:9000"], database: millrace}
 `, func(c *Config) bool {
 		l := c.Listeners[0]
-		return len(c.Listeners) == 1 && l.Name == "filter" && l.Address == Address{"tcp", "127.0.0.1", 5514} &&
+		return len(c.Listeners) == 1 && l.Name == "filter" && l.Address == Address{Network: "tcp", Host: "127.0.0.1", Port: 5514} &&
 			l.MaxFrame == 64*KiB && l.TimeZone == time.UTC && len(l.Allow.Prefixes) == 2 && !l.Allow.Any &&
 			strings.Join(l.FormatNames(), " ") == "m1 s1 m2 s2 m3 s3" && strings.Join(l.Nulls, "|") == "|None|-"
 	})
@@ -86,7 +86,7 @@ func TestParse_Failure(t *testing.T) {
 		}
 	}
 	const (
-		address = "; allowed tcp://HOST:PORT or udp://HOST:PORT, IPv6 in brackets: tcp://[::]:514"
+		address = "; allowed tcp://HOST:PORT, tls://HOST:PORT or udp://HOST:PORT, IPv6 in brackets: tcp://[::]:514; unixgram:///PATH"
 		times   = "; allowed a time with a unit (ms, s, m, h, d), "
 		hosts   = "; allowed HOST:PORT, IPv6 in brackets: [::1]:9092"
 		nets    = "; allowed a list of networks such as [192.0.2.0/24, 2001:db8::1], or the word any"
@@ -148,10 +148,10 @@ func TestParse_Failure(t *testing.T) {
 	listener := func(more string) string { return "listeners: [{name: a, address: 'tcp://127.0.0.1:1'" + more + "}]\n" }
 	f("listeners: []\n", `m.yaml:1:12: listeners: got an empty list; allowed at least one listener`)
 	f("listeners: [{name: a}]\n", `m.yaml:1:13: listeners[0].address: missing`+address)
-	f("listeners: [{name: a, adress: 'tcp://:1'}]\n", `m.yaml:1:23: listeners[0].adress: unknown key; did you mean "address"?; allowed name, address, framing, formats, time_zone, nulls, direction, allow, raw, max_frame, frame_idle, receive_buffer, sockets, max_connections`)
+	f("listeners: [{name: a, adress: 'tcp://:1'}]\n", `m.yaml:1:23: listeners[0].adress: unknown key; did you mean "address"?; allowed name, address, framing, formats, time_zone, nulls, direction, allow, raw, reject_limit, max_frame, frame_idle, receive_buffer, sockets, max_connections, socket_mode, tls`)
 	f("listeners: [{name: A, address: 'tcp://127.0.0.1:1'}]\n", `m.yaml:1:20: listeners[0].name: got "A" ('A' cannot be in a name there); allowed 1 to 63 of a-z, 0-9 and, not first, -_.`)
 	f("listeners: [{name: a, address: '127.0.0.1:1'}]\n", `m.yaml:1:32: listeners[0].address: got "127.0.0.1:1" (the network is missing)`+address)
-	f("listeners: [{name: a, address: 'tls://127.0.0.1:1'}]\n", `m.yaml:1:32: listeners[0].address: got "tls://127.0.0.1:1" (unknown network "tls")`+address)
+	f("listeners: [{name: a, address: 'quic://127.0.0.1:1'}]\n", `m.yaml:1:32: listeners[0].address: got "quic://127.0.0.1:1" (unknown network "quic")`+address)
 	f("listeners: [{name: a, address: 'tcp://127.0.0.1'}]\n", `m.yaml:1:32: listeners[0].address: got "tcp://127.0.0.1" (the port is missing)`+address)
 	f("listeners: [{name: a, address: 'tcp://127.0.0.1:99999'}]\n", `m.yaml:1:32: listeners[0].address: got "tcp://127.0.0.1:99999" (the port "99999" is not a number from 0 to 65535)`+address)
 	f("listeners: [{name: a, address: 'udp://0.0.0.0:514'}]\n",
@@ -173,7 +173,7 @@ func TestParse_Failure(t *testing.T) {
 	f(listener(", max_frame: 512KiB"), `m.yaml:1:64: listeners[0].max_frame: got "512KiB"; allowed less than half of kafka.batch_bytes, 512KiB: a record holds the frame decoded and raw`)
 	f("listeners: [{name: a, address: 'udp://127.0.0.1:1', max_frame: 128KiB, max_connections: 1}]\n",
 		`m.yaml:1:64: listeners[0].max_frame: got "128KiB"; allowed at most 65535 on UDP`,
-		`m.yaml:1:89: listeners[0].max_connections: has no meaning on udp; allowed on tcp listeners`)
+		`m.yaml:1:89: listeners[0].max_connections: has no meaning on udp; allowed on tcp and tls listeners`)
 	f("listeners: [{name: a, address: 'tcp://127.0.0.1:1'}, {name: a, address: 'tcp://127.0.0.1:1'}]\n",
 		`m.yaml:1:61: listeners[1].name: got "a"; allowed a name of its own: listeners[0] has that one`,
 		`m.yaml:1:73: listeners[1].address: got "tcp://127.0.0.1:1"; allowed an address of its own: listeners[0] has tcp://127.0.0.1:1`)

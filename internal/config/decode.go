@@ -60,6 +60,12 @@ func Parse(file string, data []byte, getenv func(string) string) (*Config, error
 	c.where = d.where
 	for i := range c.Listeners {
 		c.Listeners[i].finish()
+		t := &c.Listeners[i].TLS
+		for _, path := range []*string{&t.Cert, &t.Key, &t.ClientCA} {
+			if *path != "" {
+				*path = resolve(dir, *path)
+			}
+		}
 	}
 	c.crossCheck(&d)
 	if len(d.problems) > 0 {

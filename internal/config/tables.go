@@ -36,10 +36,10 @@ func (l *Listener) keys() []key {
 	return []key{
 		nameKey(&l.Name, "Its name: in the column listener, in metrics, in messages."),
 		{name: "address", to: &l.Address, need: true,
-			allowed: "tcp://HOST:PORT or udp://HOST:PORT, IPv6 in brackets: tcp://[::]:514",
+			allowed: "tcp://HOST:PORT, tls://HOST:PORT or udp://HOST:PORT, IPv6 in brackets: tcp://[::]:514; unixgram:///PATH",
 			doc:     "Where it listens."},
 		oneOf("framing", &l.Framing, "auto", "What ends a frame on TCP: a NUL byte, a line feed, a count of octets in front (RFC 6587); auto sees by itself. "+
-			"A datagram is always one frame.", "auto", "nul", "lf", "octet"),
+			"A datagram is always one frame. With lf, and with auto in the first frame of a connection, a line feed and a priority in a subject begin a frame: set nul or octet where the sender does.", "auto", "nul", "lf", "octet"),
 		texts("formats", &l.Formats, "[builtin]", "Names of the formats that it decodes. The word builtin stands for all built-in ones.",
 			"names of formats, or builtin"),
 		{name: "time_zone", to: zoneValue{&l.TimeZone}, def: "UTC", allowed: "a name such as Europe/Amsterdam, or an offset such as +02:00",
@@ -49,6 +49,7 @@ func (l *Listener) keys() []key {
 		{name: "allow", to: &l.Allow, allowed: "a list of networks such as [192.0.2.0/24, 2001:db8::1], or the word any",
 			doc: "Who may send. Must be given beyond loopback, for UDP too."},
 		oneOf("raw", &l.Raw, "flagged", "Which events keep the frame they came from (column raw): all, those with a flag, none. Rejects always do.", "always", "flagged", "never"),
+		sub("reject_limit", &l.RejectLimit, "How many rejects are stored. The excess is counted as dropped (reject_limit), so that a flood of garbage cannot fill a disk."),
 		{name: "max_frame", to: &l.MaxFrame, allowed: sizeUnit + "512 to 1MiB (UDP: 65535)",
 			ok:  func() bool { return 512 <= l.MaxFrame && l.MaxFrame <= MiB },
 			doc: "Longest frame; a longer one is rejected with its beginning. Default 64KiB on TCP, 65535 on UDP."},
@@ -56,6 +57,30 @@ func (l *Listener) keys() []key {
 		size("receive_buffer", &l.ReceiveBuffer, "4MiB", 4*KiB, GiB, "Receive buffer of each socket, asked of the kernel; it grants net.core.rmem_max at most. UDP."),
 		number("sockets", &l.Sockets, "1", 1, 64, "Sockets that share the port (SO_REUSEPORT), one reader each. UDP."),
 		number("max_connections", &l.MaxConnections, "1024", 1, 65535, "Connections at a time; one more is closed, and the log says so. TCP."),
+		{name: "socket_mode", to: modeValue{&l.SocketMode}, def: "'0666'", allowed: "permissions in octal, such as '0660'",
+			doc: "Permissions of the socket's file: who may write to it may send. The default is /dev/log's. unixgram."},
+		sub("tls", &l.TLS, "Our certificate, and whose we want. tls:// listeners."),
+	}
+}
+
+func (r *RejectLimit) keys() []key {
+	return []key{
+		number("rows", &r.Rows, "30000", 0, 100_000_000, "Rejects of one peer in an interval; 0 is no limit."),
+		size("bytes", &r.Bytes, "16MiB", 0, 16*GiB, "Bytes of one peer's rejects in an interval; 0 is no limit."),
+		duration("interval", &r.Interval, "1m", second, day, "The interval."),
+		number("peers", &r.Peers, "4", 1, 10_000, "The listener stores at most so many times as much as one peer may: a datagram's address can be forged."),
+	}
+}
+
+func (t *ServerTLS) keys() []key {
+	return []key{
+		text("cert", &t.Cert, "", "PEM file of our certificate, and behind it those of the authorities between it and the one that clients trust. "+
+			"Relative paths start at this file's directory. SIGHUP reads the files again."),
+		text("key", &t.Key, "", "PEM file of its private key."),
+		text("client_ca", &t.ClientCA, "", "PEM file of the authorities whose certificates we demand of clients; empty: none is demanded."),
+		texts("client_names", &t.ClientNames, "[]", "Names one of which a client's certificate must have; none: whoever client_ca vouches for may send.",
+			"a list of host names such as relay.example.net or *.example.net, or of IP addresses"),
+		duration("handshake_timeout", &t.HandshakeTimeout, "10s", 100*ms, 5*minute, "A client that is not done with the handshake by then is cut off."),
 	}
 }
 

@@ -3,9 +3,12 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"net"
 	"net/netip"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -144,32 +147,66 @@ func (v durationValue) Set(text string) error {
 	return err
 }
 
-// Address is where a listener listens: a network ("tcp" or "udp"), a host and
-// a port. An empty host is every address of the machine.
+// Networks are the schemes of a listener's address.
+var Networks = []string{"udp", "tcp", "tls", unixgram}
+
+// unixgram is the one of Networks whose addresses are paths.
+const unixgram = "unixgram"
+
+// streams are those of Networks whose frames come over connections.
+var streams = []string{"tcp", "tls"}
+
+// remote are those of Networks whose senders have an address.
+var remote = slices.DeleteFunc(slices.Clone(Networks), func(n string) bool { return n == unixgram })
+
+// Address is where a listener listens: one of Networks, a host and a port, or a path. An empty host is every address of the machine.
 type Address struct {
 	Network string
 	Host    string
 	Port    uint16
+	Path    string // of a Unix socket
 }
 
-// ParseAddress reads "tcp://HOST:PORT" and "udp://HOST:PORT".
+// ParseAddress reads "tcp://HOST:PORT" and the like.
 func ParseAddress(text string) (Address, error) {
 	network, hostport, found := strings.Cut(text, "://")
 	if !found {
 		return Address{}, errors.New("the network is missing")
 	}
-	if network != "tcp" && network != "udp" {
+	if !slices.Contains(Networks, network) {
 		return Address{}, fmt.Errorf("unknown network %q", network)
+	}
+	if network == unixgram {
+		if !filepath.IsAbs(hostport) {
+			return Address{}, errors.New("the path does not begin with /")
+		}
+		return Address{Network: network, Path: filepath.Clean(hostport)}, nil
 	}
 	host, port, err := splitHostPort(hostport)
 	if err != nil {
 		return Address{}, err
 	}
-	return Address{network, host, port}, nil
+	return Address{Network: network, Host: host, Port: port}, nil
 }
 
-// HostPort is the address as package net wants it.
-func (a Address) HostPort() string { return net.JoinHostPort(a.Host, strconv.Itoa(int(a.Port))) }
+// Stream reports whether frames arrive over connections, whose senders can wait.
+func (a Address) Stream() bool { return slices.Contains(streams, a.Network) }
+
+// transport is the network below: two listeners cannot both have a port of it.
+func (a Address) transport() string {
+	if a.Stream() {
+		return "tcp"
+	}
+	return a.Network
+}
+
+// HostPort is the address as package net wants it: of a Unix socket the path.
+func (a Address) HostPort() string {
+	if a.Network == unixgram {
+		return a.Path
+	}
+	return net.JoinHostPort(a.Host, strconv.Itoa(int(a.Port)))
+}
 
 func (a Address) String() string {
 	if a == (Address{}) {
@@ -179,7 +216,7 @@ func (a Address) String() string {
 }
 
 // Loopback reports whether only this machine can reach the address.
-func (a Address) Loopback() bool { return isLoopback(a.Host) }
+func (a Address) Loopback() bool { return a.Network == unixgram || isLoopback(a.Host) }
 
 // Set implements value.
 func (a *Address) Set(text string) error {
@@ -368,6 +405,19 @@ func (v textValue) Set(text string) error {
 		}
 	}
 	*v.s = text
+	return nil
+}
+
+// modeValue binds the permissions of a file, in octal.
+type modeValue struct{ m *fs.FileMode }
+
+func (v modeValue) String() string { return fmt.Sprintf("%#04o", *v.m) }
+func (v modeValue) Set(text string) error {
+	n, err := strconv.ParseUint(text, 8, 12)
+	if err != nil || n > 0o777 || n == 0 {
+		return errors.New("not the permissions of a file")
+	}
+	*v.m = fs.FileMode(n)
 	return nil
 }
 

@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"encoding/binary"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -88,6 +89,14 @@ func (s *Stream) dropQueue() {
 	}
 	clear(s.queue)
 	s.queue, s.queued = s.queue[:0], 0
+}
+
+// String tells what the stream is about, for who looks why nothing comes.
+func (s *Stream) String() string {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	return fmt.Sprintf("leader %d, active %v, next offset %d, queued %d chunks of %d bytes, holds %d of %d bytes, failures %d",
+		s.leader.Load(), s.active, s.next, len(s.queue), s.queued, s.held.Load(), s.f.o.Used.Load(), s.failures)
 }
 
 // Ready has an element when Next may have something.

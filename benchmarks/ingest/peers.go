@@ -1,0 +1,235 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// topic is where rsyslog and syslog-ng write to; ours has one for each kind.
+const (
+	topic    = "bench"
+	ourTopic = "bench.message"
+)
+
+// setup is what a peer is configured for.
+type setup struct {
+	network     string // tcp, udp
+	port        int
+	broker      string
+	codec       string // of Kafka's record batches; "": the peer's own default
+	connections int    // that it must be able to hold
+	http        string // ours only: the address of its metrics and profiles, or off
+}
+
+// peer is a program that takes syslog and writes to Kafka.
+type peer struct {
+	name    string
+	topic   string
+	program string // path; "" when it is not installed
+	version string
+	absent  string // why it takes no part, and what would change that
+
+	// command writes the configuration into dir and returns the command that runs it.
+	command func(p *peer, dir string, s setup) (*exec.Cmd, error)
+	env     []string
+}
+
+// findPeers looks for the programs: ours at a path, the others unpacked under tools or
+// installed on the machine.
+func findPeers(millrace, tools string) []*peer {
+	lib := filepath.Join(tools, "usr/lib/x86_64-linux-gnu")
+	ours := &peer{name: "millrace", topic: ourTopic, program: millrace, command: ourCommand}
+	rsyslog := &peer{name: "rsyslog", topic: topic, command: rsyslogCommand}
+	syslogng := &peer{name: "syslog-ng", topic: topic, command: syslogngCommand}
+
+	if path := filepath.Join(tools, "usr/sbin/rsyslogd"); exists(path) {
+		rsyslog.program, rsyslog.env = path, []string{"LD_LIBRARY_PATH=" + lib}
+	} else if path, err := exec.LookPath("rsyslogd"); err == nil {
+		rsyslog.program = path
+	} else {
+		rsyslog.absent = "not installed: `make debian` unpacks Debian's packages rsyslog and rsyslog-kafka under .tools"
+	}
+	if path := filepath.Join(tools, "usr/sbin/syslog-ng"); exists(path) {
+		syslogng.program, syslogng.env = path, []string{"LD_LIBRARY_PATH=" + lib + ":" + filepath.Join(tools, "usr/lib/syslog-ng")}
+	} else if path, err := exec.LookPath("syslog-ng"); err == nil {
+		syslogng.program = path
+	} else {
+		syslogng.absent = "not installed: `make debian` unpacks Debian's packages syslog-ng-core and syslog-ng-mod-rdkafka under .tools"
+	}
+
+	peers := []*peer{ours, rsyslog, syslogng}
+	for _, p := range peers {
+		if p.program == "" {
+			continue
+		}
+		var err error
+		if p.version, err = p.askVersion(); err != nil {
+			p.absent = err.Error()
+		}
+	}
+	return peers
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+var versionNumber = regexp.MustCompile(`\d+\.[\d.]*\d|[0-9a-f]{7,}\S*`)
+
+// askVersion is the first thing that looks like a version in what the program says of itself.
+func (p *peer) askVersion() (string, error) {
+	argument := map[string]string{"millrace": "version", "rsyslog": "-v", "syslog-ng": "--version"}[p.name]
+	cmd := exec.Command(p.program, argument)
+	cmd.Env = append(os.Environ(), p.env...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("%s does not run: %w: %s", p.program, err, out)
+	}
+	return versionNumber.FindString(string(out)), nil
+}
+
+// run starts the peer and returns when it listens.
+func (p *peer) run(dir string, s setup) (*process, error) {
+	cmd, err := p.command(p, dir, s)
+	if err != nil {
+		return nil, err
+	}
+	cmd.Env = append(os.Environ(), p.env...)
+	proc, err := start(p.name, dir, cmd)
+	if err != nil {
+		return nil, err
+	}
+	if err := proc.await("listening", 15*time.Second, func() bool { return !free(s.network, s.port) }); err != nil {
+		proc.stop()
+		return nil, err
+	}
+	return proc, nil
+}
+
+// ourCommand is `millrace ingest` with its default settings but for the addresses, the
+// frame's end, and the format pair that the filter was given.
+func ourCommand(p *peer, dir string, s setup) (*exec.Cmd, error) {
+	codec := ""
+	if s.codec != "" {
+		codec = ", compression: " + s.codec
+	}
+	sockets := ""
+	if s.network == "udp" {
+		// Two sockets of half the buffer: as much in all as the others have.
+		sockets = ", sockets: 2, receive_buffer: 2MiB"
+	}
+	if s.http == "" {
+		s.http = "off"
+	}
+	config := fmt.Sprintf(`listeners:
+  - {name: bench, address: "%s://127.0.0.1:%d", framing: lf, formats: [m1, s1], max_connections: %d%s}
+kafka: {brokers: ["%s"], topic_prefix: "bench."%s}
+http: {ingest: "%s"}
+`, s.network, s.port, max(1024, s.connections+1), sockets, s.broker, codec, s.http)
+	file, err := write(dir, "millrace.yaml", config)
+	return exec.Command(p.program, "ingest", "--config", file), err
+}
+
+// rsyslogCommand forwards the text of a message as it came. Batches and queues are those
+// of rsyslog's own advice for volume, which is faster than its defaults.
+func rsyslogCommand(p *peer, dir string, s setup) (*exec.Cmd, error) {
+	input := fmt.Sprintf(`module(load="imptcp" threads="2")
+input(type="imptcp" address="127.0.0.1" port="%d" ruleset="kafka")`, s.port)
+	if s.network == "udp" {
+		input = fmt.Sprintf(`module(load="imudp" threads="2" batchSize="128" timeRequery="8")
+input(type="imudp" address="127.0.0.1" port="%d" rcvbufSize="4m" ruleset="kafka")`, s.port)
+	}
+	codec := s.codec
+	if codec == "" {
+		codec = "lz4"
+	}
+	config := fmt.Sprintf(`global(workDirectory="%s")
+module(load="omkafka")
+template(name="raw" type="string" string="%%rawmsg%%")
+main_queue(queue.type="FixedArray" queue.size="200000" queue.dequeueBatchSize="2048" queue.workerThreads="2")
+%s
+ruleset(name="kafka") {
+  action(type="omkafka" broker="%s" topic="%s" template="raw" partitions.auto="on"
+    confParam=["compression.codec=%s", "queue.buffering.max.messages=500000"])
+}
+`, dir, input, s.broker, topic, codec)
+	file, err := write(dir, "rsyslog.conf", config)
+	cmd := exec.Command(p.program, "-n", "-f", file, "-i", filepath.Join(dir, "pid"), "-C")
+	if root, ok := strings.CutSuffix(p.program, "/usr/sbin/rsyslogd"); ok && root != "" {
+		cmd.Args = append(cmd.Args, "-M", filepath.Join(root, "usr/lib/x86_64-linux-gnu/rsyslog"))
+	}
+	return cmd, err
+}
+
+// syslogngCommand forwards the text of a message without parsing it.
+func syslogngCommand(p *peer, dir string, s setup) (*exec.Cmd, error) {
+	limits := fmt.Sprintf("max-connections(%d) log-iw-size(%d)", max(10, s.connections+1), 100*max(100, s.connections+1))
+	if s.network == "udp" {
+		limits = "so-rcvbuf(4194304)"
+	}
+	codec := s.codec
+	if codec == "" {
+		codec = "lz4"
+	}
+	config := fmt.Sprintf(`@version: 3.38
+options { threaded(yes); stats-freq(0); log-fifo-size(2000000); log-msg-size(65536); };
+source s { network(ip("127.0.0.1") port(%d) transport("%s") flags(no-parse) %s); };
+destination d { kafka-c(bootstrap-servers("%s") topic("%s") message("$MESSAGE") workers(2)
+  config(compression.codec("%s") queue.buffering.max.messages("500000"))); };
+log { source(s); destination(d); flags(flow-control); };
+`, s.port, s.network, limits, s.broker, topic, codec)
+	file, err := write(dir, "syslog-ng.conf", config)
+	in := func(name string) string { return filepath.Join(dir, name) }
+	cmd := exec.Command(p.program, "-F", "--no-caps", "-f", file, "--persist-file="+in("persist"), "--pidfile="+in("pid"), "--control="+in("control"))
+	if root, ok := strings.CutSuffix(p.program, "/usr/sbin/syslog-ng"); ok && root != "" {
+		cmd.Args = append(cmd.Args, "--module-path="+filepath.Join(root, "usr/lib/syslog-ng/3.38"))
+	}
+	return cmd, err
+}
+
+func write(dir, name, text string) (string, error) {
+	file := filepath.Join(dir, name)
+	return file, os.WriteFile(file, []byte(text), 0o600)
+}
+
+// free tells whether nothing listens on a port of the loopback interface.
+func free(network string, port int) bool {
+	address := net.JoinHostPort("127.0.0.1", fmt.Sprint(port))
+	if network == "udp" {
+		c, err := net.ListenPacket("udp", address)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	}
+	c, err := net.Listen("tcp", address)
+	if err == nil {
+		c.Close()
+	}
+	return err == nil
+}
+
+// freePort is a port on which nothing listens.
+func freePort(network string) (int, error) {
+	if network == "udp" {
+		c, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			return 0, err
+		}
+		defer c.Close()
+		return c.LocalAddr().(*net.UDPAddr).Port, nil
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
