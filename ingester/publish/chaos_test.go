@@ -43,6 +43,10 @@ type chaos struct {
 	added    []int32          // brokers
 }
 
+// maxTries is the length of a course: the last batches alone among the faults
+// would take long.
+const maxTries = 400
+
 func newChaos(c *kfake.Cluster, seed uint64, topics []string, timeout time.Duration) *chaos {
 	x := &chaos{cluster: c, seed: seed, topics: topics, attempts: map[int64]uint64{}, did: map[string]int{}}
 	x.net.timeout = timeout
@@ -78,7 +82,10 @@ func (x *chaos) RoundTrip(ctx context.Context, addr net.Addr, req kafka.Request)
 	if req.ApiKey() != protocol.Produce {
 		return x.Transport.RoundTrip(ctx, addr, req)
 	}
-	if n := x.tries.Add(1); n%6 == 0 {
+	switch n := x.tries.Add(1); {
+	case n > maxTries:
+		x.calm.Store(true)
+	case n%6 == 0:
 		x.breakCluster(x.draw("cluster", uint64(n)))
 	}
 	return x.produce(ctx, addr, req)
