@@ -36,17 +36,20 @@ func daemonCommand(c *cobra.Command, endpoint func(*config.Config) *config.Endpo
 	var path, http string
 	c.Args = cobra.NoArgs
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		cfg, err := loadConfig(c, path)
-		if err != nil {
-			return err
-		}
-		if c.Flags().Changed("http") {
+		cfg, load, err := loadReloadable(c, path, func(cfg *config.Config) error {
+			if !c.Flags().Changed("http") {
+				return nil
+			}
 			if err := endpoint(cfg).Set(http); err != nil {
 				return usagef("--http %q: %w; allowed: HOST:PORT or off", http, err)
 			}
+			return nil
+		})
+		if err != nil {
+			return err
 		}
 		b := buildInfo()
-		o := stack.Options{Config: cfg, Version: b.Version, Commit: b.Commit, Out: c.OutOrStdout()}
+		o := stack.Options{Config: cfg, Load: load, Version: b.Version, Commit: b.Commit, Out: c.OutOrStdout()}
 		return service.Run(c.Context(), service.RunOptions{DrainTimeout: cfg.Stop.DrainTimeout}, func(soft, hard context.Context) error {
 			return run(soft, hard, o, c.ErrOrStderr())
 		})

@@ -159,6 +159,25 @@ func loadConfig(c *cobra.Command, path string) (*config.Config, error) {
 	return cfg, nil
 }
 
+// loadReloadable is loadConfig with the flags' values put in, and the function that does
+// the same again for a reload; nil without a file.
+func loadReloadable(c *cobra.Command, path string, flags func(*config.Config) error) (*config.Config, func() (*config.Config, error), error) {
+	cfg, err := loadConfig(c, path)
+	if err == nil {
+		err = flags(cfg)
+	}
+	if err != nil || path == "" {
+		return cfg, nil, err
+	}
+	return cfg, func() (*config.Config, error) {
+		cfg, err := config.Load(path)
+		if err == nil {
+			err = flags(cfg)
+		}
+		return cfg, err
+	}, nil
+}
+
 // oneOfFlag completes a flag's value with its words.
 func oneOfFlag(c *cobra.Command, name string, words ...string) {
 	_ = c.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))

@@ -36,16 +36,18 @@ and ends with exit code 0; a second one ends at once. Data survive either, and k
 			if limit < 0 {
 				return usagef("--for %v: a time cannot be negative", limit)
 			}
-			cfg, err := loadConfig(c, path)
-			if err != nil {
-				return err
-			}
-			for flag, address := range addresses {
-				if c.Flags().Changed(flag) {
-					if err := setAddress(cfg, flag, *address); err != nil {
-						return err
+			cfg, load, err := loadReloadable(c, path, func(cfg *config.Config) error {
+				for flag, address := range addresses {
+					if c.Flags().Changed(flag) {
+						if err := setAddress(cfg, flag, *address); err != nil {
+							return err
+						}
 					}
 				}
+				return nil
+			})
+			if err != nil {
+				return err
 			}
 			ctx := c.Context()
 			if limit > 0 {
@@ -54,7 +56,7 @@ and ends with exit code 0; a second one ends at once. Data survive either, and k
 				defer cancel()
 			}
 			b := buildInfo()
-			o := stack.Options{Config: cfg, Data: data, Demo: demo, Version: b.Version, Commit: b.Commit, Out: c.OutOrStdout()}
+			o := stack.Options{Config: cfg, Load: load, Data: data, Demo: demo, Version: b.Version, Commit: b.Commit, Out: c.OutOrStdout()}
 			return service.Run(ctx, service.RunOptions{DrainTimeout: cfg.Stop.DrainTimeout}, func(soft, hard context.Context) error {
 				return stack.Run(soft, hard, o)
 			})

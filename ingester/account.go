@@ -12,6 +12,7 @@ import (
 func (s *sink) take(peer netip.AddrPort, f framing.Frame) {
 	if s.scratch == nil {
 		s.scratch = scratches.Get().(*scratch)
+		s.rules = s.in.rules.Load()
 		s.now = time.Now().UnixMilli()
 		s.in.ledger.lastTook.Store(s.now)
 		s.tally.Begin(s.in.peers, s.in.hosts, s.now)

@@ -1,7 +1,6 @@
 package ingester
 
 import (
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -36,7 +35,7 @@ type Ingester struct {
 // wrong with either is known before anything starts.
 func New(o Options) (*Ingester, error) {
 	in := &Ingester{log: o.Log, cfg: o.Config, hosts: peers.New(peers.Max)}
-	formats, err := CompileFormats(o.Config)
+	plans, err := plan(o.Config)
 	if err != nil {
 		return nil, err
 	}
@@ -48,49 +47,33 @@ func New(o Options) (*Ingester, error) {
 	}
 	for i := range o.Config.Listeners {
 		l := &o.Config.Listeners[i]
-		listener, err := listen(l, o.Log)
+		listener, err := listen(l, plans[i].listening, o.Log)
 		if err != nil {
 			return nil, in.closed(&ListenError{Network: l.Address.Network, Err: err})
 		}
-		in.listeners = append(in.listeners, listener)
-		in.inputs = append(in.inputs, &input{
-			name: []byte(l.Name), transport: []byte(l.Address.Network), direction: []byte(l.Direction), waits: l.Address.Network != "udp",
-			formats: formats[i].Set, zone: l.TimeZone, raw: l.Raw,
+		input := &input{
+			name: []byte(l.Name), transport: []byte(l.Address.Network), waits: l.Address.Network != "udp",
 			tag: i * outcomes, ledger: newLedger(listener.Stats()), gate: o.Gate, publisher: in.publisher,
 			rejects: newRejectLimit(l.RejectLimit), samples: newSamples(), peers: peers.New(peers.Max), hosts: in.hosts,
-		})
+		}
+		input.follow(plans[i])
+		in.listeners = append(in.listeners, listener)
+		in.inputs = append(in.inputs, input)
 	}
 	return in, nil
 }
 
-func listen(l *config.Listener, log *slog.Logger) (transport.Listener, error) {
-	mode, err := framing.ParseMode(l.Framing)
-	if err != nil {
+// listen adds to o, which has what a reload can change, the rest.
+func listen(l *config.Listener, o transport.Options, log *slog.Logger) (_ transport.Listener, err error) {
+	if o.Framing, err = framing.ParseMode(l.Framing); err != nil {
 		return nil, err
 	}
-	encryption, err := listenerTLS(l)
-	if err != nil {
-		return nil, err
-	}
-	return transport.Listen(transport.Options{
-		Name: l.Name, Network: l.Address.Network, Address: l.Address.HostPort(),
-		Framing: mode, MaxFrame: int(l.MaxFrame), FrameIdle: l.FrameIdle,
-		Allow: l.Allow.Prefixes, AllowAny: l.Allow.Any, TLS: encryption,
-		MaxConnections: l.MaxConnections, Sockets: l.Sockets, ReceiveBuffer: int(l.ReceiveBuffer), SocketMode: l.SocketMode,
-		Logger: log,
-	})
-}
-
-// listenerTLS is nil for a listener without a certificate.
-func listenerTLS(l *config.Listener) (*transport.TLS, error) {
-	if l.TLS.Cert == "" {
-		return nil, nil
-	}
-	c, err := l.TLS.Load()
-	if err != nil {
-		return nil, fmt.Errorf("cannot encrypt listener %q (listeners[].tls): %w", l.Name, err)
-	}
-	return &transport.TLS{Config: c, ClientNames: l.TLS.ClientNames, HandshakeTimeout: l.TLS.HandshakeTimeout}, nil
+	o.Name, o.Network, o.Address = l.Name, l.Address.Network, l.Address.HostPort()
+	o.MaxFrame, o.FrameIdle = int(l.MaxFrame), l.FrameIdle
+	o.MaxConnections, o.Sockets, o.ReceiveBuffer = l.MaxConnections, l.Sockets, int(l.ReceiveBuffer)
+	o.SocketMode = l.SocketMode
+	o.Logger = log
+	return transport.Listen(o)
 }
 
 // ListenError says that a listener's address cannot be had.

@@ -18,6 +18,7 @@ var (
 	descOpen      = desc("millrace_listener_connections", "Open connections.", "listener")
 	descRefused   = desc("millrace_listener_connections_refused_total", "Connections beyond listeners[].max_connections.", "listener")
 	descShakes    = desc("millrace_listener_tls_handshake_failures_total", "TLS handshakes that failed: no certificate that we accept, an old protocol, too late.", "listener")
+	descExpiry    = desc("millrace_listener_certificate_expiry_timestamp_seconds", "When the listener's certificate, or one of its chain, expires.", "listener")
 	descRcvbuf    = desc("millrace_listener_receive_buffer_bytes", "Receive buffer of a UDP socket, as the kernel granted it.", "listener")
 
 	descBatches    = desc("millrace_publish_batches_total", "Record batches that Kafka has acknowledged.")
@@ -64,6 +65,9 @@ func (in *Ingester) Collect(ch chan<- prometheus.Metric) {
 		gauge(descOpen, float64(t.Open.Load()), name)
 		counter(descRefused, t.Refused.Load(), name)
 		counter(descShakes, t.Handshakes.Load(), name)
+		if at := input.expires.Load(); at != 0 {
+			gauge(descExpiry, float64(at), name)
+		}
 		gauge(descRcvbuf, float64(t.ReceiveBuffer.Load()), name)
 	}
 	s := in.publisher.Stats()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -21,16 +22,14 @@ import (
 const rejectRawMax = 1 << 10
 
 // input is one configured listener and what its frames need on their way. It is
-// shared by the listener's connections and never changes.
+// shared by the listener's connections and never changes, but for its rules.
 type input struct {
 	name      []byte
 	transport []byte
-	direction []byte
-	waits     bool // not UDP: a full publisher makes the sender wait
-	formats   *format.Set
-	zone      *time.Location
-	raw       string // always, flagged, never
-	tag       int    // tag of outcome 0; those of the rejects follow
+	rules     atomic.Pointer[rules]
+	waits     bool         // not UDP: a full publisher makes the sender wait
+	tag       int          // tag of outcome 0; those of the rejects follow
+	expires   atomic.Int64 // when its certificate does, in Unix seconds; 0: it has none
 	ledger    *ledger
 	gate      *Gate
 	rejects   *rejectLimit
@@ -39,6 +38,15 @@ type input struct {
 	hosts     *peers.Table // all listeners'
 	publisher *publish.Publisher
 	hard      context.Context // ends waiting for Kafka at the stop's deadline
+}
+
+// rules are how a listener's frames are understood. Reload puts others in their place;
+// those that a read began with hold to its end.
+type rules struct {
+	direction []byte
+	formats   *format.Set
+	zone      *time.Location
+	raw       string // always, flagged, never
 }
 
 // scratch is what decoding one frame needs and no frame leaves anything in: it
@@ -60,7 +68,8 @@ type sink struct {
 	in   *input
 	lane *publish.Lane // held between the first frame of a read and Flush
 	*scratch
-	now int64 // when this read's first frame was taken
+	rules *rules // of this read
+	now   int64  // when this read's first frame was taken
 }
 
 // Frame turns one frame into an event, a reject or a counted drop. f.Bytes is
@@ -135,15 +144,15 @@ func (s *sink) decode(f framing.Frame) (outcome int, ok bool) {
 		return 0, false
 	}
 	body := rest
-	if !s.in.formats.Matches(rest) {
-		if b, parsed := s.parser.ParseRest(rest, &s.header, s.now, s.in.zone); parsed {
+	if !s.rules.formats.Matches(rest) {
+		if b, parsed := s.parser.ParseRest(rest, &s.header, s.now, s.rules.zone); parsed {
 			body = b
 		}
 	}
 	if len(body) == 0 {
 		return 0, false
 	}
-	v := s.decoder.Decode(s.in.formats, body, &s.event, format.Context{
+	v := s.decoder.Decode(s.rules.formats, body, &s.event, format.Context{
 		Received: s.now, Header: s.header.Millis, Relay: rest[:len(rest)-len(body)],
 	})
 	if v.Reason != "" {
@@ -161,7 +170,7 @@ func (s *sink) decode(f framing.Frame) (outcome int, ok bool) {
 func (s *sink) reject(f framing.Frame, reason schema.Reason, detail string) {
 	e := &s.event
 	e.Reset(schema.Reject)
-	e.SetText(schema.Direction, s.in.direction)
+	e.SetText(schema.Direction, s.rules.direction)
 	e.SetMillis(schema.EventTime, s.now)
 	e.SetText(schema.EventTimeSource, sourceReceived)
 	e.SetUint(schema.IDTime, uint64(s.now/1000))
@@ -208,7 +217,7 @@ func (s *sink) common(peer netip.AddrPort, f framing.Frame, outcome int) {
 	clean := utf8.Valid(f.Bytes) && bytes.IndexByte(f.Bytes, 0) < 0
 	e.Clean = clean && len(h.StructuredData) == 0
 	if outcome == 0 {
-		if s.in.raw == "always" || s.in.raw == "flagged" && (e.Flagged() != 0 || !clean) {
+		if s.rules.raw == "always" || s.rules.raw == "flagged" && (e.Flagged() != 0 || !clean) {
 			e.SetText(schema.Raw, f.Bytes)
 		}
 	}

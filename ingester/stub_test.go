@@ -76,16 +76,17 @@ func (stub) RoundTrip(ctx context.Context, _ net.Addr, req kafka.Request) (kafka
 func newSink(t testing.TB, run bool, change func(*publish.Options)) *sink {
 	t.Helper()
 	cfg := parse(t, "127.0.0.1:1", "  - {name: bench, address: 'tcp://127.0.0.1:0'}\n", "")
-	formats, err := CompileFormats(cfg)
+	plans, err := plan(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	l := &cfg.Listeners[0]
 	in := &input{
-		name: []byte(l.Name), transport: []byte("tcp"), direction: []byte(l.Direction), waits: true,
-		formats: formats[0].Set, zone: l.TimeZone, raw: l.Raw, ledger: newLedger(new(transport.Stats)), gate: new(Gate), hard: context.Background(),
+		name: []byte(l.Name), transport: []byte("tcp"), waits: true,
+		ledger: newLedger(new(transport.Stats)), gate: new(Gate), hard: context.Background(),
 		rejects: newRejectLimit(l.RejectLimit), samples: newSamples(), peers: peers.New(peers.Max), hosts: peers.New(peers.Max),
 	}
+	in.follow(plans[0])
 	o := publish.Options{
 		Brokers: cfg.Kafka.Brokers, Transport: stub{}, TopicPrefix: cfg.Kafka.TopicPrefix, Compression: cfg.Kafka.Compression,
 		BatchBytes: int(cfg.Kafka.BatchBytes), BufferBytes: int(cfg.Kafka.BufferBytes), Linger: 50 * time.Millisecond, Metadata: time.Hour, Tags: outcomes,

@@ -58,12 +58,22 @@ func logStop(soft, hard context.Context, cfg *config.Config, log *slog.Logger) f
 	return func() { begun(); cut() }
 }
 
+// logger writes lines of the configured form, and of the level that a reload changes.
+func logger(cfg *config.Config, to io.Writer) (*slog.Logger, *slog.LevelVar, error) {
+	level := new(slog.LevelVar)
+	level.Set(cfg.Log.Level)
+	log, err := service.NewLogger(to, level, cfg.Log.Format)
+	return log, level, err
+}
+
 // RunIngest is `millrace ingest`: an ingester over an existing Kafka.
 func RunIngest(soft, hard context.Context, o Options, logTo io.Writer) error {
-	log, err := service.NewLogger(logTo, o.Config.Log.Level, o.Config.Log.Format)
+	log, level, err := logger(o.Config, logTo)
 	if err != nil {
 		return err
 	}
+	hangups := service.ListenHangups(log)
+	defer hangups.Close()
 	defer logStop(soft, hard, o.Config, log)()
 	in, err := ingester.New(ingester.Options{Config: o.Config, Log: log})
 	if err != nil {
@@ -76,6 +86,11 @@ func RunIngest(soft, hard context.Context, o Options, logTo io.Writer) error {
 	defer d.close()
 	defer d.drainAt(soft)()
 	d.conditions.Probe(kafkaCondition, in.State)
+	reloads := newReloader(o, level, log, in.Reload, "clickhouse", "transform", "retention", "up", "source")
+	if err := d.registry.Register(reloads); err != nil {
+		return err
+	}
+	go hangups.Each(soft, reloads.reload)
 	go d.announce(soft, in.Ready(), o, addresses(in))
 	return in.Run(soft, hard)
 }
@@ -83,10 +98,13 @@ func RunIngest(soft, hard context.Context, o Options, logTo io.Writer) error {
 // RunTransform is `millrace transform`: a transformer between an existing Kafka
 // and an existing ClickHouse.
 func RunTransform(soft, hard context.Context, o Options, logTo io.Writer) error {
-	log, err := service.NewLogger(logTo, o.Config.Log.Level, o.Config.Log.Format)
+	log, _, err := logger(o.Config, logTo)
 	if err != nil {
 		return err
 	}
+	hangups := service.ListenHangups(log)
+	defer hangups.Close()
+	go hangups.Each(soft, func() { log.Warn("SIGHUP: a transformer has nothing to reload; a new configuration needs a restart") })
 	defer logStop(soft, hard, o.Config, log)()
 	t, err := transformer.FromConfig(o.Config, log)
 	if err != nil {

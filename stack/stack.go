@@ -26,8 +26,9 @@ import (
 
 // Options are what `millrace up` was told.
 type Options struct {
-	Config  *config.Config // the addresses that flags gave are in it
-	Data    string         // "": up.data or its default; with Demo a temporary directory
+	Config  *config.Config                 // the addresses that flags gave are in it
+	Load    func() (*config.Config, error) // reads it again, for a reload; nil: there is no file
+	Data    string                         // "": up.data or its default; with Demo a temporary directory
 	Demo    bool
 	Version string
 	Commit  string
@@ -40,6 +41,8 @@ type Stack struct {
 	hard    context.Context // of Run
 	cfg     *config.Config
 	log     *slog.Logger
+	level   *slog.LevelVar
+	hangups *service.Hangups
 	data    string
 	cleanup []func() // in the order of start; undone backwards
 	gate    ingester.Gate
@@ -58,6 +61,7 @@ type Stack struct {
 	transformer *transformer.Transformer
 	confirming  atomic.Pointer[transformer.Transformer] // the same, for the broker\'s own goroutine
 	server      *service.Server
+	reloads     *reloader
 }
 
 // The conditions of being ready.
@@ -72,9 +76,11 @@ const (
 func Run(soft, hard context.Context, o Options) (err error) {
 	s := &Stack{o: o, cfg: o.Config, hard: hard}
 	s.line = newStatusLine(o.Out, s.counts)
-	if s.log, err = service.NewLogger(s.line, s.cfg.Log.Level, s.cfg.Log.Format); err != nil {
+	if s.log, s.level, err = logger(s.cfg, s.line); err != nil {
 		return err
 	}
+	s.hangups = service.ListenHangups(s.log)
+	defer s.hangups.Close()
 	toldStop := s.log
 	if s.watched() {
 		s.quiet.Store(true) // until it is ready
@@ -229,7 +235,8 @@ func (s *Stack) watch() error {
 		report:  func(err error) { s.conditions.Set(diskCondition, err) },
 		observe: free.Set,
 	}
-	for _, c := range []prometheus.Collector{free, s.ingester, s.transformer} {
+	s.reloads = newReloader(s.o, s.level, s.log, s.ingester.Reload, "source")
+	for _, c := range []prometheus.Collector{free, s.ingester, s.transformer, s.reloads} {
 		if err := s.registry.Register(c); err != nil {
 			return fmt.Errorf("cannot register metrics: %w", err)
 		}
@@ -256,6 +263,7 @@ func (s *Stack) serve(soft, hard context.Context) error {
 	})
 	group.Go(func() error { return s.transformer.Run(transforming, hard) })
 	group.Go(func() error { return s.disk.watch(running) })
+	group.Go(func() error { s.hangups.Each(running, s.reloads.reload); return nil })
 	group.Go(func() error { return s.keepClickHouse(running) })
 	defer context.AfterFunc(running, func() { s.conditions.Drain("handing over what has been read") })()
 	group.Go(func() error {

@@ -92,7 +92,7 @@ func (l *tcpListener) Reload(o Options) {
 	defer l.mu.Unlock()
 	allow := newAllowList(o)
 	l.allow.Store(allow)
-	if l.tls != nil {
+	if l.tls != nil && o.TLS != nil {
 		l.tls.replace(o.TLS)
 	}
 	for c := range l.conns {

@@ -14,6 +14,7 @@ const exampleHead = `# Millrace: every key, at its default. An empty file means 
 #
 # Sizes: 65535, 64KiB, 4MiB. Times: 200ms, 30s, 48h, 400d. Texts that YAML would
 # take for something else need quotes.
+# SIGHUP reads the file again: the keys called reloadable take effect without a restart.
 # A secret can come from the environment instead; the variable is named with it.
 `
 
@@ -81,6 +82,9 @@ func writeDoc(b *bytes.Buffer, indent string, k key) {
 	doc := k.doc
 	if k.env != "" {
 		doc += " Environment: " + k.env + "."
+	}
+	if k.live {
+		doc += " Reloadable."
 	}
 	wrap(b, indent+"# ", doc)
 	switch k.allowed {

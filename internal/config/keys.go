@@ -22,6 +22,13 @@ type key struct {
 	ok      func() bool // nil: all that Set takes
 	env     string      // environment variable that overrides the file
 	need    bool        // must be given (in lists of sections)
+	live    bool        // a reload takes a new value over; see Changes
+}
+
+// live marks what a daemon can change while it runs.
+func live(k key) key {
+	k.live = true
+	return k
 }
 
 // A section is a YAML mapping with known keys.

@@ -16,7 +16,7 @@ func (c *Config) keys() []key {
 			def:     "[{name: filter-udp, address: 'udp://127.0.0.1:5514'}, {name: filter-tcp, address: 'tcp://127.0.0.1:5514'}]",
 			allowed: "a list of listeners",
 			doc:     "Where syslog arrives. A list that is given replaces the two default listeners."},
-		{name: "formats", to: sections[Format]{&c.Formats, (*Format).keys}, def: "[]",
+		{name: "formats", to: sections[Format]{&c.Formats, (*Format).keys}, def: "[]", live: true,
 			allowed: "a list of formats",
 			doc: "Templates of the log source beside the built-in ones (m1 s1 m2 s2 m3 s3): the text given to its API, word for word. " +
 				"A listener uses those that its own formats name."},
@@ -40,15 +40,15 @@ func (l *Listener) keys() []key {
 			doc:     "Where it listens."},
 		oneOf("framing", &l.Framing, "auto", "What ends a frame on TCP: a NUL byte, a line feed, a count of octets in front (RFC 6587); auto sees by itself. "+
 			"A datagram is always one frame. With lf, and with auto in the first frame of a connection, a line feed and a priority in a subject begin a frame: set nul or octet where the sender does.", "auto", "nul", "lf", "octet"),
-		texts("formats", &l.Formats, "[builtin]", "Names of the formats that it decodes. The word builtin stands for all built-in ones.",
-			"names of formats, or builtin"),
+		live(texts("formats", &l.Formats, "[builtin]", "Names of the formats that it decodes. The word builtin stands for all built-in ones.",
+			"names of formats, or builtin")),
 		{name: "time_zone", to: zoneValue{&l.TimeZone}, def: "UTC", allowed: "a name such as Europe/Amsterdam, or an offset such as +02:00",
-			doc: "Zone of the times that come without one."},
-		texts("nulls", &l.Nulls, "['', None, '-']", "Words that stand for no value. In free text only None does, and it is flagged.", "a list of texts"),
-		oneOf("direction", &l.Direction, "unknown", "Which mail this source logs: the column direction.", "incoming", "outgoing", "unknown"),
+			doc: "Zone of the times that come without one.", live: true},
+		live(texts("nulls", &l.Nulls, "['', None, '-']", "Words that stand for no value. In free text only None does, and it is flagged.", "a list of texts")),
+		live(oneOf("direction", &l.Direction, "unknown", "Which mail this source logs: the column direction.", "incoming", "outgoing", "unknown")),
 		{name: "allow", to: &l.Allow, allowed: "a list of networks such as [192.0.2.0/24, 2001:db8::1], or the word any",
-			doc: "Who may send. Must be given beyond loopback, for UDP too."},
-		oneOf("raw", &l.Raw, "flagged", "Which events keep the frame they came from (column raw): all, those with a flag, none. Rejects always do.", "always", "flagged", "never"),
+			doc: "Who may send. Must be given beyond loopback, for UDP too.", live: true},
+		live(oneOf("raw", &l.Raw, "flagged", "Which events keep the frame they came from (column raw): all, those with a flag, none. Rejects always do.", "always", "flagged", "never")),
 		sub("reject_limit", &l.RejectLimit, "How many rejects are stored. The excess is counted as dropped (reject_limit), so that a flood of garbage cannot fill a disk."),
 		{name: "max_frame", to: &l.MaxFrame, allowed: sizeUnit + "512 to 1MiB (UDP: 65535)",
 			ok:  func() bool { return 512 <= l.MaxFrame && l.MaxFrame <= MiB },
@@ -74,13 +74,13 @@ func (r *RejectLimit) keys() []key {
 
 func (t *ServerTLS) keys() []key {
 	return []key{
-		text("cert", &t.Cert, "", "PEM file of our certificate, and behind it those of the authorities between it and the one that clients trust. "+
-			"Relative paths start at this file's directory. SIGHUP reads the files again."),
-		text("key", &t.Key, "", "PEM file of its private key."),
-		text("client_ca", &t.ClientCA, "", "PEM file of the authorities whose certificates we demand of clients; empty: none is demanded."),
-		texts("client_names", &t.ClientNames, "[]", "Names one of which a client's certificate must have; none: whoever client_ca vouches for may send.",
-			"a list of host names such as relay.example.net or *.example.net, or of IP addresses"),
-		duration("handshake_timeout", &t.HandshakeTimeout, "10s", 100*ms, 5*minute, "A client that is not done with the handshake by then is cut off."),
+		live(text("cert", &t.Cert, "", "PEM file of our certificate, and behind it those of the authorities between it and the one that clients trust. "+
+			"Relative paths start at this file's directory. SIGHUP reads the files again.")),
+		live(text("key", &t.Key, "", "PEM file of its private key.")),
+		live(text("client_ca", &t.ClientCA, "", "PEM file of the authorities whose certificates we demand of clients; empty: none is demanded.")),
+		live(texts("client_names", &t.ClientNames, "[]", "Names one of which a client's certificate must have; none: whoever client_ca vouches for may send.",
+			"a list of host names such as relay.example.net or *.example.net, or of IP addresses")),
+		live(duration("handshake_timeout", &t.HandshakeTimeout, "10s", 100*ms, 5*minute, "A client that is not done with the handshake by then is cut off.")),
 	}
 }
 
@@ -186,7 +186,7 @@ func (h *HTTP) keys() []key {
 
 func (l *Log) keys() []key {
 	return []key{
-		{name: "level", to: levelValue{&l.Level}, def: "info", allowed: "debug, info, warn, error", doc: "Least level."},
+		{name: "level", to: levelValue{&l.Level}, def: "info", allowed: "debug, info, warn, error", doc: "Least level.", live: true},
 		oneOf("format", &l.Format, "text", "Layout of a line.", "text", "json"),
 	}
 }

@@ -1,0 +1,66 @@
+package ingester
+
+import (
+	"fmt"
+
+	"millrace/ingester/transport"
+	"millrace/internal/config"
+)
+
+// planned is what a listener takes from the configuration and a Reload can change.
+type planned struct {
+	rules     *rules
+	listening transport.Options // Allow, AllowAny, TLS
+	expires   int64             // when the certificate does, in Unix seconds; 0: there is none
+}
+
+// plan compiles the formats and reads the certificates of all listeners. It changes
+// nothing; errors name the key and its place in the file.
+func plan(cfg *config.Config) ([]planned, error) {
+	formats, err := CompileFormats(cfg)
+	if err != nil {
+		return nil, err
+	}
+	plans := make([]planned, len(cfg.Listeners))
+	for i := range plans {
+		l, p := &cfg.Listeners[i], &plans[i]
+		p.rules = &rules{direction: []byte(l.Direction), formats: formats[i].Set, zone: l.TimeZone, raw: l.Raw}
+		p.listening = transport.Options{Allow: l.Allow.Prefixes, AllowAny: l.Allow.Any}
+		if l.TLS.Cert == "" {
+			continue
+		}
+		c, err := l.TLS.Load()
+		if err != nil {
+			return nil, cfg.Wrong(fmt.Sprintf("listeners[%d].tls", i), err)
+		}
+		p.listening.TLS = &transport.TLS{Config: c, ClientNames: l.TLS.ClientNames, HandshakeTimeout: l.TLS.HandshakeTimeout}
+		p.expires = config.Expiry(c).Unix()
+	}
+	return plans, nil
+}
+
+// follow makes the frames to come follow a plan.
+func (in *input) follow(p planned) {
+	in.rules.Store(p.rules)
+	in.expires.Store(p.expires)
+}
+
+// Reload takes over from cfg, which has been checked, what can change while frames come:
+// of each listener that has kept its name and scheme, its formats and how their values
+// are read, its allow-list and its certificates. Connections whose sender may not send
+// any more are closed, others go on. An error has changed nothing.
+func (in *Ingester) Reload(cfg *config.Config) error {
+	plans, err := plan(cfg)
+	if err != nil {
+		return err
+	}
+	for i := range cfg.Listeners {
+		for j, input := range in.inputs {
+			if l := &cfg.Listeners[i]; l.Name == string(input.name) && l.Address.Network == string(input.transport) {
+				input.follow(plans[i])
+				in.listeners[j].Reload(plans[i].listening)
+			}
+		}
+	}
+	return nil
+}
