@@ -133,13 +133,14 @@ func (l *udpListener) serve(s datagramSocket, sink Sink) error {
 	flushed := time.Now()
 	var until time.Time
 	settled := false
+	open := false // there are frames that wait for Flush, which must not wait for the next datagram
 	for {
 		stopping := l.stopping.Load()
 		if stopping && until.IsZero() {
 			<-l.woken
 			until = time.Now().Add(l.o.DrainTime)
 		}
-		batch, err := r.receive(!stopping)
+		batch, err := r.receive(!stopping && !open)
 		allow := l.allow.Load()
 		for i := range batch {
 			l.deliver(sink, &batch[i], allow)
@@ -170,9 +171,9 @@ func (l *udpListener) serve(s datagramSocket, sink Sink) error {
 			return nil
 		}
 		// Nothing more waits, or more has come without a pause for long enough.
-		if !r.filled() || time.Since(flushed) > flushAfter {
+		if open = r.filled(); !open || time.Since(flushed) > flushAfter {
 			sink.Flush()
-			flushed = time.Now()
+			flushed, open = time.Now(), false
 		}
 	}
 }

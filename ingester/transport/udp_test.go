@@ -160,3 +160,20 @@ func BenchmarkUDP(b *testing.B) {
 	<-done
 	b.ReportMetric(float64(l.Stats().Kernel.Load())/float64(b.N), "dropped/op")
 }
+
+// A batch that fills to the last slot is flushed, although nothing comes behind it.
+func TestFullBatchIsFlushed(t *testing.T) {
+	t.Parallel()
+	r := newRecorder()
+	r.gate = make(chan struct{})
+	s := start(t, overUDP, Options{Sockets: 1}, r)
+	c := s.dial(t, "")
+	send(t, c, "<14>first")
+	eventually(t, "the first is read", func() bool { return s.Stats().Bytes.Load() > 0 })
+	const full = 64 // datagrams that one system call takes
+	for range full {
+		send(t, c, "<14>of a full batch")
+	}
+	close(r.gate)
+	s.waitFor(t, 1+full)
+}
