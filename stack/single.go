@@ -4,12 +4,14 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"millrace/ingester"
 	"millrace/internal/config"
 	"millrace/internal/service"
+	"millrace/internal/status"
 	"millrace/transformer"
 )
 
@@ -21,7 +23,7 @@ type daemon struct {
 	log        *slog.Logger
 }
 
-func startDaemon(cfg *config.Config, address config.Endpoint, o Options, collector prometheus.Collector, log *slog.Logger, conditions ...string) (*daemon, error) {
+func startDaemon(cfg *config.Config, address config.Endpoint, o Options, report func(*service.Conditions) status.Status, collector prometheus.Collector, log *slog.Logger, conditions ...string) (*daemon, error) {
 	d := &daemon{conditions: service.NewConditions(nil, conditions...), log: log}
 	d.registry = service.NewRegistry(o.Version, o.Commit, d.conditions)
 	if err := d.registry.Register(collector); err != nil {
@@ -33,6 +35,7 @@ func startDaemon(cfg *config.Config, address config.Endpoint, o Options, collect
 	var err error
 	d.server, err = service.Serve(service.ServerOptions{
 		Address: address.String(), Flag: "--http", Registry: d.registry, Conditions: d.conditions, Pprof: cfg.HTTP.Pprof, Logger: log,
+		Status: status.Handler(func() status.Status { return report(d.conditions) }),
 	})
 	return d, err
 }
@@ -79,7 +82,9 @@ func RunIngest(soft, hard context.Context, o Options, logTo io.Writer) error {
 	if err != nil {
 		return err
 	}
-	d, err := startDaemon(o.Config, o.Config.HTTP.Ingest, o, in, log, kafkaCondition)
+	started := time.Now()
+	report := func(c *service.Conditions) status.Status { return o.report("ingest", started, c, in, nil) }
+	d, err := startDaemon(o.Config, o.Config.HTTP.Ingest, o, report, in, log, kafkaCondition)
 	if err != nil {
 		return err
 	}
@@ -110,7 +115,9 @@ func RunTransform(soft, hard context.Context, o Options, logTo io.Writer) error 
 	if err != nil {
 		return err
 	}
-	d, err := startDaemon(o.Config, o.Config.HTTP.Transform, o, t, log, kafkaCondition, clickHouseCondition)
+	started := time.Now()
+	report := func(c *service.Conditions) status.Status { return o.report("transform", started, c, nil, t) }
+	d, err := startDaemon(o.Config, o.Config.HTTP.Transform, o, report, t, log, kafkaCondition, clickHouseCondition)
 	if err != nil {
 		return err
 	}

@@ -20,6 +20,7 @@ import (
 	"millrace/internal/embedded"
 	"millrace/internal/migrate"
 	"millrace/internal/service"
+	"millrace/internal/status"
 	"millrace/schema"
 	"millrace/transformer"
 )
@@ -52,6 +53,7 @@ type Stack struct {
 	registry   *prometheus.Registry
 	line       *statusLine
 	quiet      atomic.Bool // the log keeps its usual news to itself
+	made       atomic.Bool // ingester and transformer are there
 	answered   bool        // the demo has shown its answers
 
 	engine      engine
@@ -130,8 +132,15 @@ func (s *Stack) start(ctx context.Context) error {
 	// Each part logs its own changes of state; the conditions would say them again.
 	s.conditions = service.NewConditions(nil, kafkaCondition, clickHouseCondition, diskCondition)
 	s.registry = service.NewRegistry(s.o.Version, s.o.Commit, s.conditions)
+	started := time.Now()
 	if s.server, err = service.Serve(service.ServerOptions{
 		Address: s.cfg.HTTP.Ingest.String(), Flag: "--http", Registry: s.registry, Conditions: s.conditions, Pprof: s.cfg.HTTP.Pprof, Logger: s.log,
+		Status: status.Handler(func() status.Status {
+			if !s.made.Load() {
+				return s.o.report("up", started, s.conditions, nil, nil)
+			}
+			return s.o.report("up", started, s.conditions, s.ingester, s.transformer)
+		}),
 	}); err != nil {
 		return err
 	}
@@ -245,6 +254,7 @@ func (s *Stack) watch() error {
 		return errors.Join(s.ingester.State(), s.transformer.State().Kafka)
 	})
 	s.conditions.Probe(clickHouseCondition, func() error { return s.transformer.State().ClickHouse })
+	s.made.Store(true)
 	return nil
 }
 
@@ -366,7 +376,7 @@ func (s *Stack) announce() {
 		if s.clickHouse.HTTPAddr != "" {
 			fmt.Fprintf(w, "  clickhouse http://%s  (read-only user and password in %s)\n", s.clickHouse.HTTPAddr, s.clickHouse.ReaderFile)
 		}
-		fmt.Fprintf(w, "  operations http://%s  (/metrics /readyz /healthz)\n", s.server.Addr())
+		fmt.Fprintf(w, "  operations http://%s  (/metrics /readyz /healthz /status)\n", s.server.Addr())
 		if s.cfg.Up.ClickHouseNative.Enabled() {
 			fmt.Fprintf(w, "  ask        millrace query%s \"SELECT ...\"\n", s.queryFlags())
 		}

@@ -183,5 +183,5 @@ func (e *entry) skew() float64 {
 	}
 	kept := e.clock // a copy
 	slices.Sort(kept[:n])
-	return float64(kept[n/2]+kept[(n-1)/2]) / 2
+	return math.Round(1000*(float64(kept[n/2])+float64(kept[(n-1)/2]))/2) / 1000
 }

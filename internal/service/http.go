@@ -53,9 +53,10 @@ type ServerOptions struct {
 	Conditions *Conditions
 	Pprof      string // "loopback" (as is ""), "any", "off"
 	Logger     *slog.Logger
+	Status     http.Handler // GET /status; nil: none
 }
 
-// Server serves /metrics, /healthz, /readyz and /debug/pprof.
+// Server serves /metrics, /healthz, /readyz, /status and /debug/pprof.
 type Server struct {
 	listener net.Listener
 	mux      *http.ServeMux
@@ -94,8 +95,11 @@ func Serve(o ServerOptions) (*Server, error) {
 		}
 		plain(w, http.StatusServiceUnavailable, text)
 	})
+	if o.Status != nil {
+		s.mux.Handle("GET /status", o.Status)
+	}
 	s.mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		plain(w, http.StatusOK, "millrace\n/metrics\n/healthz\n/readyz\n/debug/pprof/\n")
+		plain(w, http.StatusOK, "millrace\n/metrics\n/healthz\n/readyz\n/status\n/debug/pprof/\n")
 	})
 	s.profiles(o.Pprof)
 	s.http = &http.Server{
