@@ -1,8 +1,12 @@
 package ingester
 
 import (
+	"math"
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 
+	"millrace/ingester/peers"
 	"millrace/schema"
 )
 
@@ -20,6 +24,12 @@ var (
 	descShakes    = desc("millrace_listener_tls_handshake_failures_total", "TLS handshakes that failed: no certificate that we accept, an old protocol, too late.", "listener")
 	descExpiry    = desc("millrace_listener_certificate_expiry_timestamp_seconds", "When the listener's certificate, or one of its chain, expires.", "listener")
 	descRcvbuf    = desc("millrace_listener_receive_buffer_bytes", "Receive buffer of a UDP socket, as the kernel granted it.", "listener")
+
+	descPeers     = desc("millrace_peers", "Peers that the listener knows; millrace status lists them.", "listener")
+	descForgotten = desc("millrace_peers_forgotten_total", "Peers that made room for others in the account of peers.", "listener")
+	descSkew      = desc("millrace_peer_clock_skew_seconds", "Clock skew of the peer whose clock is furthest off, of those heard in ten minutes; positive: ahead.", "listener")
+	descHosts     = desc("millrace_filtering_hosts", "Filtering hosts that events have named.")
+	descHostSkew  = desc("millrace_filtering_host_clock_skew_seconds", "The same of the filtering hosts.")
 
 	descBatches    = desc("millrace_publish_batches_total", "Record batches that Kafka has acknowledged.")
 	descSent       = desc("millrace_publish_bytes_total", "Bytes of acknowledged record batches, compressed.")
@@ -70,6 +80,7 @@ func (in *Ingester) Collect(ch chan<- prometheus.Metric) {
 		}
 		gauge(descRcvbuf, float64(t.ReceiveBuffer.Load()), name)
 	}
+	in.collectSenders(gauge, counter)
 	s := in.publisher.Stats()
 	counter(descBatches, s.Batches.Load())
 	counter(descSent, s.Bytes.Load())
@@ -85,4 +96,34 @@ func (in *Ingester) Collect(ch chan<- prometheus.Metric) {
 		up = 0
 	}
 	gauge(descKafkaUp, up)
+}
+
+const (
+	// skewFresh is how lately a sender was heard whose clock counts, in milliseconds.
+	skewFresh = 10 * 60 * 1000
+	// skewSamples is how many samples a clock has that counts: one may be of queued mail.
+	skewSamples = 5
+)
+
+// collectSenders tells how many there are and the worst clock: a label for each sender
+// would let senders make as many time series as they like.
+func (in *Ingester) collectSenders(gauge func(*prometheus.Desc, float64, ...string), counter func(*prometheus.Desc, uint64, ...string)) {
+	now := time.Now().UnixMilli()
+	worst := func(r peers.Reading) (skew float64) {
+		for _, s := range r.Senders {
+			if now-s.Last < skewFresh && s.Samples >= skewSamples && math.Abs(s.Skew) > math.Abs(skew) {
+				skew = s.Skew
+			}
+		}
+		return skew
+	}
+	for _, input := range in.inputs {
+		r := input.peers.Read(now)
+		gauge(descPeers, float64(len(r.Senders)), string(input.name))
+		counter(descForgotten, r.Evicted, string(input.name))
+		gauge(descSkew, worst(r), string(input.name))
+	}
+	r := in.hosts.Read(now)
+	gauge(descHosts, float64(len(r.Senders)))
+	gauge(descHostSkew, worst(r))
 }

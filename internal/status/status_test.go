@@ -48,7 +48,7 @@ func example() Status {
 		}},
 		Publisher: &Publisher{BufferedBytes: 3 << 20, BufferLimitBytes: 64 << 20, Batches: 4711, Retries: 2},
 		Transformer: &Transformer{
-			Tables: []Table{{Name: "message_events", Rows: 700_000, Lag: 1200, Partitions: 6}, {Name: "rejects", Rows: 30_060}},
+			Tables:  []Table{{Name: "message_events", Rows: 700_000, Lag: 1200, Partitions: 6}, {Name: "rejects", Rows: 30_060}},
 			Inserts: 900, InsertErrors: 1, BufferedBytes: 1 << 20, Blocked: []string{"millrace.status/3 waits: code: 16, no such column"},
 		},
 	}
