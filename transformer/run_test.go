@@ -151,7 +151,7 @@ func TestRun_OnePartPerPartition(t *testing.T) {
 		t.Fatal(err)
 	}
 	inserts := func(o *Options) {
-		o.BlockRows, o.BlockAge = rows, time.Minute
+		o.BlockRows, o.BlockAge, o.InsertTimeout = rows, time.Minute, time.Minute // a busy machine takes its time
 		o.ClickHouse.Compression = &clickhouse.Compression{Method: clickhouse.CompressionLZ4}
 	}
 	m := w.start(inserts, nil)
