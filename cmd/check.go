@@ -80,9 +80,12 @@ func summary(out io.Writer, cfg *config.Config) error {
 			}
 			allow = strings.Join(all, " ")
 		}
-		framing := "datagrams"
-		if l.Address.Stream() {
-			framing = "framing " + l.Framing
+		framing := "framing " + l.Framing
+		switch l.Address.Network {
+		case "udp", "unixgram":
+			framing = "datagrams"
+		case "relp":
+			framing = "acknowledged"
 		}
 		fmt.Fprintf(w, "listener %s\t%s\t%s, formats %s, allow %s, raw %s\n",
 			l.Name, l.Address, framing, strings.Join(l.FormatNames(), " "), allow, l.Raw)

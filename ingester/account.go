@@ -45,6 +45,10 @@ func (s *sink) lose(peer netip.AddrPort, f framing.Frame, r schema.Reason) {
 }
 
 func (s *sink) gone(peer netip.AddrPort, f framing.Frame, r schema.Reason) {
+	if f.Receipt != 0 { // or its sender would send it for ever
+		s.receipt[0] = f.Receipt
+		s.receipts.Kept(s.receipt[:])
+	}
 	s.tally.Drop()
 	s.in.samples.dropped(r).take(peer.Addr(), f.Bytes, f.Size)
 }

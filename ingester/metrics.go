@@ -23,6 +23,7 @@ var (
 	descRefused   = desc("millrace_listener_connections_refused_total", "Connections beyond listeners[].max_connections.", "listener")
 	descShakes    = desc("millrace_listener_tls_handshake_failures_total", "TLS handshakes that failed: no certificate that we accept, an old protocol, too late.", "listener")
 	descExpiry    = desc("millrace_listener_certificate_expiry_timestamp_seconds", "When the listener's certificate, or one of its chain, expires.", "listener")
+	descOwed      = desc("millrace_relp_unanswered_total", "RELP frames whose connection ended before they were answered: their sender repeats them.", "listener")
 	descRcvbuf    = desc("millrace_listener_receive_buffer_bytes", "Receive buffer of a UDP socket, as the kernel granted it.", "listener")
 
 	descPeers     = desc("millrace_peers", "Peers that the listener knows; millrace status lists them.", "listener")
@@ -77,6 +78,9 @@ func (in *Ingester) Collect(ch chan<- prometheus.Metric) {
 		counter(descShakes, t.Handshakes.Load(), name)
 		if at := input.expires.Load(); at != 0 {
 			gauge(descExpiry, float64(at), name)
+		}
+		if string(input.transport) == "relp" {
+			counter(descOwed, t.Unanswered.Load(), name)
 		}
 		gauge(descRcvbuf, float64(t.ReceiveBuffer.Load()), name)
 	}

@@ -70,6 +70,9 @@ type sink struct {
 	*scratch
 	rules *rules // of this read
 	now   int64  // when this read's first frame was taken
+
+	receipts publish.Receipts // of a sender that wants to know which frames are safe, or nil
+	receipt  [1]uint32        // of a frame of which nothing is kept
 }
 
 // Frame turns one frame into an event, a reject or a counted drop. f.Bytes is
@@ -118,6 +121,9 @@ func (s *sink) Frame(peer netip.AddrPort, f framing.Frame) error {
 	}
 	switch {
 	case err == nil:
+		if f.Receipt != 0 {
+			s.lane.Confirm(s.event.Kind, s.receipts, f.Receipt)
+		}
 		if outcome == 0 {
 			s.heard(f)
 		}

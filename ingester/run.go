@@ -79,7 +79,7 @@ func (in *Ingester) Run(soft, hard context.Context) error {
 	group, serving := errgroup.WithContext(soft)
 	for i := range in.listeners {
 		group.Go(func() error {
-			return in.listeners[i].Serve(serving, hard, func(transport.Receipts) transport.Sink { return &sink{in: in.inputs[i]} })
+			return in.listeners[i].Serve(serving, hard, func(r transport.Receipts) transport.Sink { return &sink{in: in.inputs[i], receipts: r} })
 		})
 	}
 	group.Go(func() error {

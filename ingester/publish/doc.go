@@ -10,6 +10,11 @@
 // the number of its records per tag, which is what the accounting of the caller
 // rests on, and the batch's buffer is free again.
 //
+// Receipts. A record may be appended with a number that its sender is told once Kafka has
+// the record (Lane.Confirm). Batches of such records do not linger: one leaves as soon as
+// none of its kind is under way, so that they grow with the load and the wait is one or
+// two round trips (group commit).
+//
 // Partitions. Nothing depends on order, so a topic's batches stick to one
 // partition until about BatchBytes have gone there and then change at random
 // (KIP-794): little traffic makes few, large batches. A partition with a batch

@@ -29,6 +29,8 @@ type Lane struct {
 	mu     sync.Mutex // held between Acquire and Release
 	open   []*batch   // by position of the kind in Options.Kinds
 	closed bool
+
+	awaited bool // receipts are wanted of what was appended since Acquire
 }
 
 // Acquire takes a lane, the first free one: with little traffic that is always
@@ -46,7 +48,13 @@ func (p *Publisher) Acquire() *Lane {
 }
 
 // Release gives the lane back.
-func (l *Lane) Release() { l.mu.Unlock() }
+func (l *Lane) Release() {
+	if l.awaited {
+		l.awaited = false
+		l.sealAwaited()
+	}
+	l.mu.Unlock()
+}
 
 // Append adds an event, counted under tag. It blocks while all buffers are in
 // use, until ctx ends; others may use the lane during that time. An event is
@@ -157,11 +165,12 @@ func (l *Lane) seal(k int) {
 	l.p.topics[k].enqueue(b)
 }
 
-// sealOlder seals the batches that were opened at or before a time and returns
-// when the oldest of the others was opened.
+// sealOlder seals the batches that were opened at or before a time, and those that are
+// awaited and can leave, and returns when the oldest of the others was opened.
 func (l *Lane) sealOlder(opened time.Time) (oldest time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.sealAwaited()
 	for k, b := range l.open {
 		switch {
 		case b == nil:

@@ -17,6 +17,8 @@ type batch struct {
 	counts  []uint32 // records per tag
 	opened  time.Time
 
+	receipts receipts
+
 	// Since it was sealed.
 	bytes     []byte // the batch as it will be sent, in buf
 	size      int    // uncompressed

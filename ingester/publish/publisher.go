@@ -26,10 +26,11 @@ type Publisher struct {
 	stats      Stats
 	state      state
 
-	hard   context.Context // of Run: ends the attempts
-	opened chan struct{}   // a batch has been opened
-	stale  chan struct{}   // leaders should be asked for
-	idle   chan struct{}   // a topic may have become idle
+	hard    context.Context // of Run: ends the attempts
+	opened  chan struct{}   // a batch has been opened
+	awaited chan struct{}   // a topic is free whose open batches somebody waits for
+	stale   chan struct{}   // leaders should be asked for
+	idle    chan struct{}   // a topic may have become idle
 
 	wakeMu sync.Mutex
 	wake   chan struct{} // closed and replaced when leaders change
@@ -49,6 +50,7 @@ func New(o Options) (*Publisher, error) {
 		topicNames: Topics(o.TopicPrefix, o.Kinds),
 		pool:       newPool(o.buffers(), o.BatchBytes+slack, o.Tags),
 		opened:     make(chan struct{}, 1),
+		awaited:    make(chan struct{}, 1),
 		stale:      make(chan struct{}, 1),
 		idle:       make(chan struct{}, 1),
 		wake:       make(chan struct{}),
@@ -171,34 +173,30 @@ func (p *Publisher) signalIdle() {
 	}
 }
 
-// linger seals batches that have been open for the time of Options.Linger. With
-// no batch open it sleeps.
+// linger seals batches that have been open for the time of Options.Linger, or are
+// awaited and could not leave before. With no batch open it sleeps.
 func (p *Publisher) linger() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	opened := p.opened // nil while a batch is open: the timer is set
 	for {
 		select {
 		case <-p.hard.Done():
 			return
-		case <-p.opened:
+		case <-opened:
+		case <-p.awaited:
+		case <-timer.C:
 		}
-		for {
-			oldest := time.Time{}
-			limit := time.Now().Add(-p.o.Linger)
-			for _, l := range p.lanes {
-				if t := l.sealOlder(limit); !t.IsZero() && (oldest.IsZero() || t.Before(oldest)) {
-					oldest = t
-				}
+		oldest := time.Time{}
+		limit := time.Now().Add(-p.o.Linger)
+		for _, l := range p.lanes {
+			if t := l.sealOlder(limit); !t.IsZero() && (oldest.IsZero() || t.Before(oldest)) {
+				oldest = t
 			}
-			if oldest.IsZero() {
-				break
-			}
+		}
+		if opened = p.opened; !oldest.IsZero() {
+			opened = nil
 			timer.Reset(time.Until(oldest.Add(p.o.Linger)))
-			select {
-			case <-p.hard.Done():
-				return
-			case <-timer.C:
-			}
 		}
 	}
 }

@@ -92,6 +92,7 @@ func (p *Publisher) acknowledge(t *topic, q *partition, b *batch) {
 	p.stats.Bytes.Add(uint64(len(b.bytes)))
 	p.stats.RecordBytes.Add(uint64(b.size))
 	p.o.OnAck(b.counts)
+	b.receipts.give()
 	p.pool.put(b)
 	if t.acknowledged(q) {
 		p.judge()
@@ -101,6 +102,7 @@ func (p *Publisher) acknowledge(t *topic, q *partition, b *batch) {
 func (p *Publisher) lose(b *batch) {
 	p.stats.Lost.Add(uint64(b.records))
 	p.o.OnLost(b.counts)
+	b.receipts.forget()
 	p.pool.put(b)
 }
 

@@ -21,6 +21,7 @@ type topic struct {
 	stuck      int // bytes given to it since it was chosen
 	err        error
 	timer      *time.Timer
+	awaited    bool // open batches wait for those under way to end
 }
 
 // partition is one partition of a topic. A sender owns identity and sequence
@@ -167,6 +168,7 @@ func (t *topic) release(q *partition) {
 	q.busy = false
 	t.inFlight--
 	t.dispatch()
+	t.wakeAwaited()
 	if t.inFlight == 0 && len(t.queue) == 0 || !t.open {
 		t.p.signalIdle()
 	}

@@ -99,6 +99,17 @@ func (c *conn) serve() error {
 	return err
 }
 
+// discard reads to the peer's end or the read deadline.
+func (c *conn) discard() {
+	defer c.release()
+	for {
+		if n, _ := c.fill(true); n == 0 {
+			return
+		}
+		c.data = c.data[:0]
+	}
+}
+
 func (c *conn) converse() error {
 	for {
 		if c.l.stopping.Load() {

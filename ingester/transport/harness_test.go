@@ -30,17 +30,21 @@ type got struct {
 	reject schema.Reason
 	size   int
 	flags  schema.Flag
+	detail string
 	sink   int
 }
 
-// recorder makes sinks that keep what they are given.
+// recorder makes sinks that keep what they are given. A frame with a receipt is reported
+// as kept at once, or, with withhold, when release is called.
 type recorder struct {
-	gate chan struct{} // a Frame waits until it is closed; nil lets all pass
-	hard context.Context
+	withhold bool
+	gate     chan struct{} // a Frame waits until it is closed; nil lets all pass
+	hard     context.Context
 
 	mu      sync.Mutex
 	changed chan struct{}
 	frames  []got
+	owed    []func()
 	sinks   int
 	dirty   int // sinks with frames and no Flush since
 }
@@ -49,15 +53,16 @@ type recordingSink struct {
 	r     *recorder
 	id    int
 	dirty bool
+	kept  Receipts
 }
 
 func newRecorder() *recorder { return &recorder{changed: make(chan struct{})} }
 
-func (r *recorder) open(Receipts) Sink {
+func (r *recorder) open(kept Receipts) Sink {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.sinks++
-	return &recordingSink{r: r, id: r.sinks}
+	return &recordingSink{r: r, id: r.sinks, kept: kept}
 }
 
 func (s *recordingSink) Frame(peer netip.AddrPort, f framing.Frame) error {
@@ -78,7 +83,14 @@ func (s *recordingSink) Frame(peer netip.AddrPort, f framing.Frame) error {
 		s.dirty = true
 		s.r.dirty++
 	}
-	s.r.frames = append(s.r.frames, got{peer, string(f.Bytes), f.Reject, f.Size, f.Flags, s.id})
+	s.r.frames = append(s.r.frames, got{peer, string(f.Bytes), f.Reject, f.Size, f.Flags, f.Detail, s.id})
+	switch {
+	case f.Receipt == 0:
+	case s.r.withhold:
+		s.r.owed = append(s.r.owed, func() { s.kept.Kept([]uint32{f.Receipt}) })
+	default:
+		s.kept.Kept([]uint32{f.Receipt})
+	}
 	s.r.change()
 	return nil
 }
@@ -91,6 +103,13 @@ func (s *recordingSink) Flush() {
 		s.r.dirty--
 		s.r.change()
 	}
+}
+
+// release reports the frame with number i of those withheld as kept.
+func (r *recorder) release(i int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.owed[i]()
 }
 
 func (r *recorder) change() {
@@ -150,6 +169,9 @@ type variant struct {
 // stream reports whether senders connect.
 func (v variant) stream() bool { return v.network != "udp" && v.network != unixgram }
 
+// delimited: the frames are those of Options.Framing. RELP has its own.
+func (v variant) delimited() bool { return v.stream() && v.network != "relp" }
+
 // configured are the options that the variant needs.
 func (v variant) configured(o Options) Options {
 	o.Network = v.network
@@ -175,9 +197,15 @@ func variants(t *testing.T) []variant {
 			v = secure
 		case unixgram:
 			v.options = func(o *Options) { o.Address = cmp.Or(o.Address, socketPath(t)) }
+		case "relp":
+			v = overRELP
 		}
 		all = append(all, v)
 	}
+	both := secure
+	both.name, both.network = "relp over tls", "relp"
+	both.client = func(c net.Conn) net.Conn { return newRELPClient(secure.client(c)) }
+	all = append(all, both)
 	secure.name, secure.wrap = "tls through net.Conn", throughNetConn
 	return append(all, variant{name: "tcp through net.Conn", network: "tcp", wrap: throughNetConn}, secure)
 }

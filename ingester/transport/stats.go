@@ -16,6 +16,10 @@ type Stats struct {
 	Handshakes    atomic.Uint64 // TLS handshakes that failed
 	ReceiveBuffer atomic.Int64  // what the kernel gives a UDP socket of listeners[].receive_buffer
 
+	// RELP frames that a connection ended without an answer to: their sender sends them
+	// again, and those that Kafka had or got are duplicates then.
+	Unanswered atomic.Uint64
+
 	Empty      atomic.Uint64 // frames with nothing in them
 	NotAllowed atomic.Uint64 // datagrams, and TCP connections, from elsewhere or without a permitted name
 	Kernel     atomic.Uint64 // datagrams that found the receive buffer full

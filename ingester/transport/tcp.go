@@ -43,6 +43,15 @@ type tcpListener struct {
 type slab struct{ b []byte }
 
 func listenTCP(o Options) (Listener, error) {
+	l, err := newTCP(o)
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// newTCP makes the listener of a transport on TCP.
+func newTCP(o Options) (*tcpListener, error) {
 	ln, err := new(net.ListenConfig).Listen(context.Background(), family("tcp", o), o.Address)
 	if err != nil {
 		return nil, err

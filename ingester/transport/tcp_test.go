@@ -71,7 +71,7 @@ func TestFramesOverTCP(t *testing.T) {
 		{name: "idle in an oversize frame", pieces: []string{"<14>" + long}, want: []string{fmt.Sprintf("oversize(70004) %q", ("<14>" + long)[:1024])}},
 	} {
 		for _, v := range all {
-			if !v.stream() {
+			if !v.delimited() {
 				continue
 			}
 			t.Run(c.name+" "+v.name, func(t *testing.T) {
@@ -204,7 +204,7 @@ func TestIdleConnectionsHoldNoBuffer(t *testing.T) {
 func TestSlowSender(t *testing.T) {
 	t.Parallel()
 	for _, v := range variants(t) {
-		if !v.stream() {
+		if !v.delimited() {
 			continue
 		}
 		t.Run(v.name, func(t *testing.T) {

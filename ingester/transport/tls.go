@@ -178,7 +178,7 @@ func (o *Options) refused(s *secured, stats *Stats, peer netip.AddrPort, err err
 }
 
 // encrypted are the networks that may have TLS; tls must.
-var encrypted = []string{"tls"}
+var encrypted = []string{"tls", "relp"}
 
 // validateTLS wants encryption where the network says so, and nowhere else.
 func validateTLS(o Options) error {

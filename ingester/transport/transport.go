@@ -97,6 +97,7 @@ var transports = []struct {
 }{
 	{"tcp", listenTCP},
 	{"tls", listenTCP},
+	{"relp", listenRELP},
 	{"udp", listenUDP},
 	{unixgram, listenUnixgram},
 }

@@ -88,7 +88,7 @@ func (c *Config) checkListener(d *decoder, l *Listener, at string) {
 		networks []string
 	}{
 		{"sockets", []string{"udp"}}, {"receive_buffer", []string{"udp"}},
-		{"max_connections", streams}, {"frame_idle", streams},
+		{"max_connections", streams}, {"frame_idle", delimited},
 		{"socket_mode", []string{unixgram}}, {"allow", remote},
 	} {
 		_, given := d.where[at+"."+only.key]

@@ -86,7 +86,7 @@ func TestParse_Failure(t *testing.T) {
 		}
 	}
 	const (
-		address = "; allowed tcp://HOST:PORT, tls://HOST:PORT or udp://HOST:PORT, IPv6 in brackets: tcp://[::]:514; unixgram:///PATH"
+		address = "; allowed tcp://HOST:PORT, tls://HOST:PORT, relp://HOST:PORT or udp://HOST:PORT, IPv6 in brackets: tcp://[::]:514; unixgram:///PATH"
 		times   = "; allowed a time with a unit (ms, s, m, h, d), "
 		hosts   = "; allowed HOST:PORT, IPv6 in brackets: [::1]:9092"
 		nets    = "; allowed a list of networks such as [192.0.2.0/24, 2001:db8::1], or the word any"
@@ -173,7 +173,7 @@ func TestParse_Failure(t *testing.T) {
 	f(listener(", max_frame: 512KiB"), `m.yaml:1:64: listeners[0].max_frame: got "512KiB"; allowed less than half of kafka.batch_bytes, 512KiB: a record holds the frame decoded and raw`)
 	f("listeners: [{name: a, address: 'udp://127.0.0.1:1', max_frame: 128KiB, max_connections: 1}]\n",
 		`m.yaml:1:64: listeners[0].max_frame: got "128KiB"; allowed at most 65535 on UDP`,
-		`m.yaml:1:89: listeners[0].max_connections: has no meaning on udp; allowed on tcp and tls listeners`)
+		`m.yaml:1:89: listeners[0].max_connections: has no meaning on udp; allowed on tcp and tls and relp listeners`)
 	f("listeners: [{name: a, address: 'tcp://127.0.0.1:1'}, {name: a, address: 'tcp://127.0.0.1:1'}]\n",
 		`m.yaml:1:61: listeners[1].name: got "a"; allowed a name of its own: listeners[0] has that one`,
 		`m.yaml:1:73: listeners[1].address: got "tcp://127.0.0.1:1"; allowed an address of its own: listeners[0] has tcp://127.0.0.1:1`)

@@ -16,7 +16,7 @@ import (
 const expirySoon = 14 * day
 
 // encrypted are the networks whose listeners may have a certificate; tls must.
-var encrypted = []string{"tls"}
+var encrypted = []string{"tls", "relp"}
 
 // given reports whether anything but a time was said.
 func (t *ServerTLS) given() bool {

@@ -36,10 +36,10 @@ func (l *Listener) keys() []key {
 	return []key{
 		nameKey(&l.Name, "Its name: in the column listener, in metrics, in messages."),
 		{name: "address", to: &l.Address, need: true,
-			allowed: "tcp://HOST:PORT, tls://HOST:PORT or udp://HOST:PORT, IPv6 in brackets: tcp://[::]:514; unixgram:///PATH",
-			doc:     "Where it listens."},
-		oneOf("framing", &l.Framing, "auto", "What ends a frame on TCP: a NUL byte, a line feed, a count of octets in front (RFC 6587); auto sees by itself. "+
-			"A datagram is always one frame. With lf, and with auto in the first frame of a connection, a line feed and a priority in a subject begin a frame: set nul or octet where the sender does.", "auto", "nul", "lf", "octet"),
+			allowed: "tcp://HOST:PORT, tls://HOST:PORT, relp://HOST:PORT or udp://HOST:PORT, IPv6 in brackets: tcp://[::]:514; unixgram:///PATH",
+			doc:     "Where it listens. relp is rsyslog's protocol: it acknowledges a frame when Kafka has it."},
+		oneOf("framing", &l.Framing, "auto", "What ends a frame on TCP and TLS: a NUL byte, a line feed, a count of octets in front (RFC 6587); auto sees by itself. "+
+			"A datagram is always one frame, and RELP has frames of its own. With lf, and with auto in the first frame of a connection, a line feed and a priority in a subject begin a frame: set nul or octet where the sender does.", "auto", "nul", "lf", "octet"),
 		live(texts("formats", &l.Formats, "[builtin]", "Names of the formats that it decodes. The word builtin stands for all built-in ones.",
 			"names of formats, or builtin")),
 		{name: "time_zone", to: zoneValue{&l.TimeZone}, def: "UTC", allowed: "a name such as Europe/Amsterdam, or an offset such as +02:00",
@@ -53,7 +53,7 @@ func (l *Listener) keys() []key {
 		{name: "max_frame", to: &l.MaxFrame, allowed: sizeUnit + "512 to 1MiB (UDP: 65535)",
 			ok:  func() bool { return 512 <= l.MaxFrame && l.MaxFrame <= MiB },
 			doc: "Longest frame; a longer one is rejected with its beginning. Default 64KiB on TCP, 65535 on UDP."},
-		duration("frame_idle", &l.FrameIdle, "200ms", 10*ms, minute, "With framing auto, a frame that nothing ended is complete after this silence; longer on a lossy path, where a retransmission takes its time. TCP."),
+		duration("frame_idle", &l.FrameIdle, "200ms", 10*ms, minute, "With framing auto, a frame that nothing ended is complete after this silence; longer on a lossy path, where a retransmission takes its time. TCP and TLS."),
 		size("receive_buffer", &l.ReceiveBuffer, "4MiB", 4*KiB, GiB, "Receive buffer of each socket, asked of the kernel; it grants net.core.rmem_max at most. UDP."),
 		number("sockets", &l.Sockets, "1", 1, 64, "Sockets that share the port (SO_REUSEPORT), one reader each. UDP."),
 		number("max_connections", &l.MaxConnections, "1024", 1, 65535, "Connections at a time; one more is closed, and the log says so. TCP."),

@@ -148,13 +148,17 @@ func (v durationValue) Set(text string) error {
 }
 
 // Networks are the schemes of a listener's address.
-var Networks = []string{"udp", "tcp", "tls", unixgram}
+var Networks = []string{"udp", "tcp", "tls", "relp", unixgram}
 
 // unixgram is the one of Networks whose addresses are paths.
 const unixgram = "unixgram"
 
-// streams are those of Networks whose frames come over connections.
-var streams = []string{"tcp", "tls"}
+// streams are those of Networks whose frames come over connections, delimited those
+// whose frames are listeners[].framing's.
+var (
+	streams   = []string{"tcp", "tls", "relp"}
+	delimited = []string{"tcp", "tls"}
+)
 
 // remote are those of Networks whose senders have an address.
 var remote = slices.DeleteFunc(slices.Clone(Networks), func(n string) bool { return n == unixgram })
