@@ -7,6 +7,7 @@ import (
 	"millrace/ingester/framing"
 	"millrace/ingester/peers"
 	"millrace/ingester/publish"
+	"millrace/ingester/tap"
 	"millrace/ingester/transport"
 	"millrace/internal/config"
 	"millrace/internal/topics"
@@ -29,6 +30,7 @@ type Ingester struct {
 	inputs    []*input
 	hosts     *peers.Table // filtering hosts
 	listeners []transport.Listener
+	taps      tap.Hub
 }
 
 // New compiles the formats and binds the listeners' sockets, so that what is
@@ -53,7 +55,7 @@ func New(o Options) (*Ingester, error) {
 		}
 		input := &input{
 			name: []byte(l.Name), transport: []byte(l.Address.Network), waits: l.Address.Network != "udp",
-			tag: i * outcomes, ledger: newLedger(listener.Stats()), gate: o.Gate, publisher: in.publisher,
+			tag: i * outcomes, ledger: newLedger(listener.Stats()), gate: o.Gate, publisher: in.publisher, taps: &in.taps,
 			rejects: newRejectLimit(l.RejectLimit), samples: newSamples(), peers: peers.New(peers.Max), hosts: in.hosts,
 		}
 		input.follow(plans[i])

@@ -15,6 +15,7 @@ import (
 	"millrace/ingester/header"
 	"millrace/ingester/peers"
 	"millrace/ingester/publish"
+	"millrace/ingester/tap"
 	"millrace/schema"
 )
 
@@ -37,6 +38,7 @@ type input struct {
 	peers     *peers.Table
 	hosts     *peers.Table // all listeners'
 	publisher *publish.Publisher
+	taps      *tap.Hub
 	hard      context.Context // ends waiting for Kafka at the stop's deadline
 }
 
@@ -99,6 +101,10 @@ func (s *sink) Frame(peer netip.AddrPort, f framing.Frame) error {
 		return nil
 	case outcome != 0 && !s.keep(peer, f, outcome):
 		s.drop(peer, f, schema.DropRejectLimit)
+		if s.in.taps.Watched() {
+			s.common(peer, f, outcome)
+			s.in.taps.Show(&s.event, &s.header, &f, peer, schema.DropRejectLimit)
+		}
 		return nil
 	}
 	s.common(peer, f, outcome)
@@ -119,6 +125,7 @@ func (s *sink) Frame(peer netip.AddrPort, f framing.Frame) error {
 		s.common(peer, f, outcome)
 		err = s.publish(outcome)
 	}
+	s.in.taps.Show(&s.event, &s.header, &f, peer, dropOf(err))
 	switch {
 	case err == nil:
 		if f.Receipt != 0 {
@@ -134,6 +141,17 @@ func (s *sink) Frame(peer netip.AddrPort, f framing.Frame) error {
 	}
 	s.in.ledger.leave()
 	return err
+}
+
+// dropOf is the drop that publishing with err makes of a frame: "" for none.
+func dropOf(err error) schema.Reason {
+	switch {
+	case err == nil:
+		return ""
+	case errors.Is(err, publish.ErrNoBuffer):
+		return schema.DropBackpressure
+	}
+	return schema.DropShutdown
 }
 
 // decode fills the event's own fields and tells the outcome: 0 or a reject's.

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"millrace/ingester/tap"
 	"millrace/ingester/transport"
 	"millrace/internal/topics"
 	"millrace/schema"
@@ -34,6 +35,15 @@ func (in *Ingester) State() error { return in.publisher.State() }
 // Ready is closed when Kafka takes records for the first time.
 func (in *Ingester) Ready() <-chan struct{} { return in.publisher.Ready() }
 
+// Taps are the pages on which people look at frames as they pass.
+func (in *Ingester) Taps() *tap.Pages {
+	p := &tap.Pages{Hub: &in.taps}
+	for _, input := range in.inputs {
+		p.Listeners = append(p.Listeners, string(input.name))
+	}
+	return p
+}
+
 // Account is the sum of all listeners' accounts.
 func (in *Ingester) Account() Account {
 	total := Account{Rejected: map[schema.Reason]uint64{}, Dropped: map[schema.Reason]uint64{}}
@@ -59,6 +69,7 @@ func (in *Ingester) Run(soft, hard context.Context) error {
 	for _, input := range in.inputs {
 		input.hard = hard
 	}
+	defer in.taps.Close()
 	publishing, drain := context.WithCancel(context.WithoutCancel(hard))
 	defer drain()
 	var published errgroup.Group

@@ -21,6 +21,7 @@ import (
 
 	"millrace/ingester/peers"
 	"millrace/ingester/publish"
+	"millrace/ingester/tap"
 	"millrace/ingester/transport"
 	"millrace/schema"
 )
@@ -83,7 +84,7 @@ func newSink(t testing.TB, run bool, change func(*publish.Options)) *sink {
 	l := &cfg.Listeners[0]
 	in := &input{
 		name: []byte(l.Name), transport: []byte("tcp"), waits: true,
-		ledger: newLedger(new(transport.Stats)), gate: new(Gate), hard: context.Background(),
+		ledger: newLedger(new(transport.Stats)), gate: new(Gate), taps: new(tap.Hub), hard: context.Background(),
 		rejects: newRejectLimit(l.RejectLimit), samples: newSamples(), peers: peers.New(peers.Max), hosts: peers.New(peers.Max),
 	}
 	in.follow(plans[0])

@@ -40,6 +40,16 @@ func startDaemon(cfg *config.Config, address config.Endpoint, o Options, report 
 	return d, err
 }
 
+// addTaps lets people watch the ingester's frames.
+func addTaps(s *service.Server, in *ingester.Ingester, cfg *config.Config) {
+	if s == nil {
+		return
+	}
+	pages := in.Taps()
+	s.Add(service.Page{Path: "/tap", Who: cfg.HTTP.Tap, Key: "http.tap", Handler: pages.Tap})
+	s.Add(service.Page{Path: "/capture", Who: cfg.HTTP.Tap, Key: "http.tap", Handler: pages.Capture})
+}
+
 func (d *daemon) close() {
 	if d.server != nil {
 		_ = d.server.Close(context.Background()) // nothing is lost with an answer to a scrape
@@ -96,6 +106,7 @@ func RunIngest(soft, hard context.Context, o Options, logTo io.Writer) error {
 		return err
 	}
 	go hangups.Each(soft, reloads.reload)
+	addTaps(d.server, in, o.Config)
 	go d.announce(soft, in.Ready(), o, addresses(in))
 	return in.Run(soft, hard)
 }

@@ -152,6 +152,7 @@ func (s *Stack) start(ctx context.Context) error {
 	if s.ingester, err = ingester.New(ingester.Options{Config: s.cfg, Log: s.log, Gate: &s.gate}); err != nil {
 		return mendable(err)
 	}
+	addTaps(s.server, s.ingester, s.cfg)
 	s.progress("starting ClickHouse")
 	if err := s.startClickHouse(ctx); err != nil {
 		return mendable(err)

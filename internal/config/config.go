@@ -182,6 +182,7 @@ type HTTP struct {
 	Ingest    Endpoint // millrace ingest, and millrace up
 	Transform Endpoint // millrace transform alone
 	Pprof     string   // loopback, any, off
+	Tap       string   // loopback, any, off
 }
 
 // Log is what is logged, and how.

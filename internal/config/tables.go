@@ -24,7 +24,7 @@ func (c *Config) keys() []key {
 		sub("clickhouse", &c.ClickHouse, "Where the rows go, and where query asks."),
 		sub("transform", &c.Transform, "When a block of rows is complete: whichever comes first."),
 		sub("retention", &c.Retention, "How long ClickHouse keeps what; millrace schema apply writes it into the tables."),
-		sub("http", &c.HTTP, "Metrics, health and profiles of the daemons: /metrics /healthz /readyz /debug/pprof."),
+		sub("http", &c.HTTP, "Metrics, health and profiles of the daemons: /metrics /healthz /readyz /debug/pprof; of ingest and up also /tap /capture."),
 		sub("log", &c.Log, "What the daemons write to standard error."),
 		sub("stop", &c.Stop, "What the first SIGTERM or Ctrl-C starts. The second stops at once."),
 		sub("up", &c.Up, "The trial stack on one machine, millrace up. Nothing else reads these keys."),
@@ -181,6 +181,7 @@ func (h *HTTP) keys() []key {
 		endpoint("ingest", &h.Ingest, "127.0.0.1:8514", "Of millrace ingest, and of millrace up."),
 		endpoint("transform", &h.Transform, "127.0.0.1:8515", "Of millrace transform."),
 		oneOf("pprof", &h.Pprof, "loopback", "Who may ask for profiles, which show what is in memory.", "loopback", "any", "off"),
+		oneOf("tap", &h.Tap, "loopback", "Who may watch frames as they pass (/tap, /capture: millrace tap, millrace capture), with all that is in them.", "loopback", "any", "off"),
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"net/http/pprof"
 	"net/netip"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -56,11 +57,21 @@ type ServerOptions struct {
 	Status     http.Handler // GET /status; nil: none
 }
 
+// Page is one that a daemon adds to its operations server.
+type Page struct {
+	Path    string // as /tap
+	Who     string // "loopback" (as is ""), "any", "off"
+	Key     string // the configuration key that says so, for refusals
+	Handler http.HandlerFunc
+}
+
 // Server serves /metrics, /healthz, /readyz, /status and /debug/pprof.
 type Server struct {
 	listener net.Listener
 	mux      *http.ServeMux
 	http     *http.Server
+	index    atomic.Pointer[string]
+	closing  context.Context // ends when Close begins, and with it endless answers
 	done     chan struct{}
 	err      error
 }
@@ -76,7 +87,8 @@ func Serve(o ServerOptions) (*Server, error) {
 		return nil, ListenError("operations HTTP", "tcp", o.Address, o.Flag, err)
 	}
 	log := orDiscard(o.Logger)
-	s := &Server{listener: l, mux: http.NewServeMux(), done: make(chan struct{})}
+	closing, closed := context.WithCancel(context.Background())
+	s := &Server{listener: l, mux: http.NewServeMux(), closing: closing, done: make(chan struct{})}
 	s.mux.Handle("GET /metrics", promhttp.HandlerFor(o.Registry, promhttp.HandlerOpts{
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelError),
 	}))
@@ -98,8 +110,9 @@ func Serve(o ServerOptions) (*Server, error) {
 	if o.Status != nil {
 		s.mux.Handle("GET /status", o.Status)
 	}
+	s.list("millrace\n/metrics\n/healthz\n/readyz\n/status\n/debug/pprof/\n")
 	s.mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		plain(w, http.StatusOK, "millrace\n/metrics\n/healthz\n/readyz\n/status\n/debug/pprof/\n")
+		plain(w, http.StatusOK, *s.index.Load())
 	})
 	s.profiles(o.Pprof)
 	s.http = &http.Server{
@@ -109,6 +122,7 @@ func Serve(o ServerOptions) (*Server, error) {
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
+	s.http.RegisterOnShutdown(closed)
 	go func() {
 		defer close(s.done)
 		if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
@@ -125,6 +139,30 @@ func plain(w http.ResponseWriter, code int, text string) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(code)
 	_, _ = w.Write([]byte(text)) // a client that has gone is no concern of ours
+}
+
+func (s *Server) list(index string) { s.index.Store(&index) }
+
+// Add serves one more page, which GET asks for. Its requests end when Close begins.
+func (s *Server) Add(p Page) {
+	if s.listener == nil {
+		return
+	}
+	s.list(*s.index.Load() + p.Path + "\n")
+	s.mux.HandleFunc("GET "+p.Path, func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case p.Who == off:
+			plain(w, http.StatusForbidden, p.Path+" is off ("+p.Key+")\n")
+			return
+		case p.Who != "any" && !fromLoopback(r):
+			plain(w, http.StatusForbidden, p.Path+" is for this machine only ("+p.Key+": loopback)\n")
+			return
+		}
+		ctx, cancel := context.WithCancel(r.Context())
+		defer cancel()
+		defer context.AfterFunc(s.closing, cancel)()
+		p.Handler(w, r.WithContext(ctx))
+	})
 }
 
 // profiles show what is in memory, mail addresses included: by default only to

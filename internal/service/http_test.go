@@ -131,9 +131,67 @@ func TestServerPprof(t *testing.T) {
 	f("off", "127.0.0.1:9", "127.0.0.1:8514", 404)
 }
 
+// Frames hold mail addresses: a page of them is for whom the key admits.
+func TestServerAdd(t *testing.T) {
+	t.Parallel()
+	f := func(who, remote, host string, wantCode int, want string) {
+		t.Helper()
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		s := &Server{listener: l, mux: http.NewServeMux(), closing: context.Background()}
+		s.list("/\n")
+		s.Add(Page{Path: "/tap", Who: who, Key: "http.tap", Handler: func(w http.ResponseWriter, _ *http.Request) { plain(w, 200, "frames\n") }})
+		if got := *s.index.Load(); got != "/\n/tap\n" {
+			t.Errorf("the index is %q", got)
+		}
+		r, err := http.NewRequest("GET", "http://"+host+"/tap", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.RemoteAddr = remote
+		w := &recorder{header: http.Header{}}
+		s.mux.ServeHTTP(w, r)
+		if w.code != wantCode || w.text != want {
+			t.Errorf("tap=%s, %s asks %s: %d %q, want %d %q", who, remote, host, w.code, w.text, wantCode, want)
+		}
+	}
+	here := "/tap is for this machine only (http.tap: loopback)\n"
+	f("", "127.0.0.1:9", "localhost:8514", 200, "frames\n")
+	f("loopback", "[::1]:9", "[::1]:8514", 200, "frames\n")
+	f("loopback", "192.0.2.1:9", "127.0.0.1:8514", 403, here)
+	f("loopback", "127.0.0.1:9", "evil.example:8514", 403, here)
+	f("any", "192.0.2.1:9", "mail.example:8514", 200, "frames\n")
+	f("off", "127.0.0.1:9", "127.0.0.1:8514", 403, "/tap is off (http.tap)\n")
+	(&Server{}).Add(Page{Path: "/tap"}) // nothing listens
+}
+
+// An answer without an end does not keep the server from closing.
+func TestServerAddEnds(t *testing.T) {
+	t.Parallel()
+	s, _ := serve(t, ServerOptions{})
+	begun := make(chan struct{})
+	s.Add(Page{Path: "/endless", Handler: func(w http.ResponseWriter, r *http.Request) {
+		close(begun)
+		<-r.Context().Done()
+	}})
+	go func() {
+		if r, err := http.Get("http://" + s.Addr().String() + "/endless"); err == nil {
+			r.Body.Close()
+		}
+	}()
+	<-begun
+	if err := s.Close(context.Background()); err != nil {
+		t.Error(err)
+	}
+}
+
 type recorder struct {
 	header http.Header
 	code   int
+	text   string
 }
 
 func (r *recorder) Header() http.Header { return r.header }
@@ -145,6 +203,7 @@ func (r *recorder) WriteHeader(code int) {
 
 func (r *recorder) Write(p []byte) (int, error) {
 	r.WriteHeader(200)
+	r.text += string(p)
 	return len(p), nil
 }
 
