@@ -352,3 +352,20 @@ func TestTap_Dropped(t *testing.T) {
 		t.Errorf("%d of %d are shown as dropped, %d were", dropped, counts.Shown, want)
 	}
 }
+
+// TestTap_RejectLimit: rejects beyond the limit, of which nothing is kept, are still
+// shown, as dropped.
+func TestTap_RejectLimit(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, strings.Replace(tcp, "}", ", reject_limit: {rows: 2}}", 1), "")
+	res := get(t, r.watch(), "/tap", "kind=reject&count=5")
+	r.send("tcp", strings.Repeat("<22>nonsense\x00", 5))
+	events, _ := lines(t, res.Body)
+	var dropped []string
+	for _, e := range events {
+		dropped = append(dropped, fmt.Sprint(e["dropped"], e["listener"]))
+	}
+	if got, want := strings.Join(dropped, " "), "<nil>tcp <nil>tcp reject_limittcp reject_limittcp reject_limittcp"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
