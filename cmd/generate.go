@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"millrace/ingester/framing"
 	"millrace/internal/traffic"
 )
 
@@ -21,6 +22,7 @@ func newGenerate() *cobra.Command {
 	var (
 		o                 traffic.SendOptions
 		metrics, listener string
+		from              string
 		patience          time.Duration
 	)
 	c := &cobra.Command{
@@ -29,17 +31,36 @@ func newGenerate() *cobra.Command {
 		Long: `Send plausible mail traffic to a listener and print what was sent by kind: Zipf domains and senders, messages with
 the status events that belong to them, spam runs, bounces, subjects that are not ASCII or hold quotes and commas.
 The same seed is the same traffic. With --wait-published the command returns when the ingester's metrics say that
-Kafka acknowledged all of it, and fails when a frame was dropped.`,
+Kafka acknowledged all of it, and fails when a frame was dropped.
+
+--from sends the frames of a file in place of made-up ones, once or, with --count, as often as it takes: what
+"millrace capture" wrote, or frames ended by NUL or line ends. They are sent as they are, with their times and ids.`,
+
 		Example: `  millrace generate --count 1000
   millrace generate --to tcp://127.0.0.1:5514 --count 1000000 --connections 4 --wait-published http://127.0.0.1:8514
   millrace generate --to udp://127.0.0.1:5514 --rate 5000 --count 0        # until Ctrl-C
-  millrace generate --framing lf --format mixed --seed 42 --count 100000`,
+  millrace generate --framing lf --format mixed --seed 42 --count 100000
+  millrace generate --from filter.frames --framing octet --rate 100 --count 0`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			if _, _, err := traffic.ParseTarget(o.To); err != nil {
 				return &usageError{err}
+			}
+			if from != "" {
+				for _, name := range []string{"format", "seed", "header", "separator-share"} {
+					if c.Flags().Changed(name) {
+						return usagef("--%s is for traffic that is made up, not for --from", name)
+					}
+				}
+				var err error
+				if o.Frames, err = readFrames(c, from); err != nil {
+					return err
+				}
+				if !c.Flags().Changed("count") {
+					o.Count = uint64(len(o.Frames))
+				}
 			}
 			var before traffic.Counts
 			if metrics != "" {
@@ -64,7 +85,8 @@ Kafka acknowledged all of it, and fails when a frame was dropped.`,
 	}
 	f := c.Flags()
 	f.StringVar(&o.To, "to", "tcp://127.0.0.1:5514", "where to send: `tcp://HOST:PORT` or udp://HOST:PORT")
-	f.Uint64Var(&o.Count, "count", 1000, "frames in all; 0: until Ctrl-C")
+	f.StringVar(&from, "from", "", "send the frames of this `FILE`; - is standard input")
+	f.Uint64Var(&o.Count, "count", 1000, "frames in all (with --from: each once); 0: until Ctrl-C")
 	f.Float64Var(&o.Rate, "rate", 0, "frames a second in all; 0: as fast as TCP takes them, 20000 over UDP")
 	f.IntVar(&o.Connections, "connections", 1, "connections, or UDP sockets")
 	f.StringVar(&o.Framing, "framing", "nul", "what ends a frame on TCP: nul, lf, octet")
@@ -79,6 +101,30 @@ Kafka acknowledged all of it, and fails when a frame was dropped.`,
 	oneOfFlag(c, "header", "bare", "rfc3164", "rfc5424")
 	oneOfFlag(c, "format", traffic.Formats()...)
 	return c
+}
+
+// readFrames are the frames of a file, without counts and trailers.
+func readFrames(c *cobra.Command, path string) ([][]byte, error) {
+	data, name, err := readSample(c, path)
+	if err != nil {
+		return nil, err
+	}
+	var frames [][]byte
+	framer := framing.New(framing.Detect(data), maxSample)
+	for {
+		f, advance, ok := framer.Next(data, framing.EOF)
+		data = data[advance:]
+		switch {
+		case !ok && len(frames) == 0:
+			return nil, fmt.Errorf("cannot find a frame in %s", name)
+		case !ok:
+			return frames, nil
+		case f.Reject != "":
+			return nil, fmt.Errorf("cannot read frame %d of %s: %s: %s", len(frames)+1, name, f.Reject, f.Detail)
+		case f.Drop == "":
+			frames = append(frames, f.Bytes)
+		}
+	}
 }
 
 func waitPublished(c *cobra.Command, metrics, listener string, before traffic.Counts, frames uint64, patience time.Duration) error {

@@ -19,7 +19,7 @@ import (
 	"millrace/internal/config"
 )
 
-// maxSample bounds what template test reads.
+// maxSample bounds what template test and generate --from read.
 const maxSample = 64 << 20
 
 func newTemplate() *cobra.Command {
@@ -39,10 +39,11 @@ func newTemplateTest() *cobra.Command {
 		Short: "Decode sample frames and show, field by field, what came of them",
 		Long: `Decode sample frames from FILE, or from standard input, as a listener would, and show for each which format it is of,
 what came out of which column, and why the other formats did not match. With or without <PRI> and syslog header.
-Frames end with NUL if the file holds one, else each line is a frame. Exit code 1 when a frame is rejected.`,
+The file is what
+"millrace capture" wrote (octet counts), or its frames end with NUL if it holds one, else each line is a frame. Exit code 1 when a frame is rejected.`,
 		Example: `  millrace template test --config /etc/millrace.yaml frames.txt
   printf '%s\n' '<14>"1phfsb-0004M4-O4","mx.example","a@b.example",...' | millrace template test
-  millrace template test --listener filter-tcp --framing auto capture.bin`,
+  millrace template test --listener filter-tcp filter.frames`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			cfg, err := loadConfig(c, path)
@@ -59,26 +60,15 @@ Frames end with NUL if the file holds one, else each line is a frame. Exit code 
 			if err != nil {
 				return err
 			}
-			in, name := c.InOrStdin(), "standard input"
-			if len(args) == 1 && args[0] != "-" {
-				f, err := os.Open(args[0])
-				if err != nil {
-					return fmt.Errorf("cannot read the frames: %w", err)
-				}
-				defer f.Close()
-				in, name = f, args[0]
+			path := "-"
+			if len(args) == 1 {
+				path = args[0]
 			}
-			data, err := io.ReadAll(io.LimitReader(in, maxSample+1))
+			data, name, err := readSample(c, path)
 			if err != nil {
-				return fmt.Errorf("cannot read the frames: %w", err)
+				return err
 			}
-			if len(data) > maxSample {
-				return fmt.Errorf("cannot take more than %d bytes of frames", maxSample)
-			}
-			how := framing.LF
-			if slices.Contains(data, 0) {
-				how = framing.NUL
-			}
+			how := framing.Detect(data)
 			if mode != "" {
 				if how, err = framing.ParseMode(mode); err != nil {
 					return &usageError{err}
@@ -94,6 +84,26 @@ Frames end with NUL if the file holds one, else each line is a frame. Exit code 
 	c.Flags().StringVar(&mode, "framing", "", "what ends a frame: auto, nul, lf, octet (default: by the file)")
 	oneOfFlag(c, "framing", "auto", "nul", "lf", "octet")
 	return c
+}
+
+// readSample reads a file of frames; - is standard input.
+func readSample(c *cobra.Command, path string) (data []byte, name string, err error) {
+	in, name := c.InOrStdin(), "standard input"
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, "", fmt.Errorf("cannot read the frames: %w", err)
+		}
+		defer f.Close()
+		in, name = f, path
+	}
+	if data, err = io.ReadAll(io.LimitReader(in, maxSample+1)); err != nil {
+		return nil, "", fmt.Errorf("cannot read the frames: %w", err)
+	}
+	if len(data) > maxSample {
+		return nil, "", fmt.Errorf("cannot take more than %d bytes of frames", maxSample)
+	}
+	return data, name, nil
 }
 
 type templateTest struct {

@@ -26,6 +26,10 @@ type SendOptions struct {
 	SeparatorShare float64
 	Start          time.Time // default: now
 
+	// Frames, if there are any, are sent in place of generated ones, again and again.
+	// Of Seed to Start only Framing applies. Over UDP each is a datagram as it is.
+	Frames [][]byte
+
 	// Drain bounds the wait for the peer to take everything and close, after
 	// the last frame on TCP; default 30 s.
 	Drain time.Duration
@@ -56,6 +60,7 @@ const (
 
 // sent is what all connections of a Send have sent so far.
 type sent struct {
+	replay bool
 	bytes  atomic.Uint64
 	byKind [kinds]atomic.Uint64
 }
@@ -66,6 +71,9 @@ func (s *sent) report(since time.Time) Report {
 		n := s.byKind[k].Load()
 		r.ByKind[k.String()] = n
 		r.Frames += n
+	}
+	if s.replay {
+		r.ByKind = map[string]uint64{"replayed": r.Frames}
 	}
 	return r
 }
@@ -106,7 +114,7 @@ func Send(ctx context.Context, o SendOptions) (Report, error) {
 		return Report{}, err
 	}
 
-	total := &sent{}
+	total := &sent{replay: len(o.Frames) > 0}
 	begin := time.Now()
 	run, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -149,7 +157,7 @@ func report(o SendOptions, total *sent, begin time.Time, finished <-chan struct{
 
 // sender is one connection.
 type sender struct {
-	g                *Generator
+	g                source
 	network, address string
 	count            uint64 // 0 with endless
 	endless          bool
@@ -174,10 +182,7 @@ func newSenders(o SendOptions, network, address string) ([]*sender, error) {
 	}
 	senders := make([]*sender, n)
 	for lane := range senders {
-		g, err := New(Options{
-			Seed: o.Seed, Format: o.Format, Framing: o.Framing, Header: o.Header, SeparatorShare: o.SeparatorShare,
-			Start: o.Start, Step: step, Lane: lane, Lanes: n,
-		})
+		g, err := newSource(o, network, step, lane, n)
 		if err != nil {
 			return nil, err
 		}
@@ -188,6 +193,19 @@ func newSenders(o SendOptions, network, address string) ([]*sender, error) {
 		senders[lane] = &sender{g, network, address, count, o.Count == 0, rate, debt, o.Drain}
 	}
 	return senders, nil
+}
+
+func newSource(o SendOptions, network string, step time.Duration, lane, lanes int) (source, error) {
+	if len(o.Frames) > 0 {
+		if network == "udp" {
+			o.Framing = "none"
+		}
+		return newReplay(o.Frames, o.Framing, lane, lanes)
+	}
+	return New(Options{
+		Seed: o.Seed, Format: o.Format, Framing: o.Framing, Header: o.Header, SeparatorShare: o.SeparatorShare,
+		Start: o.Start, Step: step, Lane: lane, Lanes: lanes,
+	})
 }
 
 func (s *sender) run(ctx context.Context, total *sent) error {
@@ -312,7 +330,7 @@ type batch struct {
 	ends      []uint32 // where each frame ends in buffer, times two, plus its kind
 }
 
-func (b *batch) add(g *Generator) {
+func (b *batch) add(g source) {
 	var kind Kind
 	b.buffer, kind = g.Next(b.buffer)
 	b.ends = append(b.ends, uint32(len(b.buffer))<<1|uint32(kind))
