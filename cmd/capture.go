@@ -51,6 +51,9 @@ answers its own machine only, unless http.tap says otherwise.`,
 			if path == "" {
 				return usagef("-o FILE is missing; - is standard output")
 			}
+			if _, err := os.Lstat(path); err == nil && path != "-" && !force {
+				return isThere(path)
+			}
 			bytes, err := config.ParseSize(most)
 			if err != nil {
 				return usagef("--max-bytes %q: %w; allowed: bytes, or a number with KiB, MiB or GiB", most, err)
@@ -95,6 +98,10 @@ answers its own machine only, unless http.tap says otherwise.`,
 	return c
 }
 
+func isThere(path string) error {
+	return fmt.Errorf("cannot write %q: it is there already; --force writes over it", path)
+}
+
 type noClose struct{ io.Writer }
 
 func (noClose) Close() error { return nil }
@@ -111,7 +118,7 @@ func openCapture(c *cobra.Command, path string, force bool) (io.WriteCloser, err
 		return nil, fmt.Errorf("cannot write the frames: %w", err)
 	}
 	if !force {
-		return nil, fmt.Errorf("cannot write %q: it is there; --force writes over it", path)
+		return nil, isThere(path)
 	}
 	if f, err = os.OpenFile(path, os.O_WRONLY|os.O_TRUNC, 0o600); err != nil {
 		return nil, fmt.Errorf("cannot write the frames: %w", err)

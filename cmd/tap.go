@@ -150,6 +150,7 @@ func (a *ingesterAddress) open(ctx context.Context, c *cobra.Command, path strin
 		return nil, fmt.Errorf("cannot reach the ingester at %s: %w; --http HOST:PORT names another", a.address, err)
 	}
 	if res.StatusCode == http.StatusOK {
+		fmt.Fprintf(c.ErrOrStderr(), "watching the ingester at %s; Ctrl-C ends it\n", a.address)
 		return res, nil
 	}
 	defer res.Body.Close()
@@ -222,7 +223,7 @@ func (p *tapPrinter) line(line []byte) error {
 	case p.json:
 		_, err = p.out.Write(line)
 	case p.raw && p.terminal:
-		_, err = fmt.Fprintln(p.out, visible(string(e.frame())))
+		_, err = fmt.Fprintln(p.out, harmless(string(e.frame())))
 	case p.raw:
 		_, err = p.out.Write(append(e.frame(), '\n'))
 	default:

@@ -28,7 +28,7 @@ func (e *tapEvent) get(name string) string {
 	case nil:
 		return ""
 	case string:
-		return visible(v)
+		return harmless(v)
 	default:
 		return fmt.Sprint(v)
 	}
@@ -174,10 +174,7 @@ func (e *tapEvent) quoted(paint func(code, s string) string) string {
 	if end < len(frame) || e.fields["frame_size"] != nil {
 		after = "..."
 	}
-	escape := func(b []byte) string {
-		q := strconv.Quote(string(b))
-		return strings.ReplaceAll(q[1:len(q)-1], `\"`, `"`)
-	}
+	escape := func(b []byte) string { return harmless(string(b)) }
 	from, to = max(from, begin), min(to, end)
 	if from < 0 || from > to || e.fields["frame_size"] != nil {
 		return tapIndent + before + escape(frame[begin:end]) + after + "\n"
@@ -186,6 +183,26 @@ func (e *tapEvent) quoted(paint func(code, s string) string) string {
 	mark := "^" + strings.Repeat("~", max(0, utf8.RuneCountInString(middle)-1))
 	return tapIndent + left + middle + escape(frame[to:end]) + after + "\n" +
 		tapIndent + strings.Repeat(" ", utf8.RuneCountInString(left)) + paint(red, mark) + "\n"
+}
+
+// harmless escapes what a terminal would obey or not show, and nothing else.
+func harmless(s string) string {
+	ok := func(r rune) bool { return strconv.IsPrint(r) }
+	if utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !ok(r) }) {
+		return s
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); {
+		r, n := utf8.DecodeRuneInString(s[i:])
+		if ok(r) && (r != utf8.RuneError || n > 1) {
+			b.WriteString(s[i : i+n])
+		} else {
+			q := strconv.QuoteToASCII(s[i : i+n])
+			b.WriteString(q[1 : len(q)-1])
+		}
+		i += n
+	}
+	return b.String()
 }
 
 // text0 is a field as it is.

@@ -197,6 +197,7 @@ func (t *Tap) wake() {
 func (t *Tap) ends(why string) {
 	if t.end == "" {
 		t.end = why
+		t.counts.Unmatched = t.unmatched.Load()
 	}
 	t.wake()
 }
@@ -223,7 +224,9 @@ func (t *Tap) Next(ctx context.Context, wait time.Duration) (items []byte, c Cou
 	items = t.buffer
 	t.buffer, t.spare = t.spare[:0], items
 	c = t.counts
-	c.Unmatched = t.unmatched.Load()
+	if t.end == "" {
+		c.Unmatched = t.unmatched.Load()
+	}
 	return items, c, t.end
 }
 

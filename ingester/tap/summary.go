@@ -158,7 +158,7 @@ func orNone(s string) string {
 // Write says what was counted, and looks at the values of the first events with the
 // formats given, the listener's, as they stand in the configuration here.
 func (s *Summary) Write(w io.Writer, formats []*format.Format, o format.Options) {
-	row := func(name string, value any) { fmt.Fprintf(w, "  %-11s %v\n", name, value) }
+	row := func(name string, value any) { fmt.Fprintf(w, "  %-19s %v\n", name, value) }
 	if s.Frames == 0 {
 		return
 	}
@@ -189,6 +189,9 @@ func (s *Summary) Write(w io.Writer, formats []*format.Format, o format.Options)
 		row("not read", fmt.Sprintf("%d events of formats that the configuration here does not give the listener", v.unknown))
 	}
 	row("no value", v.nulls)
+	if len(v.bad) > 0 {
+		row("not parsed", v.bad)
+	}
 	for _, name := range slices.Sorted(maps.Keys(v.times)) {
 		row(name, v.times[name])
 	}
@@ -203,6 +206,7 @@ func (s *Summary) Write(w io.Writer, formats []*format.Format, o format.Options)
 // values are what was seen in columns.
 type values struct {
 	unknown    int
+	bad        tally            // what did not parse
 	nulls      tally            // texts of typed columns that stand for no value
 	times      map[string]tally // by column: layouts
 	words      map[string]tally // by column: words of open sets
@@ -258,6 +262,9 @@ func (v *values) add(kind *schema.Kind, c *format.Value) {
 			return
 		}
 	}
+	if strings.HasPrefix(c.Note, "not ") {
+		v.bad.add(fmt.Sprintf("%s %q", c.Column, c.Text))
+	}
 	switch {
 	case kind.Fields[i].Type == schema.Millis:
 		t := v.times[c.Column]
@@ -271,7 +278,7 @@ func (v *values) add(kind *schema.Kind, c *format.Value) {
 			word = "several addresses in one value"
 		}
 		v.recipients.add(word)
-	case c.Column == "status", c.Column == "main_class", c.Column == "sub_class", c.Column == "classification_code":
+	case c.Column == "status", c.Column == "main_class", c.Column == "sub_class", c.Column == "classification", c.Column == "classification_code":
 		t := v.words[c.Column]
 		t.add(fmt.Sprintf("%q", c.Text))
 		v.words[c.Column] = t
@@ -298,7 +305,7 @@ func (v *values) text(s string) {
 	f("line end", strings.ContainsAny(s, "\r\n"))
 	f("TAB", strings.Contains(s, "\t"))
 	f("NUL", strings.Contains(s, "\x00"))
-	f(`"`, strings.Contains(s, `"`))
+	f(`quotes "`, strings.Contains(s, `"`))
 	if plain {
 		v.texts.add("plain")
 	}
