@@ -50,6 +50,11 @@ func TestRejectLimit(t *testing.T) {
 	none := newRejectLimit(config.RejectLimit{Interval: time.Second, Peers: 1})
 	want(admitted(none, 1, 100_000, 1<<20, 0), 100_000)
 
+	raised := newRejectLimit(config.RejectLimit{Rows: 10, Interval: time.Second, Peers: 3})
+	want(admitted(raised, 1, 100, 50, 0), 10)
+	raised.set(config.RejectLimit{Rows: 15, Interval: time.Second, Peers: 3})
+	want(admitted(raised, 1, 100, 50, 1), 5)
+
 	many := newRejectLimit(config.RejectLimit{Rows: 1, Interval: time.Second, Peers: 1_000_000})
 	for n := range 20_000 {
 		many.admit(peer(n), 1, 0)
@@ -125,7 +130,7 @@ func TestRejectLimit_Flood(t *testing.T) {
 	if n := strings.Count(r.log.String(), "FRAMES ARE LOST"); n < 2 || n > 4 {
 		t.Errorf("%d lines about it:\n%s", n, r.log)
 	}
-	for _, part := range []string{"millrace template test", "limit_rows=200", "limit_bytes=10240", "limit_interval=1h0m0s"} {
+	for _, part := range []string{"millrace template test", "limit_rows=200", "limit_bytes=10KiB", "limit_interval=1h0m0s"} {
 		if !strings.Contains(r.log.String(), part) {
 			t.Errorf("the log has no %s:\n%s", part, r.log)
 		}

@@ -11,7 +11,8 @@ import (
 type planned struct {
 	rules     *rules
 	listening transport.Options // Allow, AllowAny, TLS
-	expires   int64             // when the certificate does, in Unix seconds; 0: there is none
+	rejects   config.RejectLimit
+	expires   int64 // when the certificate does, in Unix seconds; 0: there is none
 }
 
 // plan compiles the formats and reads the certificates of all listeners. It changes
@@ -25,6 +26,7 @@ func plan(cfg *config.Config) ([]planned, error) {
 	for i := range plans {
 		l, p := &cfg.Listeners[i], &plans[i]
 		p.rules = &rules{direction: []byte(l.Direction), formats: formats[i].Set, zone: l.TimeZone, raw: l.Raw}
+		p.rejects = l.RejectLimit
 		p.listening = transport.Options{Allow: l.Allow.Prefixes, AllowAny: l.Allow.Any}
 		if l.TLS.Cert == "" {
 			continue
@@ -42,12 +44,13 @@ func plan(cfg *config.Config) ([]planned, error) {
 // follow makes the frames to come follow a plan.
 func (in *input) follow(p planned) {
 	in.rules.Store(p.rules)
+	in.rejects.set(p.rejects)
 	in.expires.Store(p.expires)
 }
 
 // Reload takes over from cfg, which has been checked, what can change while frames come:
 // of each listener that has kept its name and scheme, its formats and how their values
-// are read, its allow-list and its certificates. Connections whose sender may not send
+// are read, its reject limit, its allow-list and its certificates. Connections whose sender may not send
 // any more are closed, others go on. An error has changed nothing.
 func (in *Ingester) Reload(cfg *config.Config) error {
 	plans, err := plan(cfg)

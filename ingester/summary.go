@@ -98,9 +98,10 @@ func (s *summary) write(now time.Time, end bool) {
 		case l.reject:
 			s.log.Warn("frames were rejected; their bytes are in the table rejects", attrs...)
 		case l.reason == schema.DropRejectLimit:
+			limit := s.in.rejects.get()
 			s.log.Warn("FRAMES ARE LOST: more were rejected than listeners[].reject_limit stores, and nothing of the others is kept. "+
-				"If they are events, mend the template (millrace source check, millrace template test), and raise the limit until then",
-				append(attrs, "limit_rows", s.in.rejects.rows, "limit_bytes", s.in.rejects.bytes, "limit_interval", time.Duration(s.in.rejects.interval)*time.Millisecond)...)
+				"If they are events, mend the template (millrace source check, millrace template test), and raise the limit until then (SIGHUP reloads it)",
+				append(attrs, "limit_rows", limit.Rows, "limit_bytes", limit.Bytes, "limit_interval", limit.Interval)...)
 		case l.reason == schema.DropEmpty:
 			s.log.Info("frames with nothing in them were dropped", attrs...)
 		default:

@@ -65,10 +65,10 @@ func (l *Listener) keys() []key {
 
 func (r *RejectLimit) keys() []key {
 	return []key{
-		number("rows", &r.Rows, "30000", 0, 100_000_000, "Rejects of one peer in an interval; 0 is no limit."),
-		size("bytes", &r.Bytes, "16MiB", 0, 16*GiB, "Bytes of one peer's rejects in an interval; 0 is no limit."),
-		duration("interval", &r.Interval, "1m", second, day, "The interval."),
-		number("peers", &r.Peers, "4", 1, 10_000, "The listener stores at most so many times as much as one peer may: a datagram's address can be forged."),
+		live(number("rows", &r.Rows, "30000", 0, 100_000_000, "Rejects of one peer in an interval; 0 is no limit.")),
+		live(size("bytes", &r.Bytes, "16MiB", 0, 16*GiB, "Bytes of one peer's rejects in an interval; 0 is no limit.")),
+		live(duration("interval", &r.Interval, "1m", second, day, "The interval.")),
+		live(number("peers", &r.Peers, "4", 1, 10_000, "The listener stores at most so many times as much as one peer may: a datagram's address can be forged.")),
 	}
 }
 
