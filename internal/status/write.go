@@ -164,9 +164,9 @@ func (p *page) peers(listeners []Listener) {
 		p.line("\nNobody has sent anything yet.")
 		return
 	}
-	p.table("Peers, the busiest first", []string{"listener", "peer", "filtering host", ">frames", ">frames/s", ">rejects", ">dropped", ">bytes", ">clock", ">last"}, rows)
+	p.table("Peers of each listener, the busiest first", []string{"listener", "peer", "filtering host", ">frames", ">frames/s", ">rejects", ">dropped", ">bytes", ">clock", ">last"}, rows)
 	for _, l := range listeners {
-		p.others(l.Name+": ", "peers", &l.Peers)
+		p.others(l.Name, &l.Peers)
 	}
 	p.line(clockNote)
 }
@@ -185,7 +185,9 @@ func (p *page) hosts(of *Senders) {
 		rows = append(rows, table.Row{printable(s.Name), count(s.Frames), rate(s.Rate), rejects, size(s.Bytes), clock(&s), p.ago(s.Last)})
 	}
 	p.table("Filtering hosts, the busiest first", []string{"filtering host", ">events", ">events/s", ">rejects", ">bytes", ">clock", ">last"}, rows)
-	p.others("", "filtering hosts", of)
+	if n := of.Known - len(of.Shown); n > 0 && of.Others != nil {
+		p.line("%s more filtering hosts: %s events (--peers N shows more)", count(uint64(n)), count(of.Others.Frames))
+	}
 	if unknown {
 		p.line("?: its frames come with others' from one peer, without a header that names it; a frame that cannot be decoded is nobody's then.")
 	}
@@ -198,13 +200,13 @@ func clock(s *Sender) string {
 	return signed(*s.Skew)
 }
 
-func (p *page) others(before, what string, s *Senders) {
+func (p *page) others(listener string, s *Senders) {
 	if s.Others == nil {
 		return
 	}
 	more := ""
 	if n := s.Known - len(s.Shown); n > 0 {
-		more = fmt.Sprintf("%s more %s", count(uint64(n)), what)
+		more = fmt.Sprintf("%s more peers", count(uint64(n)))
 	}
 	if s.Gone > 0 {
 		if more != "" {
@@ -212,5 +214,6 @@ func (p *page) others(before, what string, s *Senders) {
 		}
 		more += fmt.Sprintf("%s that made room for others", count(s.Gone))
 	}
-	p.line("%s%s: %s frames, %s rejects, %s dropped (--peers N shows more)", before, more, count(s.Others.Frames), count(s.Others.Rejects), count(s.Others.Dropped))
+	p.line("%s: %s: %s frames, %s of them rejects, %s dropped (--peers N shows more)", listener, more,
+		count(s.Others.Frames), count(s.Others.Rejects), count(s.Others.Dropped))
 }
