@@ -198,6 +198,21 @@ ruleset(name="relay") {
   action(type="omfwd" target="%s" port="%s" protocol="tcp"%s)
 }
 `, dir, inPort, template, host, port, use)
+	runRsyslog(t, rsyslogd, dir, config)
+	// Its socket answers nothing; it is there when the port cannot be bound again.
+	until(t, "rsyslogd listens", func() bool {
+		c, err := net.ListenPacket("udp", in)
+		if err == nil {
+			c.Close()
+		}
+		return err != nil
+	}, func() string { return "port still free" })
+	return in
+}
+
+// runRsyslog runs rsyslogd with a configuration until the test ends.
+func runRsyslog(t *testing.T, rsyslogd, dir, config string) {
+	t.Helper()
 	file := filepath.Join(dir, "rsyslog.conf")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
@@ -221,13 +236,4 @@ ruleset(name="relay") {
 			t.Logf("rsyslogd said:\n%s", output.String())
 		}
 	})
-	// Its socket answers nothing; it is there when the port cannot be bound again.
-	until(t, "rsyslogd listens", func() bool {
-		c, err := net.ListenPacket("udp", in)
-		if err == nil {
-			c.Close()
-		}
-		return err != nil
-	}, func() string { return "port still free" })
-	return in
 }
