@@ -10,25 +10,35 @@ import (
 type allowList struct {
 	all      bool
 	prefixes []netip.Prefix
+	proxies  []netip.Prefix // who says on whose behalf it connects
 }
 
 func newAllowList(o Options) *allowList {
 	a := &allowList{all: o.AllowAny || len(o.Allow) == 0 || o.Network == unixgram}
-	for _, p := range o.Allow {
+	a.prefixes, a.proxies = plainPrefixes(o.Allow), plainPrefixes(o.ProxyFrom)
+	return a
+}
+
+func plainPrefixes(list []netip.Prefix) (plain []netip.Prefix) {
+	for _, p := range list {
 		if p.Addr().Is4In6() && p.Bits() >= 96 {
 			p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
 		}
-		a.prefixes = append(a.prefixes, p)
+		plain = append(plain, p)
 	}
-	return a
+	return plain
 }
 
 // permits wants an address without zone that is not an IPv4 address in IPv6 form.
 func (a *allowList) permits(addr netip.Addr) bool {
-	if a.all {
-		return true
-	}
-	for _, p := range a.prefixes {
+	return a.all || contains(a.prefixes, addr)
+}
+
+// isProxy wants what permits wants.
+func (a *allowList) isProxy(addr netip.Addr) bool { return contains(a.proxies, addr) }
+
+func contains(list []netip.Prefix, addr netip.Addr) bool {
+	for _, p := range list {
 		if p.Contains(addr) {
 			return true
 		}

@@ -18,6 +18,10 @@ const heldKeep = 4 << 10
 // plainPatience is how long a read without waiting waits where only net.Conn can be read.
 const plainPatience = 10 * time.Millisecond
 
+// farewell is for how long a sender that has been told of a stop may be silent before its
+// connection is closed.
+const farewell = 250 * time.Millisecond
+
 // errGivenUp ends a connection on which frames cannot be told apart any more.
 var errGivenUp = errors.New("its framing is broken")
 
@@ -27,16 +31,18 @@ type conn struct {
 	l  *tcpListener
 	nc net.Conn // the socket
 	secrecy
-	io    io.ReadWriter   // nc, or TLS over it
-	raw   syscall.RawConn // nil: read through io
-	peer  netip.AddrPort
-	proto protocol
-	sink  Sink
+	limits
+	proxied bool            // a load balancer made it
+	named   bool            // its sender is known and counted
+	io      io.ReadWriter   // nc, or TLS over it
+	raw     syscall.RawConn // nil: read through io
+	peer    netip.AddrPort
+	proto   protocol
+	sink    Sink
 
-	slab  *slab  // nil while the connection waits
-	data  []byte // read and not consumed: in slab, or else in held
-	held  []byte
-	armed bool // a read deadline is set
+	slab *slab  // nil while the connection waits
+	data []byte // read and not consumed: in slab, or else in held
+	held []byte
 
 	// What the raw read is asked and answers; its function values are made once.
 	read    func(fd uintptr) bool
@@ -118,18 +124,27 @@ func (c *conn) converse() error {
 		if c.expelled.Load() {
 			return errors.Join(c.frames(framing.EOF), errExpelled)
 		}
+		if c.crowded.Load() {
+			return errors.Join(c.frames(framing.EOF), errCrowded)
+		}
 		n, err := c.fill(true)
 		end := framing.More
 		switch {
 		case n > 0:
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			if c.l.stopping.Load() || c.expelled.Load() {
+			if c.l.stopping.Load() || c.expelled.Load() || c.crowded.Load() {
 				continue
 			}
 			// On a busy machine the timer may have been seen before the bytes that came in time.
-			if n, _ = c.fill(false); n == 0 {
-				end = framing.Idle
+			if n, err = c.fill(false); n > 0 {
+				c.due = time.Time{} // it has passed
+				break
 			}
+			if end, err = c.overdue(); end == framing.More {
+				c.rearm()
+				continue
+			}
+			c.due = time.Time{}
 		default:
 			end = framing.EOF
 		}
@@ -155,12 +170,24 @@ func (c *conn) converse() error {
 	}
 }
 
-// drain reads what the kernel holds, without waiting, and ends the input there.
+// drain reads what the kernel holds and ends the input there. A sender of plain syslog is
+// told first that we end, by the end of our side: what it has already sent, or is about to
+// send on a connection that it has just made, comes within farewell.
 func (c *conn) drain() error {
 	<-c.l.woken
 	until := time.Now().Add(c.l.o.DrainTime)
+	_, plain := c.proto.(stream)
+	told := false
 	for c.proto.Flow() == flowing && time.Now().Before(until) {
-		n, _ := c.fill(false)
+		n, err := c.fill(false)
+		if n == 0 && plain && err != io.EOF {
+			if half, ok := c.io.(interface{ CloseWrite() error }); ok && !told {
+				half.CloseWrite()
+			}
+			told = true
+			c.nc.SetReadDeadline(time.Now().Add(min(farewell, time.Until(until))))
+			n, _ = c.fill(true)
+		}
 		if n == 0 {
 			break
 		}
@@ -169,18 +196,6 @@ func (c *conn) drain() error {
 		}
 	}
 	return c.frames(framing.EOF)
-}
-
-// arm sets the read deadline while a frame is open that an idle time ends.
-func (c *conn) arm() {
-	switch ends := c.proto.EndsOnIdle(len(c.data)); {
-	case ends:
-		c.nc.SetReadDeadline(time.Now().Add(c.l.o.FrameIdle))
-		c.armed = true
-	case c.armed:
-		c.nc.SetReadDeadline(time.Time{})
-		c.armed = false
-	}
 }
 
 // frames gives out all frames of the data.
@@ -194,6 +209,7 @@ func (c *conn) frames(end framing.End) error {
 		if !ok {
 			return nil
 		}
+		c.moved = true
 		if f.Drop != "" {
 			c.l.stats.Empty.Add(1)
 			continue
@@ -253,8 +269,8 @@ func (c *conn) fill(wait bool) (n int, err error) {
 // small one, until a read fills it.
 func (c *conn) fillPlain(wait bool) (int, error) {
 	if !wait {
-		c.nc.SetReadDeadline(time.Now().Add(plainPatience))
-		c.armed = true
+		c.due = time.Now().Add(plainPatience)
+		c.nc.SetReadDeadline(c.due)
 	}
 	if !c.full {
 		c.park()
@@ -287,20 +303,21 @@ func (c *conn) hold() {
 // park gives the slab back while the connection waits. An open frame moves to a buffer
 // of its own size, unless it fills a good part of the slab.
 func (c *conn) park() {
-	if c.slab == nil || len(c.data) > len(c.slab.b)/4 {
-		return
+	if c.slab != nil && len(c.data) <= len(c.slab.b)/4 {
+		if len(c.data) == 0 && cap(c.held) > heldKeep {
+			c.held = nil
+		}
+		c.held = append(c.held[:0], c.data...)
+		c.data = c.held
+		c.l.slabs.Put(c.slab)
+		c.slab = nil
 	}
-	if len(c.data) == 0 && cap(c.held) > heldKeep {
-		c.held = nil
-	}
-	c.held = append(c.held[:0], c.data...)
-	c.data = c.held
-	c.l.slabs.Put(c.slab)
-	c.slab = nil
+	c.count()
 }
 
 func (c *conn) release() {
 	c.data, c.held = nil, nil
+	c.count()
 	if c.slab != nil {
 		c.l.slabs.Put(c.slab)
 		c.slab = nil

@@ -12,7 +12,11 @@ type Stats struct {
 	Frames        atomic.Uint64 // given to sinks, rejects included, and taken
 	Open          atomic.Int64  // TCP connections now
 	Connections   atomic.Uint64 // TCP connections accepted, without those below
-	Refused       atomic.Uint64 // TCP connections beyond listeners[].max_connections
+	Refused       atomic.Uint64 // TCP connections beyond listeners[].max_connections and max_connections_per_peer
+	BadHeaders    atomic.Uint64 // connections of load balancers without a PROXY header
+	Idle          atomic.Uint64 // connections ended for idle_timeout
+	Slow          atomic.Uint64 // for frame_timeout
+	Crowded       atomic.Uint64 // for open_frames
 	Handshakes    atomic.Uint64 // TLS handshakes that failed
 	ReceiveBuffer atomic.Int64  // what the kernel gives a UDP socket of listeners[].receive_buffer
 

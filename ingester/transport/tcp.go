@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -36,6 +37,8 @@ type tcpListener struct {
 	stopper
 	mu    sync.Mutex
 	conns map[*conn]struct{}
+	peers map[netip.Addr]int // their connections, if these are limited
+	held  atomic.Int64       // bytes of unfinished frames whose connections wait
 	wg    sync.WaitGroup
 }
 
@@ -56,7 +59,7 @@ func newTCP(o Options) (*tcpListener, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &tcpListener{o: o, ln: ln.(*net.TCPListener), speak: speakSyslog, stopper: newStopper(), conns: map[*conn]struct{}{}}
+	l := &tcpListener{o: o, ln: ln.(*net.TCPListener), speak: speakSyslog, stopper: newStopper(), conns: map[*conn]struct{}{}, peers: map[netip.Addr]int{}}
 	l.allow.Store(newAllowList(o))
 	if o.TLS != nil {
 		l.tls = newSecured(o.TLS)
@@ -105,7 +108,7 @@ func (l *tcpListener) Reload(o Options) {
 		l.tls.replace(o.TLS)
 	}
 	for c := range l.conns {
-		if !allow.permits(c.peer.Addr()) || !c.admitted() {
+		if c.named && !allow.permits(c.peer.Addr()) || !c.admitted() {
 			c.expel()
 		}
 	}
@@ -166,45 +169,27 @@ func (l *tcpListener) take(nc net.Conn, open func(Receipts) Sink) {
 		nc = l.wrap(nc)
 	}
 	c := &conn{l: l, nc: nc, peer: peer}
-	c.shaking.Store(l.tls != nil)
-	l.mu.Lock() // no Reload between the look at the list and the connection's being known
-	allowed := l.allow.Load().permits(peer.Addr())
-	full := len(l.conns) >= l.o.MaxConnections
-	if allowed && !full {
-		l.conns[c] = struct{}{}
-	}
-	l.mu.Unlock()
-	switch {
-	case !allowed:
+	if r := l.join(c); r != admitted {
 		nc.Close()
-		l.stats.NotAllowed.Add(1)
-		if l.warn.now() {
-			l.o.Logger.Warn("closed a connection from an address that listeners[].allow does not name", "peer", peer)
-		}
-		return
-	case full:
-		nc.Close()
-		l.stats.Refused.Add(1)
-		if l.warn.now() {
-			l.o.Logger.Warn("closed a connection: all of listeners[].max_connections are open", "peer", peer, "max_connections", l.o.MaxConnections)
-		}
+		l.refused(c, r)
 		return
 	}
 	l.stats.Connections.Add(1)
 	l.stats.Open.Add(1)
 	l.wg.Go(func() {
-		err := c.secure()
+		err := c.introduce()
+		if err == nil {
+			err = c.secure()
+		}
 		if err == nil {
 			c.init(open)
 			err = c.serve()
 		}
 		c.close()
-		l.mu.Lock()
-		delete(l.conns, c)
-		l.mu.Unlock()
+		l.part(c)
 		l.stats.Open.Add(-1)
 		if err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, os.ErrDeadlineExceeded) {
-			l.o.Logger.Debug("a connection ended", "peer", peer, "error", err)
+			l.o.Logger.Debug("a connection ended", "peer", c.peer, "error", err)
 		}
 	})
 }

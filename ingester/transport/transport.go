@@ -66,11 +66,19 @@ type Options struct {
 	AllowAny bool           // listeners[].allow: any
 	TLS      *TLS           // of tls://
 
-	MaxConnections int           // DefaultMaxConnections
-	Sockets        int           // UDP sockets on the address; DefaultSockets
-	ReceiveBuffer  int           // bytes of each UDP socket; DefaultReceiveBuffer
-	SocketMode     fs.FileMode   // of a Unix socket's file; DefaultSocketMode
-	DrainTime      time.Duration // for how long a stop goes on reading; DefaultDrainTime
+	ProxyFrom     []netip.Prefix // load balancers: a connection of theirs begins with a PROXY header
+	HeaderTimeout time.Duration  // for it; 5 s
+
+	MaxConnections        int           // DefaultMaxConnections
+	MaxConnectionsPerPeer int           // 0: no limit of its own
+	IdleTimeout           time.Duration // for the next bytes of a connection; 0: none
+	FrameTimeout          time.Duration // for the rest of a frame; 0: none
+	OpenFrames            int           // bytes that unfinished frames may hold; DefaultOpenFrames
+
+	Sockets       int           // UDP sockets on the address; DefaultSockets
+	ReceiveBuffer int           // bytes of each UDP socket; DefaultReceiveBuffer
+	SocketMode    fs.FileMode   // of a Unix socket's file; DefaultSocketMode
+	DrainTime     time.Duration // for how long a stop goes on reading; DefaultDrainTime
 
 	Logger *slog.Logger
 }
@@ -84,6 +92,7 @@ const (
 	DefaultSockets        = 2
 	DefaultReceiveBuffer  = 8 << 20
 	DefaultDrainTime      = time.Second
+	DefaultOpenFrames     = 64 << 20
 	DefaultSocketMode     = 0o666
 )
 
@@ -146,7 +155,8 @@ func Validate(o Options) error {
 	if o.Network == "udp" && o.MaxFrame > MaxUDP {
 		return fmt.Errorf("cannot take frames of %d bytes over UDP: %d is the most (listeners[].max_frame)", o.MaxFrame, MaxUDP)
 	}
-	for name, n := range map[string]int{"max_frame": o.MaxFrame, "receive_buffer": o.ReceiveBuffer, "sockets": o.Sockets, "max_connections": o.MaxConnections} {
+	for name, n := range map[string]int{"max_frame": o.MaxFrame, "receive_buffer": o.ReceiveBuffer, "sockets": o.Sockets, "max_connections": o.MaxConnections,
+		"max_connections_per_peer": o.MaxConnectionsPerPeer, "open_frames": o.OpenFrames} {
 		if n < 0 {
 			return fmt.Errorf("cannot use %d: it is negative (listeners[].%s)", n, name)
 		}
@@ -184,6 +194,8 @@ func Listen(o Options) (Listener, error) {
 	setDefault(&o.Sockets, DefaultSockets)
 	setDefault(&o.ReceiveBuffer, DefaultReceiveBuffer)
 	setDefault(&o.DrainTime, DefaultDrainTime)
+	setDefault(&o.HeaderTimeout, headerTimeout)
+	setDefault(&o.OpenFrames, DefaultOpenFrames)
 	setDefault(&o.SocketMode, DefaultSocketMode)
 	if o.Network == "udp" {
 		setDefault(&o.MaxFrame, MaxUDP)
