@@ -73,6 +73,7 @@ func listen(l *config.Listener, o transport.Options, log *slog.Logger) (_ transp
 	o.Name, o.Network, o.Address = l.Name, l.Address.Network, l.Address.HostPort()
 	o.MaxFrame, o.FrameIdle = int(l.MaxFrame), l.FrameIdle
 	o.MaxConnections, o.Sockets, o.ReceiveBuffer = l.MaxConnections, l.Sockets, int(l.ReceiveBuffer)
+	o.MaxConnectionsPerPeer, o.IdleTimeout, o.FrameTimeout, o.OpenFrames = l.MaxConnectionsPerPeer, l.IdleTimeout, l.FrameTimeout, int(l.OpenFrames)
 	o.SocketMode = l.SocketMode
 	o.Logger = log
 	return transport.Listen(o)

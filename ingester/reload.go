@@ -27,7 +27,7 @@ func plan(cfg *config.Config) ([]planned, error) {
 		l, p := &cfg.Listeners[i], &plans[i]
 		p.rules = &rules{direction: []byte(l.Direction), formats: formats[i].Set, zone: l.TimeZone, raw: l.Raw}
 		p.rejects = l.RejectLimit
-		p.listening = transport.Options{Allow: l.Allow.Prefixes, AllowAny: l.Allow.Any}
+		p.listening = transport.Options{Allow: l.Allow.Prefixes, AllowAny: l.Allow.Any, ProxyFrom: l.ProxyFrom}
 		if l.TLS.Cert == "" {
 			continue
 		}

@@ -144,7 +144,7 @@ func readHeader(nc io.Reader) (netip.AddrPort, error) {
 	switch {
 	case err != nil:
 		return netip.AddrPort{}, err
-	case h.Command.IsLocal() || h.TransportProtocol == proxyproto.UNSPEC:
+	case h.Command.IsLocal():
 		return netip.AddrPort{}, errHealthCheck
 	}
 	from, ok := h.SourceAddr.(*net.TCPAddr)

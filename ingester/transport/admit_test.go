@@ -52,7 +52,7 @@ func ended(t *testing.T, c net.Conn) {
 func TestProxy_Sender(t *testing.T) {
 	t.Parallel()
 	for _, v := range variants(t) {
-		if !v.stream() || v.network == "relp" {
+		if !v.delimited() {
 			continue
 		}
 		for _, c := range []struct {
@@ -219,7 +219,7 @@ func TestMaxConnectionsPerPeer(t *testing.T) {
 func TestIdleTimeout(t *testing.T) {
 	t.Parallel()
 	for _, v := range variants(t) {
-		if !v.stream() || v.network == "relp" {
+		if !v.delimited() {
 			continue
 		}
 		t.Run(v.name, func(t *testing.T) {
@@ -241,7 +241,7 @@ func TestIdleTimeout(t *testing.T) {
 func TestFrameTimeout(t *testing.T) {
 	t.Parallel()
 	for _, v := range variants(t) {
-		if !v.stream() || v.network == "relp" {
+		if !v.delimited() {
 			continue
 		}
 		t.Run(v.name, func(t *testing.T) {

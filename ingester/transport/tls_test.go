@@ -241,7 +241,7 @@ func TestReload_TakesPermissionAway(t *testing.T) {
 	t.Parallel()
 	one, two := []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}, []netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")}
 	for _, v := range variants(t) {
-		if !v.stream() {
+		if !v.delimited() {
 			continue
 		}
 		t.Run(v.name, func(t *testing.T) {

@@ -164,6 +164,9 @@ func Validate(o Options) error {
 	if err := validateTLS(o); err != nil {
 		return err
 	}
+	if len(o.ProxyFrom) > 0 && !o.AllowAny && len(o.Allow) == 0 {
+		return fmt.Errorf("cannot take PROXY headers on %q without a list of senders: set listeners[].allow to the networks behind the load balancer, or write allow: any", o.url())
+	}
 	if o.Network == unixgram {
 		return nil // who may send is the file system's affair
 	}

@@ -76,7 +76,9 @@ func clash(a, b Address) bool {
 }
 
 func (c *Config) checkListener(d *decoder, l *Listener, at string) {
-	if l.Address != (Address{}) && !l.Address.Loopback() && !l.Allow.Any && len(l.Allow.Prefixes) == 0 && !d.failed(at+".allow") {
+	if len(l.ProxyFrom) > 0 && !l.Allow.Any && len(l.Allow.Prefixes) == 0 && !d.failed(at+".allow") {
+		d.report(at+".allow", Problem{Text: "missing: with proxy_from it names the senders behind the load balancer; allowed a list of their networks, such as [192.0.2.0/24], or the word any"})
+	} else if l.Address != (Address{}) && !l.Address.Loopback() && !l.Allow.Any && len(l.Allow.Prefixes) == 0 && !d.failed(at+".allow") {
 		d.report(at+".allow", Problem{Text: fmt.Sprintf(
 			"missing, and %s can be reached from other machines; allowed a list of the networks that send, such as [192.0.2.0/24], or the word any", l.Address)})
 	}
@@ -89,6 +91,7 @@ func (c *Config) checkListener(d *decoder, l *Listener, at string) {
 	}{
 		{"sockets", []string{"udp"}}, {"receive_buffer", []string{"udp"}},
 		{"max_connections", streams}, {"frame_idle", delimited},
+		{"max_connections_per_peer", streams}, {"idle_timeout", streams}, {"frame_timeout", streams}, {"open_frames", streams}, {"proxy_from", streams},
 		{"socket_mode", []string{unixgram}}, {"allow", remote},
 	} {
 		_, given := d.where[at+"."+only.key]
@@ -122,7 +125,7 @@ func atDefault(l *Listener, name string) bool {
 	text := func(l *Listener) string {
 		for _, k := range l.keys() {
 			if k.name == name {
-				return k.to.(value).String()
+				return render(k)
 			}
 		}
 		return ""

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -46,10 +47,17 @@ type Listener struct {
 	MaxFrame       Size
 	FrameIdle      time.Duration
 	ReceiveBuffer  Size
-	Sockets        int         // UDP
-	MaxConnections int         // streams
-	SocketMode     fs.FileMode // unixgram
-	TLS            ServerTLS
+	Sockets        int            // UDP
+	MaxConnections int            // streams
+	ProxyFrom      []netip.Prefix // streams
+
+	MaxConnectionsPerPeer int           // streams
+	IdleTimeout           time.Duration // streams
+	FrameTimeout          time.Duration // streams
+	OpenFrames            Size          // streams
+
+	SocketMode fs.FileMode // unixgram
+	TLS        ServerTLS
 }
 
 // RejectLimit is how much of rejects a listener stores.
@@ -275,7 +283,7 @@ func (l *Listener) finish() {
 			l.MaxFrame = 65535
 		}
 	}
-	if !l.Allow.Any && l.Allow.Prefixes == nil && l.Address.Network != unixgram && l.Address.Loopback() {
+	if !l.Allow.Any && l.Allow.Prefixes == nil && l.Address.Network != unixgram && l.Address.Loopback() && len(l.ProxyFrom) == 0 {
 		l.Allow = loopbackOnly()
 	}
 }

@@ -288,6 +288,8 @@ func (d *decoder) set(k key, n *yaml.Node, path string) {
 		*to = all
 	case *Allow:
 		d.allow(k, to, n, path)
+	case *[]netip.Prefix:
+		*to = d.prefixes(k, n, path)
 	case value:
 		d.scalar(k, to, n, path)
 	}
@@ -319,9 +321,13 @@ func (d *decoder) allow(k key, to *Allow, n *yaml.Node, path string) {
 		*to = Allow{Any: true}
 		return
 	}
-	if n.Kind != yaml.SequenceNode || len(n.Content) == 0 {
+	*to = Allow{Prefixes: d.prefixes(k, n, path)}
+}
+
+func (d *decoder) prefixes(k key, n *yaml.Node, path string) []netip.Prefix {
+	if n.Kind != yaml.SequenceNode || len(n.Content) == 0 && k.def == "" {
 		d.reportAt(n, path, got(n, k.allowed))
-		return
+		return nil
 	}
 	prefixes := make([]netip.Prefix, 0, len(n.Content))
 	for i, item := range n.Content {
@@ -338,7 +344,7 @@ func (d *decoder) allow(k key, to *Allow, n *yaml.Node, path string) {
 		}
 		prefixes = append(prefixes, p)
 	}
-	*to = Allow{Prefixes: prefixes}
+	return prefixes
 }
 
 // environment lets the named variables win over the file.

@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"fmt"
+	"net/netip"
 	"strings"
 )
 
@@ -111,6 +112,14 @@ func wrap(b *bytes.Buffer, indent, text string) {
 	b.WriteString(strings.TrimRight(line, " ") + "\n")
 }
 
+func renderPrefixes(list []netip.Prefix) string {
+	all := make([]string, len(list))
+	for i, p := range list {
+		all[i] = `"` + p.String() + `"`
+	}
+	return "[" + strings.Join(all, ", ") + "]"
+}
+
 // render is the setting as YAML.
 func render(k key) string {
 	switch to := k.to.(type) {
@@ -124,11 +133,9 @@ func render(k key) string {
 		if to.Any {
 			return "any"
 		}
-		all := make([]string, len(to.Prefixes))
-		for i, p := range to.Prefixes {
-			all[i] = `"` + p.String() + `"`
-		}
-		return "[" + strings.Join(all, ", ") + "]"
+		return renderPrefixes(to.Prefixes)
+	case *[]netip.Prefix:
+		return renderPrefixes(*to)
 	case boolValue, intValue, durationValue, *Size, levelValue, percentValue:
 		return to.(value).String()
 	case textValue:
