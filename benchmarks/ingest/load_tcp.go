@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"millrace/benchmarks/frames"
 )
 
 // connect opens TCP connections to a port. Their send buffers are small, so that what the
@@ -35,35 +37,35 @@ func disconnect(conns []net.Conn) {
 
 // flood writes frames over all connections as fast as they are taken, until stop is closed.
 // Each starts at another place of the input. It returns how many frames it wrote.
-func (in *Input) flood(conns []net.Conn, stop <-chan struct{}) (uint64, error) {
-	var frames atomic.Uint64
+func flood(in *frames.Input, conns []net.Conn, stop <-chan struct{}) (uint64, error) {
+	var written atomic.Uint64
 	errs := make([]error, len(conns))
 	var writing sync.WaitGroup
 	for i, c := range conns {
 		writing.Go(func() {
-			for at := i * len(in.pieces) / len(conns); ; at++ {
+			for at := i * len(in.Pieces) / len(conns); ; at++ {
 				select {
 				case <-stop:
 					return
 				default:
 				}
-				p := in.pieces[at%len(in.pieces)]
-				if _, err := c.Write(p.bytes); err != nil {
+				p := in.Pieces[at%len(in.Pieces)]
+				if _, err := c.Write(p.Bytes); err != nil {
 					errs[i] = err
 					return
 				}
-				frames.Add(uint64(p.frames))
+				written.Add(uint64(p.Frames))
 			}
 		})
 	}
 	writing.Wait()
-	return frames.Load(), errors.Join(errs...)
+	return written.Load(), errors.Join(errs...)
 }
 
 // floodFor is flood for a time.
-func (in *Input) floodFor(conns []net.Conn, d time.Duration) (uint64, error) {
+func floodFor(in *frames.Input, conns []net.Conn, d time.Duration) (uint64, error) {
 	stop := make(chan struct{})
 	timer := time.AfterFunc(d, func() { close(stop) })
 	defer timer.Stop()
-	return in.flood(conns, stop)
+	return flood(in, conns, stop)
 }

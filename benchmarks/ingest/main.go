@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"millrace/benchmarks/frames"
 )
 
 // options are the flags.
@@ -15,6 +17,7 @@ type options struct {
 	rounds   int
 	seconds  float64
 	only     string
+	away     time.Duration
 	frames   int
 	millrace string
 	tools    string
@@ -26,11 +29,13 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 3, "rounds in which the peers take turns")
 	flag.Float64Var(&o.seconds, "seconds", 3, "seconds of one measurement")
 	flag.StringVar(&o.only, "only", "", "sections, separated by commas; empty: all")
+	flag.DurationVar(&o.away, "away", time.Minute, "how long Kafka is away")
 	flag.IntVar(&o.frames, "frames", 20_000, "different frames")
 	flag.StringVar(&o.millrace, "millrace", "bin/millrace", "our program")
 	flag.StringVar(&o.tools, "tools", ".tools/debian", "where Debian's packages are unpacked")
 	flag.StringVar(&o.version, "version", "", "what the results are named after; empty: what our program says")
 	flag.Parse()
+	raiseFileLimit()
 	if err := run(o, os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "bench-ingest:", err)
 		os.Exit(1)
@@ -40,34 +45,30 @@ func main() {
 // bench is one run.
 type bench struct {
 	o        options
-	in       *Input
-	peers    []*peer
+	in       *frames.Input
+	peers    []*peerProgram
+	udpStart map[string]float64 // frames a second, by peer
 	report   *Report
 	progress io.Writer
 	began    time.Time
 }
 
 func run(o options, out, progress io.Writer) error {
-	b := &bench{o: o, progress: progress, began: time.Now(), report: &Report{
+	b := &bench{o: o, progress: progress, began: time.Now(), udpStart: map[string]float64{}, report: &Report{
 		Version: o.version, Time: time.Now().UTC().Truncate(time.Second), Rounds: o.rounds, Seconds: o.seconds, Machine: describeMachine(),
 	}}
 	var err error
-	if b.in, err = newInput(o.frames); err != nil {
+	if b.in, err = frames.New(o.frames); err != nil {
 		return err
 	}
 	b.peers = findPeers(o.millrace, o.tools)
 	for _, p := range b.peers {
 		b.report.Peers = append(b.report.Peers, Peer{p.name, p.version, p.absent})
-		if p.name == "millrace" && p.absent != "" {
+		if p.name == ours && p.absent != "" {
 			return fmt.Errorf("cannot measure: %s (make build makes it)", p.absent)
 		}
 	}
-	if b.wants("tcp") {
-		b.rounds(tcpCases)
-	}
-	if b.wants("proportion") {
-		b.rounds(proportionCases())
-	}
+	b.measure()
 	_, err = io.WriteString(out, b.report.text())
 	return err
 }
@@ -77,7 +78,7 @@ func (b *bench) wants(section string) bool {
 }
 
 // peer finds a peer that takes part.
-func (b *bench) peer(name string) *peer {
+func (b *bench) peer(name string) *peerProgram {
 	for _, p := range b.peers {
 		if p.name == name && p.absent == "" {
 			return p
@@ -86,14 +87,53 @@ func (b *bench) peer(name string) *peer {
 	return nil
 }
 
-// rounds measures all cases once, then all once more: what changes on the machine
-// meanwhile meets each of them.
-func (b *bench) rounds(cases []tcpCase) {
-	for range b.o.rounds {
-		for _, c := range cases {
-			if p := b.peer(c.peer); p != nil {
-				m, err := b.tcp(c, p)
-				b.keep(c.section, c.peer, c.name, m, err)
+// job is one measurement that is made once in each round.
+type job struct {
+	section, peer, name string
+	once                bool // in the first round only
+	measure             func(*peerProgram) (Metrics, error)
+}
+
+// measure runs the sections.
+func (b *bench) measure() {
+	if b.wants("decode") {
+		b.decode()
+	}
+	if b.wants("tcp") {
+		b.take(b.tcpJobs())
+	}
+	if b.wants("udp") {
+		b.take([]job{b.udpJob(ours), b.udpJob(rsyslog), b.udpJob(syslogng)})
+	}
+	if b.wants("latency") {
+		busy := fmt.Sprintf("%d frames/s", busyRate)
+		b.take([]job{
+			b.latencyJob(ours, busy, busyRate, connections), b.latencyJob(rsyslog, busy, busyRate, connections), b.latencyJob(syslogng, busy, busyRate, connections),
+			b.latencyJob(ours, fmt.Sprintf("%d frames/s", quietRate), quietRate, 1),
+		})
+	}
+	if b.wants("proportion") {
+		b.take(b.proportionJobs())
+	}
+	if b.wants("memory") {
+		var jobs []job
+		for _, peer := range []string{ours, rsyslog, syslogng} {
+			full := b.tcpJob("memory", peer, "1,000 connections at full rate", "", manyConnections, partitions)
+			full.once = true
+			jobs = append(jobs, full, b.idleJob(peer))
+		}
+		b.take(append(jobs, b.awayJob()))
+	}
+}
+
+// take does all jobs once, then all once more: what changes on the machine meanwhile
+// meets each of them.
+func (b *bench) take(jobs []job) {
+	for round := range b.o.rounds {
+		for _, j := range jobs {
+			if p := b.peer(j.peer); p != nil && (round == 0 || !j.once) {
+				m, err := j.measure(p)
+				b.keep(j.section, j.peer, j.name, m, err)
 			}
 		}
 	}

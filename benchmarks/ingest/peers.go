@@ -11,6 +11,9 @@ import (
 	"time"
 )
 
+// The peers' names.
+const ours, rsyslog, syslogng = "millrace", "rsyslog", "syslog-ng"
+
 // topic is where rsyslog and syslog-ng write to; ours has one for each kind.
 const (
 	topic    = "bench"
@@ -27,8 +30,8 @@ type setup struct {
 	http        string // ours only: the address of its metrics and profiles, or off
 }
 
-// peer is a program that takes syslog and writes to Kafka.
-type peer struct {
+// peerProgram is a program that takes syslog and writes to Kafka.
+type peerProgram struct {
 	name    string
 	topic   string
 	program string // path; "" when it is not installed
@@ -36,34 +39,34 @@ type peer struct {
 	absent  string // why it takes no part, and what would change that
 
 	// command writes the configuration into dir and returns the command that runs it.
-	command func(p *peer, dir string, s setup) (*exec.Cmd, error)
+	command func(p *peerProgram, dir string, s setup) (*exec.Cmd, error)
 	env     []string
 }
 
 // findPeers looks for the programs: ours at a path, the others unpacked under tools or
 // installed on the machine.
-func findPeers(millrace, tools string) []*peer {
+func findPeers(millrace, tools string) []*peerProgram {
 	lib := filepath.Join(tools, "usr/lib/x86_64-linux-gnu")
-	ours := &peer{name: "millrace", topic: ourTopic, program: millrace, command: ourCommand}
-	rsyslog := &peer{name: "rsyslog", topic: topic, command: rsyslogCommand}
-	syslogng := &peer{name: "syslog-ng", topic: topic, command: syslogngCommand}
+	us := &peerProgram{name: ours, topic: ourTopic, program: millrace, command: ourCommand}
+	rs := &peerProgram{name: rsyslog, topic: topic, command: rsyslogCommand}
+	ng := &peerProgram{name: syslogng, topic: topic, command: syslogngCommand}
 
 	if path := filepath.Join(tools, "usr/sbin/rsyslogd"); exists(path) {
-		rsyslog.program, rsyslog.env = path, []string{"LD_LIBRARY_PATH=" + lib}
+		rs.program, rs.env = path, []string{"LD_LIBRARY_PATH=" + lib}
 	} else if path, err := exec.LookPath("rsyslogd"); err == nil {
-		rsyslog.program = path
+		rs.program = path
 	} else {
-		rsyslog.absent = "not installed: `make debian` unpacks Debian's packages rsyslog and rsyslog-kafka under .tools"
+		rs.absent = "not installed: `make debian` unpacks Debian's packages rsyslog and rsyslog-kafka under .tools"
 	}
 	if path := filepath.Join(tools, "usr/sbin/syslog-ng"); exists(path) {
-		syslogng.program, syslogng.env = path, []string{"LD_LIBRARY_PATH=" + lib + ":" + filepath.Join(tools, "usr/lib/syslog-ng")}
+		ng.program, ng.env = path, []string{"LD_LIBRARY_PATH=" + lib + ":" + filepath.Join(tools, "usr/lib/syslog-ng")}
 	} else if path, err := exec.LookPath("syslog-ng"); err == nil {
-		syslogng.program = path
+		ng.program = path
 	} else {
-		syslogng.absent = "not installed: `make debian` unpacks Debian's packages syslog-ng-core and syslog-ng-mod-rdkafka under .tools"
+		ng.absent = "not installed: `make debian` unpacks Debian's packages syslog-ng-core and syslog-ng-mod-rdkafka under .tools"
 	}
 
-	peers := []*peer{ours, rsyslog, syslogng}
+	peers := []*peerProgram{us, rs, ng}
 	for _, p := range peers {
 		if p.program == "" {
 			continue
@@ -84,8 +87,8 @@ func exists(path string) bool {
 var versionNumber = regexp.MustCompile(`\d+\.[\d.]*\d|[0-9a-f]{7,}\S*`)
 
 // askVersion is the first thing that looks like a version in what the program says of itself.
-func (p *peer) askVersion() (string, error) {
-	argument := map[string]string{"millrace": "version", "rsyslog": "-v", "syslog-ng": "--version"}[p.name]
+func (p *peerProgram) askVersion() (string, error) {
+	argument := map[string]string{ours: "version", rsyslog: "-v", syslogng: "--version"}[p.name]
 	cmd := exec.Command(p.program, argument)
 	cmd.Env = append(os.Environ(), p.env...)
 	out, err := cmd.CombinedOutput()
@@ -96,7 +99,7 @@ func (p *peer) askVersion() (string, error) {
 }
 
 // run starts the peer and returns when it listens.
-func (p *peer) run(dir string, s setup) (*process, error) {
+func (p *peerProgram) run(dir string, s setup) (*process, error) {
 	cmd, err := p.command(p, dir, s)
 	if err != nil {
 		return nil, err
@@ -115,7 +118,7 @@ func (p *peer) run(dir string, s setup) (*process, error) {
 
 // ourCommand is `millrace ingest` with its default settings but for the addresses, the
 // frame's end, and the format pair that the filter was given.
-func ourCommand(p *peer, dir string, s setup) (*exec.Cmd, error) {
+func ourCommand(p *peerProgram, dir string, s setup) (*exec.Cmd, error) {
 	codec := ""
 	if s.codec != "" {
 		codec = ", compression: " + s.codec
@@ -139,9 +142,9 @@ http: {ingest: "%s"}
 
 // rsyslogCommand forwards the text of a message as it came. Batches and queues are those
 // of rsyslog's own advice for volume, which is faster than its defaults.
-func rsyslogCommand(p *peer, dir string, s setup) (*exec.Cmd, error) {
+func rsyslogCommand(p *peerProgram, dir string, s setup) (*exec.Cmd, error) {
 	input := fmt.Sprintf(`module(load="imptcp" threads="2")
-input(type="imptcp" address="127.0.0.1" port="%d" ruleset="kafka")`, s.port)
+input(type="imptcp" address="127.0.0.1" port="%d" socketBacklog="4096" ruleset="kafka")`, s.port)
 	if s.network == "udp" {
 		input = fmt.Sprintf(`module(load="imudp" threads="2" batchSize="128" timeRequery="8")
 input(type="imudp" address="127.0.0.1" port="%d" rcvbufSize="4m" ruleset="kafka")`, s.port)
@@ -169,8 +172,8 @@ ruleset(name="kafka") {
 }
 
 // syslogngCommand forwards the text of a message without parsing it.
-func syslogngCommand(p *peer, dir string, s setup) (*exec.Cmd, error) {
-	limits := fmt.Sprintf("max-connections(%d) log-iw-size(%d)", max(10, s.connections+1), 100*max(100, s.connections+1))
+func syslogngCommand(p *peerProgram, dir string, s setup) (*exec.Cmd, error) {
+	limits := fmt.Sprintf("listen-backlog(4096) max-connections(%d) log-iw-size(%d)", max(10, s.connections+1), 100*max(100, s.connections+1))
 	if s.network == "udp" {
 		limits = "so-rcvbuf(4194304)"
 	}

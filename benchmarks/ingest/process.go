@@ -148,3 +148,14 @@ func (p *process) receiveBuffers(port int) ([]int, error) {
 	}
 	return sizes, nil
 }
+
+// raiseFileLimit lets this process and those that it starts open as many files as they
+// may: ten thousand connections are more than the usual limit.
+func raiseFileLimit() {
+	var limit syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) == nil {
+		limit.Cur = limit.Max
+		// Setting it, even to what Go has raised it to, is what makes children inherit it.
+		_ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
+	}
+}

@@ -12,55 +12,50 @@ const (
 	connections = 4
 )
 
-// tcpCase is one way of using a peer over TCP.
-type tcpCase struct {
-	section     string
-	peer        string
-	name        string
-	codec       string
-	connections int
-	partitions  int
+// tcpJob floods one peer over TCP.
+func (b *bench) tcpJob(section, peer, name, codec string, connections, partitions int) job {
+	return job{section: section, peer: peer, name: name, measure: func(p *peerProgram) (Metrics, error) {
+		t, err := begin(p, setup{network: "tcp", codec: codec, connections: connections}, discard.Options{Partitions: partitions})
+		if err != nil {
+			return nil, err
+		}
+		defer t.end()
+		conns, err := connect(t.port, connections)
+		if err != nil {
+			return nil, t.proc.failed(err)
+		}
+		defer disconnect(conns)
+		if err := t.warmUp(b.in, conns); err != nil {
+			return nil, err
+		}
+		return t.span(func() (uint64, error) { return floodFor(b.in, conns, b.o.span()) })
+	}}
 }
 
-// tcpCases are the whole path at the default shape, with each codec.
-var tcpCases = []tcpCase{
-	{"tcp", "millrace", "snappy", "snappy", connections, partitions},
-	{"tcp", "rsyslog", "lz4", "lz4", connections, partitions},
-	{"tcp", "syslog-ng", "lz4", "lz4", connections, partitions},
-	{"tcp", "rsyslog", "snappy", "snappy", connections, partitions},
-	{"tcp", "millrace", "none", "none", connections, partitions},
-	{"tcp", "rsyslog", "none", "none", connections, partitions},
-	{"tcp", "syslog-ng", "none", "none", connections, partitions},
+// tcpJobs are the whole path in its usual shape, with each codec that has a goal or an anchor.
+func (b *bench) tcpJobs() []job {
+	var jobs []job
+	for _, c := range []struct{ peer, codec string }{
+		{ours, "snappy"}, {rsyslog, "lz4"}, {syslogng, "lz4"},
+		{rsyslog, "snappy"},
+		{ours, "none"}, {rsyslog, "none"}, {syslogng, "none"},
+	} {
+		jobs = append(jobs, b.tcpJob("tcp", c.peer, c.codec, c.codec, connections, partitions))
+	}
+	return jobs
 }
 
-// proportionCases change one thing at a time.
-func proportionCases() []tcpCase {
-	var cases []tcpCase
+// proportionJobs change one thing at a time.
+func (b *bench) proportionJobs() []job {
+	var jobs []job
 	for _, n := range []int{1, 10, 100, 1000} {
-		cases = append(cases, tcpCase{"connections", "millrace", fmt.Sprint(n), "", n, partitions})
+		jobs = append(jobs, b.tcpJob("connections", ours, fmt.Sprint(n), "", n, partitions))
 	}
 	for _, n := range []int{6, 24, 96} {
-		cases = append(cases, tcpCase{"partitions", "millrace", fmt.Sprint(n), "", connections, n})
+		jobs = append(jobs, b.tcpJob("partitions", ours, fmt.Sprint(n), "", connections, n))
 	}
-	return cases
+	return jobs
 }
 
-// tcp measures one case once.
-func (b *bench) tcp(c tcpCase, p *peer) (Metrics, error) {
-	t, err := begin(p, setup{network: "tcp", codec: c.codec, connections: c.connections}, discard.Options{Partitions: c.partitions})
-	if err != nil {
-		return nil, err
-	}
-	defer t.end()
-	conns, err := connect(t.port, c.connections)
-	if err != nil {
-		return nil, t.proc.failed(err)
-	}
-	defer disconnect(conns)
-	if err := t.warmUp(b.in, conns); err != nil {
-		return nil, err
-	}
-	return t.span(func() (uint64, error) {
-		return b.in.floodFor(conns, time.Duration(b.o.seconds*float64(time.Second)))
-	})
-}
+// span is how long one measurement sends.
+func (o *options) span() time.Duration { return time.Duration(o.seconds * float64(time.Second)) }

@@ -7,11 +7,12 @@ import (
 	"time"
 
 	"millrace/benchmarks/discard"
+	"millrace/benchmarks/frames"
 )
 
 // trial is one peer, started afresh, between the load generator and a broker of its own.
 type trial struct {
-	peer   *peer
+	peer   *peerProgram
 	dir    string
 	port   int
 	broker *discard.Broker
@@ -20,7 +21,7 @@ type trial struct {
 }
 
 // begin starts broker and peer.
-func begin(p *peer, s setup, o discard.Options) (*trial, error) {
+func begin(p *peerProgram, s setup, o discard.Options) (*trial, error) {
 	if o.Partitions == 0 {
 		o.Partitions = partitions
 	}
@@ -76,8 +77,8 @@ func (t *trial) settle(patience time.Duration) error {
 const patience = 15 * time.Second
 
 // warmUp floods for a moment, so that connections, threads and buffers are there.
-func (t *trial) warmUp(in *Input, conns []net.Conn) error {
-	n, err := in.floodFor(conns, 500*time.Millisecond)
+func (t *trial) warmUp(in *frames.Input, conns []net.Conn) error {
+	n, err := floodFor(in, conns, 500*time.Millisecond)
 	t.sent += n
 	if err == nil {
 		err = t.settle(patience)

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"millrace/benchmarks/discard"
+)
+
+const (
+	firstRate = 150_000 // frames a second: every peer should manage that
+	stepUp    = 1.25    // from a rate without loss to the next
+	halvings  = 3       // of the last step: the result is good to 1.25^(1/8), 3%
+	mostSteps = 24
+)
+
+// udpJob looks for the highest rate at which a peer loses nothing.
+func (b *bench) udpJob(peer string) job {
+	return job{section: "udp", peer: peer, name: "highest rate without loss", measure: func(p *peerProgram) (Metrics, error) {
+		t, err := begin(p, setup{network: "udp"}, discard.Options{})
+		if err != nil {
+			return nil, err
+		}
+		defer t.end()
+		s, err := newSender(b.in, t.port)
+		if err != nil {
+			return nil, err
+		}
+		defer s.close()
+		if _, err := t.step(s, 20_000, time.Second/2); err != nil { // warm-up
+			return nil, err
+		}
+		t.sent = t.arrived()
+
+		low, high := 0.0, 0.0 // highest rate without loss, lowest with
+		var best Metrics
+		halved := 0
+		for rate, n := b.udpStart[peer], 0; halved <= halvings && n < mostSteps; n++ {
+			if rate == 0 {
+				rate = firstRate
+			}
+			m, err := t.stepTwice(s, rate, b.o.span()/2)
+			if err != nil {
+				return nil, err
+			}
+			b.keep("udp-steps", peer, fmt.Sprintf("%.0f", rate), m, nil)
+			if m[mLost] == 0 {
+				low, best = rate, m
+				if m[mFramesPerSec] < 0.95*rate {
+					break // the sender cannot do more on these cores
+				}
+			} else {
+				high = rate
+			}
+			switch {
+			case high == 0:
+				rate *= stepUp
+			case low == 0:
+				rate /= stepUp
+			default:
+				rate = (low + high) / 2
+				halved++
+			}
+		}
+		if best == nil {
+			return nil, fmt.Errorf("it loses datagrams at %.0f frames/s already", high)
+		}
+		buffers, err := t.proc.receiveBuffers(t.port)
+		if err != nil {
+			return nil, err
+		}
+		for _, size := range buffers {
+			best[mReceiveBuffer] += float64(size) / (1 << 20)
+		}
+		best[mSockets] = float64(len(buffers))
+		b.udpStart[peer] = low / stepUp // where the next round begins
+		return best, nil
+	}}
+}
+
+// stepTwice is one rate. On a machine with other things to do a pause may cost
+// datagrams at any rate, so a rate at which some were lost has a second try.
+func (t *trial) stepTwice(s *sender, rate float64, d time.Duration) (Metrics, error) {
+	m, err := t.step(s, rate, d)
+	if err == nil && m[mLost] > 0 {
+		again, err := t.step(s, rate, d)
+		if err != nil || again[mLost] < m[mLost] {
+			return again, err
+		}
+	}
+	return m, err
+}
+
+// step sends at a rate and counts what never arrives.
+func (t *trial) step(s *sender, rate float64, d time.Duration) (Metrics, error) {
+	before, err := t.proc.cpu()
+	if err != nil {
+		return nil, err
+	}
+	earlier := t.arrived()
+	sent, took, err := s.send(rate, d)
+	if err != nil {
+		return nil, t.proc.failed(err)
+	}
+	const quiet = 500 * time.Millisecond // nothing is on its way any more
+	last, since := t.arrived(), time.Now()
+	for last-earlier < sent && time.Since(since) < quiet {
+		time.Sleep(time.Millisecond)
+		if now := t.arrived(); now != last {
+			last, since = now, time.Now()
+		}
+	}
+	after, err := t.proc.cpu()
+	if err != nil {
+		return nil, err
+	}
+	got := last - earlier
+	if got > sent {
+		return nil, t.proc.failed(fmt.Errorf("the broker has %d records of %d frames", got, sent))
+	}
+	used := after - before
+	return Metrics{
+		mFrames:       float64(sent),
+		mSeconds:      took.Seconds(),
+		mFramesPerSec: float64(sent) / took.Seconds(),
+		mLost:         float64(sent - got),
+		mLostShare:    float64(sent-got) / float64(sent),
+		mCPU:          used.Seconds(),
+		mCPUPerM:      used.Seconds() / float64(got) * 1e6,
+	}, nil
+}
