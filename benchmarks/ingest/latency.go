@@ -54,7 +54,7 @@ func (w *stopwatch) see(records []byte, at time.Time) {
 // ones behind it, and that counts: they are due all the same.
 func (b *bench) latencyJob(peer, name string, rate float64, connections int) job {
 	return job{section: "latency", peer: peer, name: name, measure: func(p *peerProgram) (Metrics, error) {
-		span := max(b.o.span(), time.Second)
+		span := b.o.span()
 		total := int(rate*span.Seconds()) / connections * connections
 		w := &stopwatch{due: make([]int64, total), acked: make([]atomic.Int64, total)}
 		var armed atomic.Bool // not during the warm-up
@@ -72,7 +72,7 @@ func (b *bench) latencyJob(peer, name string, rate float64, connections int) job
 			return nil, t.proc.failed(err)
 		}
 		defer disconnect(conns)
-		if err := t.warmUp(b.in, conns); err != nil {
+		if err := t.warmUp(b.in, conns, b.o.span()); err != nil {
 			return nil, err
 		}
 		armed.Store(true)

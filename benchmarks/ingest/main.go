@@ -18,10 +18,16 @@ type options struct {
 	seconds  float64
 	only     string
 	away     time.Duration
+	idle     int
 	frames   int
 	millrace string
 	tools    string
 	version  string
+	results  string
+	page     string
+	command  string
+	profile  string
+	keep     bool
 }
 
 func main() {
@@ -30,12 +36,17 @@ func main() {
 	flag.Float64Var(&o.seconds, "seconds", 3, "seconds of one measurement")
 	flag.StringVar(&o.only, "only", "", "sections, separated by commas; empty: all")
 	flag.DurationVar(&o.away, "away", time.Minute, "how long Kafka is away")
+	flag.IntVar(&o.idle, "idle", 10_000, "idle connections")
 	flag.IntVar(&o.frames, "frames", 20_000, "different frames")
 	flag.StringVar(&o.millrace, "millrace", "bin/millrace", "our program")
 	flag.StringVar(&o.tools, "tools", ".tools/debian", "where Debian's packages are unpacked")
 	flag.StringVar(&o.version, "version", "", "what the results are named after; empty: what our program says")
+	flag.StringVar(&o.results, "results", "benchmarks/results", "directory of the results of complete runs")
+	flag.StringVar(&o.page, "page", "docs/performance.md", "page with the tables of the last complete run")
+	flag.StringVar(&o.command, "command", "make bench-ingest", "what the results say they were made by")
+	flag.StringVar(&o.profile, "profile", "", "instead of measuring, write a CPU profile of our program at full rate into this `file`")
+	flag.BoolVar(&o.keep, "keep", false, "write the results of a short run too")
 	flag.Parse()
-	raiseFileLimit()
 	if err := run(o, os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "bench-ingest:", err)
 		os.Exit(1)
@@ -55,22 +66,53 @@ type bench struct {
 
 func run(o options, out, progress io.Writer) error {
 	b := &bench{o: o, progress: progress, began: time.Now(), udpStart: map[string]float64{}, report: &Report{
-		Version: o.version, Time: time.Now().UTC().Truncate(time.Second), Rounds: o.rounds, Seconds: o.seconds, Machine: describeMachine(),
+		Version: o.version, Command: o.command, Time: time.Now().UTC().Truncate(time.Second), Rounds: o.rounds, Seconds: o.seconds, Machine: describeMachine(),
 	}}
+	raiseFileLimit()
 	var err error
 	if b.in, err = frames.New(o.frames); err != nil {
 		return err
 	}
+	b.report.Input = InputNote{Frames: len(b.in.Frames), MeanBytes: b.in.MeanBytes()}
 	b.peers = findPeers(o.millrace, o.tools)
 	for _, p := range b.peers {
 		b.report.Peers = append(b.report.Peers, Peer{p.name, p.version, p.absent})
 		if p.name == ours && p.absent != "" {
 			return fmt.Errorf("cannot measure: %s (make build makes it)", p.absent)
 		}
+		if p.name == ours && o.version == "" {
+			o.version = p.version
+			b.report.Version = p.version
+		}
+	}
+	if o.profile != "" {
+		return b.profile(o.profile)
 	}
 	b.measure()
-	_, err = io.WriteString(out, b.report.text())
-	return err
+	b.report.Goals = b.report.goals()
+	if b.report.Input.ZstdBytes, b.report.Input.Zstd, err = b.in.Zstd19(); err != nil {
+		fmt.Fprintln(progress, err)
+	}
+	if _, err = io.WriteString(out, b.report.text()); err != nil {
+		return err
+	}
+	if o.keep || o.complete() {
+		if err := b.report.keepFiles(o.results, o.page); err != nil {
+			return err
+		}
+		fmt.Fprintf(progress, "written: %s/ingest-%s.{txt,json,csv,svg} and the tables of %s\n", o.results, o.version, o.page)
+	} else {
+		fmt.Fprintln(progress, "a short run: nothing is written to", o.results, "and", o.page)
+	}
+	if n := b.report.voids(); n > 0 {
+		return fmt.Errorf("%d measurements are void, because something was lost or failed; they are left out and named above", n)
+	}
+	return nil
+}
+
+// complete tells whether this is a run whose results are worth keeping.
+func (o *options) complete() bool {
+	return o.only == "" && o.rounds >= 3 && o.seconds >= 3 && o.away >= time.Minute
 }
 
 func (b *bench) wants(section string) bool {
@@ -106,10 +148,9 @@ func (b *bench) measure() {
 		b.take([]job{b.udpJob(ours), b.udpJob(rsyslog), b.udpJob(syslogng)})
 	}
 	if b.wants("latency") {
-		busy := fmt.Sprintf("%d frames/s", busyRate)
 		b.take([]job{
-			b.latencyJob(ours, busy, busyRate, connections), b.latencyJob(rsyslog, busy, busyRate, connections), b.latencyJob(syslogng, busy, busyRate, connections),
-			b.latencyJob(ours, fmt.Sprintf("%d frames/s", quietRate), quietRate, 1),
+			b.latencyJob(ours, caseBusy, busyRate, connections), b.latencyJob(rsyslog, caseBusy, busyRate, connections), b.latencyJob(syslogng, caseBusy, busyRate, connections),
+			b.latencyJob(ours, caseQuiet, quietRate, 1),
 		})
 	}
 	if b.wants("proportion") {
@@ -118,7 +159,7 @@ func (b *bench) measure() {
 	if b.wants("memory") {
 		var jobs []job
 		for _, peer := range []string{ours, rsyslog, syslogng} {
-			full := b.tcpJob("memory", peer, "1,000 connections at full rate", "", manyConnections, partitions)
+			full := b.tcpJob("memory", peer, caseFull, "", manyConnections, partitions)
 			full.once = true
 			jobs = append(jobs, full, b.idleJob(peer))
 		}

@@ -6,20 +6,18 @@ import (
 	"millrace/benchmarks/discard"
 )
 
-const (
-	manyConnections = 1000
-	idleConnections = 10_000
-)
+const manyConnections = 1000
 
 // idleJob holds connections on each of which one frame has come.
 func (b *bench) idleJob(peer string) job {
-	return job{section: "memory", peer: peer, name: "10,000 idle connections", once: true, measure: func(p *peerProgram) (Metrics, error) {
-		t, err := begin(p, setup{network: "tcp", connections: idleConnections}, discard.Options{})
+	n := b.o.idle
+	return job{section: "memory", peer: peer, name: number(float64(n)) + idleConnections, once: true, measure: func(p *peerProgram) (Metrics, error) {
+		t, err := begin(p, setup{network: "tcp", connections: n}, discard.Options{})
 		if err != nil {
 			return nil, err
 		}
 		defer t.end()
-		conns, err := connect(t.port, idleConnections)
+		conns, err := connect(t.port, n)
 		if err != nil {
 			return nil, t.proc.failed(err)
 		}
@@ -33,7 +31,7 @@ func (b *bench) idleJob(peer string) job {
 		if err := t.settle(patience); err != nil {
 			return nil, err
 		}
-		time.Sleep(2 * time.Second)
+		time.Sleep(min(2*time.Second, b.o.span()))
 		now, err := t.proc.rss()
 		if err != nil {
 			return nil, err
@@ -46,7 +44,7 @@ func (b *bench) idleJob(peer string) job {
 // awayJob freezes the broker under full load, and lets it go on after a while. All frames
 // must be there in the end.
 func (b *bench) awayJob() job {
-	return job{section: "memory", peer: ours, name: "Kafka away", once: true, measure: func(p *peerProgram) (Metrics, error) {
+	return job{section: "memory", peer: ours, name: caseAway, once: true, measure: func(p *peerProgram) (Metrics, error) {
 		t, err := begin(p, setup{network: "tcp", connections: connections}, discard.Options{})
 		if err != nil {
 			return nil, err
@@ -57,7 +55,7 @@ func (b *bench) awayJob() job {
 			return nil, t.proc.failed(err)
 		}
 		defer disconnect(conns)
-		if err := t.warmUp(b.in, conns); err != nil {
+		if err := t.warmUp(b.in, conns, b.o.span()); err != nil {
 			return nil, err
 		}
 		stop, flooded := make(chan struct{}), make(chan error, 1)

@@ -84,7 +84,7 @@ func exists(path string) bool {
 	return err == nil
 }
 
-var versionNumber = regexp.MustCompile(`\d+\.[\d.]*\d|[0-9a-f]{7,}\S*`)
+var versionNumber = regexp.MustCompile(`\d+\.[\d.]*\d`)
 
 // askVersion is the first thing that looks like a version in what the program says of itself.
 func (p *peerProgram) askVersion() (string, error) {
@@ -94,6 +94,10 @@ func (p *peerProgram) askVersion() (string, error) {
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("%s does not run: %w: %s", p.program, err, out)
+	}
+	if p.name == ours { // "millrace VERSION", which may be a commit
+		first, _, _ := strings.Cut(string(out), "\n")
+		return strings.TrimSpace(strings.TrimPrefix(first, ours)), nil
 	}
 	return versionNumber.FindString(string(out)), nil
 }

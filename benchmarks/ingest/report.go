@@ -24,6 +24,7 @@ const (
 	mLost          = "lost"
 	mLostShare     = "lost_share"
 	mReceiveBuffer = "receive_buffer_mib"
+	mSenderLimited = "sender_limited"
 	mSockets       = "sockets"
 	mP50           = "p50_ms"
 	mP99           = "p99_ms"
@@ -123,3 +124,11 @@ func (r *Report) section(name string) []*Result {
 
 // names are the metrics' names in order.
 func (m Metrics) names() []string { return slices.Sorted(maps.Keys(m)) }
+
+// voids is how many measurements do not count.
+func (r *Report) voids() (n int) {
+	for _, x := range r.Results {
+		n += len(x.Void)
+	}
+	return n
+}

@@ -25,7 +25,7 @@ func (b *bench) tcpJob(section, peer, name, codec string, connections, partition
 			return nil, t.proc.failed(err)
 		}
 		defer disconnect(conns)
-		if err := t.warmUp(b.in, conns); err != nil {
+		if err := t.warmUp(b.in, conns, b.o.span()); err != nil {
 			return nil, err
 		}
 		return t.span(func() (uint64, error) { return floodFor(b.in, conns, b.o.span()) })

@@ -77,8 +77,8 @@ func (t *trial) settle(patience time.Duration) error {
 const patience = 15 * time.Second
 
 // warmUp floods for a moment, so that connections, threads and buffers are there.
-func (t *trial) warmUp(in *frames.Input, conns []net.Conn) error {
-	n, err := floodFor(in, conns, 500*time.Millisecond)
+func (t *trial) warmUp(in *frames.Input, conns []net.Conn, span time.Duration) error {
+	n, err := floodFor(in, conns, min(span, 500*time.Millisecond))
 	t.sent += n
 	if err == nil {
 		err = t.settle(patience)
