@@ -5,12 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 )
 
@@ -147,7 +144,7 @@ func TestLogger(t *testing.T) {
 // them as a header of its own and cuts them (formats m1; nothing can restore them).
 func TestRsyslogRelay(t *testing.T) {
 	t.Parallel()
-	rsyslogd := needs(t, "rsyslogd", "`make tools` unpacks Debian's package rsyslog under .tools", "../.tools/debian/usr/sbin/rsyslogd")
+	rsyslogd := needsRsyslog(t)
 	p := up(t, t.TempDir())
 	const frames = 20
 	relay := func(first int, template string) {
@@ -170,70 +167,4 @@ func TestRsyslogRelay(t *testing.T) {
 	if n := p.count("SELECT count() FROM rejects WHERE reason != 'relay_mangled'"); n != 0 {
 		t.Errorf("%d other rejects: %q", n, p.query("SELECT reason, detail, raw FROM rejects WHERE reason != 'relay_mangled'"))
 	}
-}
-
-// startRsyslog runs rsyslogd as a relay from UDP to the TCP listener at to and
-// returns its UDP address. template "" is rsyslog's own default.
-func startRsyslog(t *testing.T, rsyslogd, to, template string) string {
-	t.Helper()
-	dir := t.TempDir()
-	host, port, _ := net.SplitHostPort(to)
-	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	in := udp.LocalAddr().String()
-	udp.Close()
-	_, inPort, _ := net.SplitHostPort(in)
-	use := ""
-	if template != "" {
-		use = ` template="safe"`
-	}
-	config := fmt.Sprintf(`
-global(workDirectory="%s")
-module(load="imudp")
-input(type="imudp" address="127.0.0.1" port="%s" ruleset="relay")
-%s
-ruleset(name="relay") {
-  action(type="omfwd" target="%s" port="%s" protocol="tcp"%s)
-}
-`, dir, inPort, template, host, port, use)
-	runRsyslog(t, rsyslogd, dir, config)
-	// Its socket answers nothing; it is there when the port cannot be bound again.
-	until(t, "rsyslogd listens", func() bool {
-		c, err := net.ListenPacket("udp", in)
-		if err == nil {
-			c.Close()
-		}
-		return err != nil
-	}, func() string { return "port still free" })
-	return in
-}
-
-// runRsyslog runs rsyslogd with a configuration until the test ends.
-func runRsyslog(t *testing.T, rsyslogd, dir, config string) {
-	t.Helper()
-	file := filepath.Join(dir, "rsyslog.conf")
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(rsyslogd, "-n", "-f", file, "-i", filepath.Join(dir, "pid"), "-C")
-	if root, ok := strings.CutSuffix(rsyslogd, "/usr/sbin/rsyslogd"); ok && root != "" {
-		lib := root + "/usr/lib/x86_64-linux-gnu"
-		cmd.Args = append(cmd.Args, "-M", lib+"/rsyslog")
-		cmd.Env = append(os.Environ(), "LD_LIBRARY_PATH="+lib)
-	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	var output bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &output, &output
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Logf("rsyslogd said:\n%s", output.String())
-		}
-	})
 }
