@@ -7,9 +7,14 @@ import (
 	"net/netip"
 )
 
-// slots is how many senders of a kind a tally holds at most: a relay or a UDP socket
-// mixes many. Two that want the same slot commit each other.
-const slots = 16
+const (
+	// slots is how many senders of a kind a tally holds at most: a relay or a UDP socket
+	// mixes many.
+	slots = 32
+	// probes is how many slots are looked at for a sender before another is committed to
+	// make room.
+	probes = 4
+)
 
 // slot is what has been counted for one sender.
 type slot struct {
@@ -121,19 +126,25 @@ func (t *Tally) Event(host, named []byte, size int, header, own int64) {
 // find is the slot of a sender. Another that stands there is committed.
 func (t *Tally) find(g *group, key []byte) *slot {
 	key = key[:min(len(key), maxKey)]
-	i := maphash.Bytes(seed, key) % slots
-	s := &g.slots[i]
-	if g.used&(1<<i) != 0 {
+	first := maphash.Bytes(seed, key)
+	for n := range uint64(probes) {
+		i := (first + n) % slots
+		s := &g.slots[i]
+		if g.used&(1<<i) == 0 {
+			g.used |= 1 << i
+			s.begin(key)
+			return s
+		}
 		if bytes.Equal(s.key, key) {
 			return s
 		}
-		t.commit(g, s)
-		if s == t.atHost {
-			t.atHost = nil
-		}
+	}
+	s := &g.slots[first%slots]
+	t.commit(g, s)
+	if s == t.atHost {
+		t.atHost = nil
 	}
 	s.begin(key)
-	g.used |= 1 << i
 	return s
 }
 
