@@ -102,6 +102,11 @@ func (s *summary) write(now time.Time, end bool) {
 			s.log.Warn("FRAMES ARE LOST: more were rejected than listeners[].reject_limit stores, and nothing of the others is kept. "+
 				"If they are events, mend the template (millrace source check, millrace template test), and raise the limit until then (SIGHUP reloads it)",
 				append(attrs, "limit_rows", limit.Rows, "limit_bytes", limit.Bytes, "limit_interval", limit.Interval)...)
+		case l.reason == schema.DropNotAllowed:
+			if peer := s.in.ledger.transport.Stranger(); peer.IsValid() {
+				attrs = append(attrs, "peer", peer)
+			}
+			s.log.Warn("refused what came from addresses that listeners[].allow does not name, or without a client name that is permitted", attrs...)
 		case l.reason == schema.DropEmpty:
 			s.log.Info("frames with nothing in them were dropped", attrs...)
 		default:

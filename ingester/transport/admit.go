@@ -82,13 +82,13 @@ func (l *tcpListener) part(c *conn) {
 
 // refused counts a connection that is closed for r.
 func (l *tcpListener) refused(c *conn, r refusal) {
-	counter := &l.stats.Refused
 	if r == notAllowed {
-		counter = &l.stats.NotAllowed
+		l.stats.Refuse(c.peer.Addr()) // whose account has a line in the log
+		return
 	}
-	counter.Add(1)
-	if l.warn.now() {
-		l.o.Logger.Warn(string(r), "peer", c.peer, "max_connections", l.o.MaxConnections, "max_connections_per_peer", l.o.MaxConnectionsPerPeer)
+	l.stats.Refused.Add(1)
+	if n := l.notices.due(string(r)); n > 0 {
+		l.o.Logger.Warn(string(r), "count", n, "peer", c.peer, "max_connections", l.o.MaxConnections, "max_connections_per_peer", l.o.MaxConnectionsPerPeer)
 	}
 }
 
@@ -109,8 +109,9 @@ func (c *conn) introduce() error {
 		return err
 	case err != nil:
 		c.l.stats.BadHeaders.Add(1)
-		if c.l.warn.now() {
-			c.l.o.Logger.Warn("closed a connection from an address of listeners[].proxy_from that begins with no PROXY header", "peer", c.peer, "error", err)
+		const what = "closed a connection from an address of listeners[].proxy_from that begins with no PROXY header"
+		if n := c.l.notices.due(what); n > 0 {
+			c.l.o.Logger.Warn(what, "count", n, "peer", c.peer, "error", err)
 		}
 		return err
 	}

@@ -2,8 +2,6 @@ package transport
 
 import (
 	"net/netip"
-	"sync/atomic"
-	"time"
 )
 
 // allowList answers whether a sender may write here.
@@ -49,14 +47,4 @@ func contains(list []netip.Prefix, addr netip.Addr) bool {
 // plainPeer drops zone and IPv6 form: neither is part of who sent.
 func plainPeer(p netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(p.Addr().Unmap().WithZone(""), p.Port())
-}
-
-// pace lets one event in ten seconds through, for lines that a stranger could cause by
-// the thousand.
-type pace struct{ next atomic.Int64 }
-
-func (p *pace) now() bool {
-	now := time.Now().UnixNano()
-	next := p.next.Load()
-	return now >= next && p.next.CompareAndSwap(next, now+int64(10*time.Second))
 }

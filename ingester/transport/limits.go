@@ -75,8 +75,9 @@ func (c *conn) overdue() (framing.End, error) {
 	switch b := c.began.Load(); {
 	case b != 0 && past(time.Unix(0, b), o.FrameTimeout):
 		c.l.stats.Slow.Add(1)
-		if c.l.warn.now() {
-			o.Logger.Warn("closed a connection: a frame has not ended within listeners[].frame_timeout", "peer", c.peer, "frame_timeout", o.FrameTimeout)
+		const what = "closed a connection: a frame has not ended within listeners[].frame_timeout"
+		if n := c.l.notices.due(what); n > 0 {
+			o.Logger.Warn(what, "count", n, "peer", c.peer, "frame_timeout", o.FrameTimeout)
 		}
 		return framing.EOF, errSlow
 	case past(c.last, o.IdleTimeout):
@@ -133,7 +134,8 @@ func (l *tcpListener) relieve() {
 	l.stats.Crowded.Add(1)
 	oldest.crowded.Store(true)
 	oldest.nc.SetReadDeadline(time.Unix(1, 0))
-	if l.warn.now() {
-		l.o.Logger.Warn("closed a connection: unfinished frames fill listeners[].open_frames, and its own was the oldest", "peer", oldest.peer, "open_frames", l.o.OpenFrames)
+	const what = "closed a connection: unfinished frames fill listeners[].open_frames, and its own was the oldest"
+	if n := l.notices.due(what); n > 0 {
+		l.o.Logger.Warn(what, "count", n, "peer", oldest.peer, "open_frames", l.o.OpenFrames)
 	}
 }

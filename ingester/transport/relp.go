@@ -108,8 +108,9 @@ func (s *relpSession) open(r relp.Frame) error {
 // breaks makes the reject of what ends the session.
 func (s *relpSession) breaks(b []byte, err error) framing.Frame {
 	s.broken = true
-	if s.c.l.warn.now() {
-		s.c.l.o.Logger.Warn("closed a connection that does not speak RELP", "peer", s.c.peer, "error", err, "begins", string(b[:min(len(b), 40)]))
+	const what = "closed a connection that does not speak RELP"
+	if n := s.c.l.notices.due(what); n > 0 {
+		s.c.l.o.Logger.Warn(what, "count", n, "peer", s.c.peer, "error", err, "begins", string(b[:min(len(b), 40)]))
 	}
 	return framing.Frame{Reject: schema.ReasonBadFrame, Detail: "no RELP: " + err.Error(),
 		Bytes: b[:min(len(b), framing.RejectHead)], Size: len(b), Close: true}

@@ -36,7 +36,7 @@ func (c *conn) secure() error {
 		if c.expelled.Load() {
 			return errExpelled
 		}
-		c.l.o.refused(s, &c.l.stats, c.peer, err)
+		c.failed(err)
 		return err
 	}
 	c.io = t
@@ -60,7 +60,7 @@ func (c *conn) admitted() bool {
 // expel ends the connection, at its next look at expelled.
 func (c *conn) expel() {
 	if c.expelled.CompareAndSwap(false, true) {
-		c.l.stats.NotAllowed.Add(1)
+		c.l.stats.Refuse(c.peer.Addr())
 		c.nc.SetReadDeadline(time.Unix(1, 0))
 	}
 }

@@ -25,9 +25,11 @@ type Stats struct {
 	Unanswered atomic.Uint64
 
 	Empty      atomic.Uint64 // frames with nothing in them
-	NotAllowed atomic.Uint64 // datagrams, and TCP connections, from elsewhere or without a permitted name
+	NotAllowed atomic.Uint64 // see Refuse: datagrams, and TCP connections, from elsewhere or without a permitted name
 	Kernel     atomic.Uint64 // datagrams that found the receive buffer full
 	Shutdown   atomic.Uint64 // frames that a Sink did not take
+
+	stranger stranger
 }
 
 // Drops calls f with the number of drops for each reason.

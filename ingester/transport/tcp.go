@@ -23,16 +23,16 @@ const readRoom = 64 << 10
 const acceptDrain = 20 * time.Millisecond
 
 type tcpListener struct {
-	o     Options
-	ln    *net.TCPListener
-	allow atomic.Pointer[allowList]
-	tls   *secured // nil without encryption
-	stats Stats
-	warn  pace
-	slabs sync.Pool               // of *slab
-	wrap  func(net.Conn) net.Conn // of a transport on top of TCP
-	speak func(*conn, func(Receipts) Sink) (protocol, Sink)
-	hard  context.Context // of Serve
+	o       Options
+	ln      *net.TCPListener
+	allow   atomic.Pointer[allowList]
+	tls     *secured // nil without encryption
+	stats   Stats
+	notices notices
+	slabs   sync.Pool               // of *slab
+	wrap    func(net.Conn) net.Conn // of a transport on top of TCP
+	speak   func(*conn, func(Receipts) Sink) (protocol, Sink)
+	hard    context.Context // of Serve
 
 	stopper
 	mu    sync.Mutex
@@ -83,6 +83,7 @@ func (l *tcpListener) Serve(soft, hard context.Context, open func(Receipts) Sink
 		l.stop()
 	}
 	l.wg.Wait()
+	l.notices.rest(l.o.Logger)
 	return err
 }
 
@@ -135,8 +136,9 @@ func (l *tcpListener) accept(soft context.Context, open func(Receipts) Sink) err
 		case isTransient(err):
 			// No descriptors or memory: those that are connected go on, and end some day.
 			wait = min(max(2*wait, 5*time.Millisecond), time.Second)
-			if l.warn.now() {
-				l.o.Logger.Warn("cannot accept a connection, will try again", "error", err)
+			const what = "cannot accept a connection, will try again"
+			if n := l.notices.due(what); n > 0 {
+				l.o.Logger.Warn(what, "count", n, "error", err)
 			}
 			select {
 			case <-soft.Done():

@@ -32,7 +32,6 @@ var errNotPermitted = errors.New("the client's certificate has none of listeners
 type secured struct {
 	current atomic.Pointer[TLS]
 	base    *tls.Config
-	failed  tally
 }
 
 func newSecured(t *TLS) *secured {
@@ -149,31 +148,16 @@ func sameHost(a, b string) bool {
 	return (firstA == "*" || firstB == "*") && restA != "" && strings.EqualFold(restA, restB)
 }
 
-// tally makes one line of the many that a stranger could cause.
-type tally struct {
-	pace pace
-	n    atomic.Uint64
-}
-
-// add counts one; when the time for a line has come, it tells how many there were since
-// the last.
-func (t *tally) add() (n uint64, due bool) {
-	t.n.Add(1)
-	if !t.pace.now() {
-		return 0, false
-	}
-	return t.n.Swap(0), true
-}
-
-// refused takes a handshake that has failed into account.
-func (o *Options) refused(s *secured, stats *Stats, peer netip.AddrPort, err error) {
+// failed takes a handshake that has failed into account.
+func (c *conn) failed(err error) {
 	if errors.Is(err, errNotPermitted) {
-		stats.NotAllowed.Add(1)
+		c.l.stats.Refuse(c.peer.Addr())
 	} else {
-		stats.Handshakes.Add(1)
+		c.l.stats.Handshakes.Add(1)
 	}
-	if n, due := s.failed.add(); due {
-		o.Logger.Warn("TLS handshakes failed", "failed", n, "last_peer", peer, "last_error", err)
+	const what = "TLS handshakes failed"
+	if n := c.l.notices.due(what); n > 0 {
+		c.l.o.Logger.Warn(what, "count", n, "peer", c.peer, "error", err)
 	}
 }
 

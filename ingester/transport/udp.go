@@ -34,7 +34,7 @@ type udpListener struct {
 	sockets []datagramSocket
 	allow   atomic.Pointer[allowList]
 	stats   Stats
-	warn    pace
+	notices notices
 	seal    func(datagramSocket) error // makes the kernel queue no more datagrams; nil: it cannot
 	closed  func()                     // after the sockets are closed; may be nil
 	stopper
@@ -107,6 +107,7 @@ func (l *udpListener) Serve(soft, hard context.Context, open func(Receipts) Sink
 		})
 	}
 	wg.Wait()
+	l.notices.rest(l.o.Logger)
 	return errors.Join(errs...)
 }
 
@@ -162,8 +163,9 @@ func (l *udpListener) serve(s datagramSocket, sink Sink) error {
 			return fmt.Errorf("cannot read %q: %w", l.o.url(), err)
 		default:
 			// An error of one datagram, as an ICMP answer, or of a machine out of memory.
-			if l.warn.now() {
-				l.o.Logger.Warn("cannot read a datagram, will try again", "error", err)
+			const what = "cannot read a datagram, will try again"
+			if n := l.notices.due(what); n > 0 {
+				l.o.Logger.Warn(what, "count", n, "error", err)
 			}
 			time.Sleep(time.Millisecond)
 		}
@@ -182,10 +184,7 @@ func (l *udpListener) deliver(sink Sink, m *message, allow *allowList) {
 	l.stats.Bytes.Add(uint64(len(m.data)))
 	peer := m.peer.addrPort()
 	if !allow.permits(peer.Addr()) {
-		l.stats.NotAllowed.Add(1)
-		if l.warn.now() {
-			l.o.Logger.Warn("dropped a datagram from an address that listeners[].allow does not name", "peer", peer)
-		}
+		l.stats.Refuse(peer.Addr())
 		return
 	}
 	f := framing.Whole(m.data)
