@@ -204,7 +204,7 @@ func variants(t *testing.T) []variant {
 	}
 	both := secure
 	both.name, both.network = "relp over tls", "relp"
-	both.client = func(c net.Conn) net.Conn { return newRELPClient(secure.client(c)) }
+	both.client = func(c net.Conn) net.Conn { return asRELP(secure.client(c)) }
 	all = append(all, both)
 	secure.name, secure.wrap = "tls through net.Conn", throughNetConn
 	return append(all, variant{name: "tcp through net.Conn", network: "tcp", wrap: throughNetConn}, secure)

@@ -9,12 +9,31 @@ import (
 	"testing"
 
 	"millrace/ingester/relp"
+	"millrace/ingester/relp/relptest"
 	"millrace/schema"
 )
 
-var overRELP = variant{name: "relp", network: "relp", client: newRELPClient}
+var overRELP = variant{name: "relp", network: "relp", client: asRELP}
 
-func dialRELP(t *testing.T, s *server) *relpClient { return s.dial(t, "").(*relpClient) }
+func asRELP(c net.Conn) net.Conn { return relptest.New(c) }
+
+// raw is the connection below the protocol.
+func raw(c net.Conn) net.Conn {
+	if r, ok := c.(*relptest.Client); ok {
+		return r.Conn
+	}
+	return c
+}
+
+// onWire is how many bytes a connection needed for what was written, its first.
+func onWire(c net.Conn, written string) uint64 {
+	if _, ok := c.(*relptest.Client); ok {
+		return relptest.OnWire(written)
+	}
+	return uint64(len(written))
+}
+
+func dialRELP(t *testing.T, s *server) *relptest.Client { return s.dial(t, "").(*relptest.Client) }
 
 func ok(txnr int) string { return fmt.Sprintf("%d rsp 6 200 OK", txnr) }
 
@@ -30,14 +49,14 @@ func TestRELP_Session(t *testing.T) {
 	c := dialRELP(t, s)
 	send(t, c, "<14>one\x00<14>two\nlines\x00")
 	s.waitFor(t, 2)
-	if have := c.said(t, 1); !slices.Equal(have, []string{relpAccepted}) {
+	if have := c.Said(t, 1); !slices.Equal(have, []string{relpAccepted}) {
 		t.Errorf("%q before anything is kept", have)
 	}
-	send(t, raw(c), c.frame("close", ""))
+	send(t, raw(c), c.Next("close", ""))
 	r.release(0)
 	r.release(1)
 	want := []string{relpAccepted, ok(2), ok(3), ok(4), "0 serverclose 0"}
-	have := c.wait(t, "the end", func(_ []string, closed bool) bool { return closed })
+	have := c.Wait(t, "the end", func(_ []string, closed bool) bool { return closed })
 	if !slices.Equal(have, want) {
 		t.Errorf("have %q\nwant %q", have, want)
 	}
@@ -70,7 +89,7 @@ func TestRELP_AnswersInOrder(t *testing.T) {
 			r.release(i)
 		}
 	}
-	if have := c.said(t, 1); len(have) != 1 {
+	if have := c.Said(t, 1); len(have) != 1 {
 		t.Errorf("%d answers while the first frame is not kept", len(have)-1)
 	}
 	r.release(0)
@@ -79,7 +98,7 @@ func TestRELP_AnswersInOrder(t *testing.T) {
 	}
 	s.stop()
 	s.wait(t)
-	have := c.wait(t, "the end", func(_ []string, closed bool) bool { return closed })
+	have := c.Wait(t, "the end", func(_ []string, closed bool) bool { return closed })
 	if want = append(want, "0 serverclose 0"); !slices.Equal(have, want) {
 		t.Errorf("%d answers, want %d: %q", len(have), len(want), have[len(have)-3:])
 	}
@@ -89,7 +108,7 @@ func TestRELP_AnswersInOrder(t *testing.T) {
 // and is a reject. No message is ever refused: its sender would throw it away.
 func TestRELP_Broken(t *testing.T) {
 	t.Parallel()
-	open := relpFrame(1, "open", relpOffers)
+	open := relptest.Frame(1, "open", relptest.Offers)
 	long := strings.Repeat("x", 3000)
 	for name, c := range map[string]struct {
 		sent    string
@@ -105,12 +124,12 @@ func TestRELP_Broken(t *testing.T) {
 		"length of 10":        {sent: "1 open 1000000000 x\n", detail: "data length"},
 		"no line feed":        {sent: "1 open 3 abcd\n", detail: "line feed"},
 		"no offers":           {sent: "1 open 0\n", detail: "relp_version", answers: []string{"1 rsp 30 500 no relp_version is offered"}},
-		"syslog not offered":  {sent: relpFrame(1, "open", "relp_version=1\ncommands=eventlog"), detail: "not offered", answers: []string{"1 rsp 37 500 the command syslog is not offered"}},
-		"syslog before open":  {sent: relpFrame(1, "syslog", "<14>x"), detail: "not allowed here"},
-		"open twice":          {sent: open + relpFrame(2, "open", relpOffers), detail: "not allowed here", answers: []string{relpAccepted}},
-		"unknown command":     {sent: open + relpFrame(2, "starttls", ""), detail: "starttls", answers: []string{relpAccepted}},
-		"a number left out":   {sent: open + relpFrame(3, "syslog", "<14>x"), detail: "3 follows 1", answers: []string{relpAccepted}},
-		"a number twice":      {sent: open + relpFrame(1, "syslog", "<14>x"), detail: "1 follows 1", answers: []string{relpAccepted}},
+		"syslog not offered":  {sent: relptest.Frame(1, "open", "relp_version=1\ncommands=eventlog"), detail: "not offered", answers: []string{"1 rsp 37 500 the command syslog is not offered"}},
+		"syslog before open":  {sent: relptest.Frame(1, "syslog", "<14>x"), detail: "not allowed here"},
+		"open twice":          {sent: open + relptest.Frame(2, "open", relptest.Offers), detail: "not allowed here", answers: []string{relpAccepted}},
+		"unknown command":     {sent: open + relptest.Frame(2, "starttls", ""), detail: "starttls", answers: []string{relpAccepted}},
+		"a number left out":   {sent: open + relptest.Frame(3, "syslog", "<14>x"), detail: "3 follows 1", answers: []string{relpAccepted}},
+		"a number twice":      {sent: open + relptest.Frame(1, "syslog", "<14>x"), detail: "1 follows 1", answers: []string{relpAccepted}},
 		"long, no line feed":  {sent: open + "2 syslog 3000 " + long + "x", detail: "line feed", answers: []string{relpAccepted}},
 		"a lone CR in header": {sent: "1 open\r 0\n", detail: "command"},
 	} {
@@ -119,7 +138,7 @@ func TestRELP_Broken(t *testing.T) {
 			s := start(t, overRELP, Options{MaxFrame: 2000}, newRecorder())
 			client := dialRELP(t, s)
 			send(t, raw(client), c.sent)
-			have := client.wait(t, "the end", func(_ []string, closed bool) bool { return closed })
+			have := client.Wait(t, "the end", func(_ []string, closed bool) bool { return closed })
 			if !slices.Equal(have, c.answers) {
 				t.Errorf("answers %q, want %q", have, c.answers)
 			}
@@ -147,7 +166,7 @@ func TestRELP_Oversize(t *testing.T) {
 	if !slices.Equal(have, want) {
 		t.Errorf("have %.300q\nwant %.300q", have, want)
 	}
-	if have := c.said(t, 5); !slices.Equal(have[1:], []string{ok(2), ok(3), ok(4), ok(5)}) {
+	if have := c.Said(t, 5); !slices.Equal(have[1:], []string{ok(2), ok(3), ok(4), ok(5)}) {
 		t.Errorf("%q", have)
 	}
 }
@@ -158,8 +177,8 @@ func TestRELP_Empty(t *testing.T) {
 	s := start(t, overRELP, Options{}, newRecorder())
 	c := dialRELP(t, s)
 	send(t, c, "<14>", "<14>x")
-	send(t, raw(c), c.frame("syslog", ""))
-	if have := c.said(t, 4); !slices.Equal(have[1:], []string{ok(2), ok(3), ok(4)}) {
+	send(t, raw(c), c.Next("syslog", ""))
+	if have := c.Said(t, 4); !slices.Equal(have[1:], []string{ok(2), ok(3), ok(4)}) {
 		t.Errorf("%q", have)
 	}
 	if n := s.Stats().Empty.Load(); n != 2 {
@@ -191,7 +210,7 @@ func TestRELP_Window(t *testing.T) {
 	for i := relpWindow; i < frames; i++ {
 		r.release(i)
 	}
-	if have := c.said(t, 1+frames); have[frames] != ok(1+frames) {
+	if have := c.Said(t, 1+frames); have[frames] != ok(1+frames) {
 		t.Errorf("the last answer is %q", have[frames])
 	}
 }
@@ -214,10 +233,10 @@ func TestRELP_Stop(t *testing.T) {
 	r.release(2)
 	s.wait(t)
 	for _, x := range []struct {
-		c    *relpClient
+		c    *relptest.Client
 		want []string
 	}{{c, []string{relpAccepted, ok(2), ok(3), "0 serverclose 0"}}, {idle, []string{relpAccepted, ok(2), "0 serverclose 0"}}} {
-		if have := x.c.wait(t, "the end", func(_ []string, closed bool) bool { return closed }); !slices.Equal(have, x.want) {
+		if have := x.c.Wait(t, "the end", func(_ []string, closed bool) bool { return closed }); !slices.Equal(have, x.want) {
 			t.Errorf("have %q\nwant %q", have, x.want)
 		}
 	}
@@ -239,7 +258,7 @@ func TestRELP_HardStop(t *testing.T) {
 	s.abort()
 	s.wait(t)
 	r.release(0)
-	if have := c.wait(t, "the end", func(_ []string, closed bool) bool { return closed }); !slices.Equal(have, []string{relpAccepted}) {
+	if have := c.Wait(t, "the end", func(_ []string, closed bool) bool { return closed }); !slices.Equal(have, []string{relpAccepted}) {
 		t.Errorf("%q", have)
 	}
 	if n := s.Stats().Unanswered.Load(); n != 2 {
@@ -259,7 +278,7 @@ func TestRELP_Unanswered(t *testing.T) {
 	send(t, raw(c), "5 syslog 100 torn")
 	s.waitFor(t, 3)
 	r.release(0)
-	c.said(t, 2)
+	c.Said(t, 2)
 	c.Close()
 	eventually(t, "two unanswered frames", func() bool { return s.Stats().Unanswered.Load() == 2 })
 	r.release(1)
@@ -274,7 +293,7 @@ func TestAnswers_Wrap(t *testing.T) {
 	t.Parallel()
 	server, client := net.Pipe()
 	defer server.Close()
-	c := newRELPClient(client).(*relpClient)
+	c := relptest.New(client)
 	a := newAnswers(server, server)
 	txnr := uint32(relp.MaxTXNR - 5)
 	var numbers []uint32
@@ -288,7 +307,7 @@ func TestAnswers_Wrap(t *testing.T) {
 	slices.Reverse(numbers)
 	a.Kept(numbers[:11])
 	a.Kept(numbers[11:])
-	if have := c.said(t, 12); !slices.Equal(have, want) {
+	if have := c.Said(t, 12); !slices.Equal(have, want) {
 		t.Errorf("have %q\nwant %q", have, want)
 	}
 	eventually(t, "all is answered", a.done)
