@@ -97,7 +97,7 @@ bench-ingest: build debian ## measure the ingester beside rsyslog and syslog-ng,
 	taskset -c 0,1 bin/bench-ingest -rounds $(ROUNDS) -seconds $(SECONDS) $(BENCHFLAGS)
 
 .PHONY: soak
-soak: libchdb debian ## run the stack under steady load for MINUTES minutes
+soak: libchdb debian ## run the daemons under steady load with a fault every second for MINUTES minutes
 	@$(call exists,Soak)
 	$(call number)
 	MILLRACE_SOAK_MINUTES=$(MINUTES) go test -count 1 -v -run Soak -timeout $$(($(seconds) + 900))s $(TESTFLAGS) $(END_TO_END)
