@@ -37,7 +37,7 @@ func (in *Ingester) Ready() <-chan struct{} { return in.publisher.Ready() }
 
 // Taps are the pages on which people look at frames as they pass.
 func (in *Ingester) Taps() *tap.Pages {
-	p := &tap.Pages{Hub: &in.taps}
+	p := &tap.Pages{Hub: &in.taps, Log: in.log}
 	for _, input := range in.inputs {
 		p.Listeners = append(p.Listeners, string(input.name))
 	}

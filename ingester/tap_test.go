@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"millrace/ingester/framing"
 	"millrace/ingester/publish"
@@ -367,5 +368,31 @@ func TestTap_RejectLimit(t *testing.T) {
 	}
 	if got, want := strings.Join(dropped, " "), "<nil>tcp <nil>tcp reject_limittcp reject_limittcp reject_limittcp"; got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// TestTap_CutOff: a reader that takes nothing is cut off, and the log has who looked.
+func TestTap_CutOff(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, tcp, "")
+	pages := r.Taps()
+	pages.WriteTimeout = time.Millisecond
+	s := httptest.NewServer(http.HandlerFunc(pages.Capture))
+	t.Cleanup(s.Close)
+	get(t, s, "/", "")
+	c := r.dial("tcp")
+	frame := "<22>" + m1(testID(1), strings.Repeat("long ", 400)) + "\x00"
+	within(t, "the reader is cut off", func() bool {
+		for range 1000 { // its socket fills
+			if _, err := io.WriteString(c, frame); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return strings.Contains(r.log.String(), "frames are no longer watched")
+	}, r.log.String)
+	for _, want := range []string{`msg="frames are watched" page=/ by=127.0.0.1:`, " shown="} {
+		if !strings.Contains(r.log.String(), want) {
+			t.Errorf("no %q in the log:\n%s", want, r.log)
+		}
 	}
 }

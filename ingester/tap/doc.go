@@ -7,7 +7,7 @@
 // atomic load. Else it is asked of each tap whether its filter takes the frame,
 // and what it takes is copied into the tap's buffer, which is bounded in bytes: what
 // does not fit, or comes faster than the tap's rate, is counted, and the counts are
-// told to the reader. A reader that takes nothing for WriteTimeout is cut off.
+// told to the reader. A reader that takes nothing for ten seconds is cut off.
 //
 // A frame is shown when it has met its fate in the ingester: its event or reject
 // has joined a Kafka batch, or was dropped because none had room or there were too many

@@ -1,15 +1,17 @@
 package tap
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
+	"log/slog"
 	"net/http"
 	"time"
 )
 
-// WriteTimeout is how long a reader may take nothing before it is cut off.
-const WriteTimeout = 10 * time.Second
+// DefaultWriteTimeout is a reader's.
+const DefaultWriteTimeout = 10 * time.Second
 
 const (
 	eventBuffer = 1 << 20
@@ -24,8 +26,10 @@ const (
 
 // Pages are the HTTP endpoints of a hub.
 type Pages struct {
-	Hub       *Hub
-	Listeners []string // for filters
+	Hub          *Hub
+	Listeners    []string // for filters
+	Log          *slog.Logger
+	WriteTimeout time.Duration // how long a reader may take nothing before it is cut off; 0: DefaultWriteTimeout
 }
 
 // Tap answers GET /tap with a JSON line for each event.
@@ -71,6 +75,13 @@ func (p *Pages) serve(w http.ResponseWriter, r *http.Request, media string, o Op
 	}
 	defer t.Close()
 	ctx := r.Context()
+	// Frames hold personal data: who looked at them is in the log.
+	p.Log.Info("frames are watched", "page", r.URL.Path, "by", r.RemoteAddr)
+	defer func() {
+		c := t.now()
+		p.Log.Info("frames are no longer watched", "page", r.URL.Path, "by", r.RemoteAddr, "shown", c.Shown, "not_shown", c.NotShown())
+	}()
+	timeout := cmp.Or(p.WriteTimeout, DefaultWriteTimeout)
 	if o.For > 0 {
 		defer time.AfterFunc(o.For, func() { t.finish(endFor) }).Stop()
 	}
@@ -79,7 +90,7 @@ func (p *Pages) serve(w http.ResponseWriter, r *http.Request, media string, o Op
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	out := http.NewResponseController(w)
 	write := func(b []byte) error {
-		if err := out.SetWriteDeadline(time.Now().Add(WriteTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		if err := out.SetWriteDeadline(time.Now().Add(timeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 			return err
 		}
 		if len(b) > 0 {

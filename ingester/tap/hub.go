@@ -230,6 +230,13 @@ func (t *Tap) Next(ctx context.Context, wait time.Duration) (items []byte, c Cou
 	return items, c, t.end
 }
 
+// now is the counts at this moment.
+func (t *Tap) now() Counts {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.counts
+}
+
 // Close ends the tap.
 func (t *Tap) Close() {
 	t.hub.remove(t)

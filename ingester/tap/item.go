@@ -116,7 +116,7 @@ func (it *Item) read(b []byte) error {
 	it.Size = int(d.uvarint())
 	it.Frame = d.text()
 	it.Record = d.b
-	if d.bad || it.Kind == nil || it.Style > header.RFC5424 {
+	if d.bad || it.Kind == nil || it.Style > header.RFC5424 || it.Size < len(it.Frame) {
 		return errItem
 	}
 	return nil
