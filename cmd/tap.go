@@ -79,7 +79,7 @@ Frames hold personal data: the ingester answers its own machine only, unless htt
 				return err
 			}
 			defer res.Body.Close()
-			p := tapPrinter{out: c.OutOrStdout(), json: inJSON, raw: raw, rate: rate}
+			p := tapPrinter{out: c.OutOrStdout(), json: inJSON, raw: raw, rate: strings.TrimSuffix(rate, "/s") + "/s"}
 			p.terminal = isTerminal(p.out)
 			p.colour = p.terminal && os.Getenv("NO_COLOR") == ""
 			err = p.follow(res.Body)

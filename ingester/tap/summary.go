@@ -254,7 +254,8 @@ func (v *values) add(kind *schema.Kind, c *format.Value) {
 		return
 	}
 	typed := kind.Fields[i].Type != schema.Text
-	if c.Text == "" || c.Note == "no value" {
+	zero := c.Text != "" && strings.Trim(c.Text, "0") == "" // a number, and no absent one
+	if c.Text == "" || c.Note == "no value" && !zero {
 		if typed || c.Text != "" {
 			v.nulls.add(fmt.Sprintf("%q", c.Text))
 		}
