@@ -125,7 +125,9 @@ func (s *sink) Frame(peer netip.AddrPort, f framing.Frame) error {
 		s.common(peer, f, outcome)
 		err = s.publish(outcome)
 	}
-	s.in.taps.Show(&s.event, &s.header, &f, peer, dropOf(err))
+	if s.in.taps.Watched() {
+		s.in.taps.Show(&s.event, &s.header, &f, peer, dropOf(err))
+	}
 	switch {
 	case err == nil:
 		if f.Receipt != 0 {

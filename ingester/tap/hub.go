@@ -30,7 +30,7 @@ type Hub struct {
 	closed bool
 }
 
-// Watched tells whether anybody looks.
+// Watched tells whether anybody looks: an atomic load, where it is called.
 func (h *Hub) Watched() bool { return h.taps.Load() != nil }
 
 // Show offers a frame and what became of it to all taps: an event or reject on its
