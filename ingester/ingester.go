@@ -54,7 +54,7 @@ func New(o Options) (*Ingester, error) {
 			return nil, in.closed(&ListenError{Network: l.Address.Network, Err: err})
 		}
 		input := &input{
-			name: []byte(l.Name), transport: []byte(l.Address.Network), waits: l.Address.Network != "udp",
+			name: schema.Padded(l.Name), transport: schema.Padded(l.Address.Network), waits: l.Address.Network != "udp",
 			tag: i * outcomes, ledger: newLedger(listener.Stats()), gate: o.Gate, publisher: in.publisher, taps: &in.taps,
 			rejects: newRejectLimit(l.RejectLimit), samples: newSamples(), peers: peers.New(peers.Max), hosts: in.hosts,
 		}

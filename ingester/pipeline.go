@@ -1,14 +1,12 @@
 package ingester
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
-	"unicode/utf8"
 
 	"millrace/ingester/format"
 	"millrace/ingester/framing"
@@ -211,7 +209,7 @@ func (s *sink) reject(f framing.Frame, reason schema.Reason, detail string) {
 }
 
 var (
-	sourceReceived = []byte("received")
+	sourceReceived = schema.Padded("received")
 
 	rejectReason = schema.Reject.Index("reason")
 	rejectDetail = schema.Reject.Index("detail")
@@ -240,7 +238,7 @@ func (s *sink) common(peer netip.AddrPort, f framing.Frame, outcome int) {
 	e.Flag(f.Flags | headerFlags(h))
 	// One look at the whole frame saves one at each of its values. Structured
 	// data are unescaped into bytes of their own, which it has not seen.
-	clean := utf8.Valid(f.Bytes) && bytes.IndexByte(f.Bytes, 0) < 0
+	clean := schema.IsClean(f.Bytes)
 	e.Clean = clean && len(h.StructuredData) == 0
 	if outcome == 0 {
 		if s.rules.raw == "always" || s.rules.raw == "flagged" && (e.Flagged() != 0 || !clean) {

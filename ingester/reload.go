@@ -5,6 +5,7 @@ import (
 
 	"millrace/ingester/transport"
 	"millrace/internal/config"
+	"millrace/schema"
 )
 
 // planned is what a listener takes from the configuration and a Reload can change.
@@ -25,7 +26,7 @@ func plan(cfg *config.Config) ([]planned, error) {
 	plans := make([]planned, len(cfg.Listeners))
 	for i := range plans {
 		l, p := &cfg.Listeners[i], &plans[i]
-		p.rules = &rules{direction: []byte(l.Direction), formats: formats[i].Set, zone: l.TimeZone, raw: l.Raw}
+		p.rules = &rules{direction: schema.Padded(l.Direction), formats: formats[i].Set, zone: l.TimeZone, raw: l.Raw}
 		p.rejects = l.RejectLimit
 		p.listening = transport.Options{Allow: l.Allow.Prefixes, AllowAny: l.Allow.Any, ProxyFrom: l.ProxyFrom}
 		if l.TLS.Cert == "" {

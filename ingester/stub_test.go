@@ -83,7 +83,7 @@ func newSink(t testing.TB, run bool, change func(*publish.Options)) *sink {
 	}
 	l := &cfg.Listeners[0]
 	in := &input{
-		name: []byte(l.Name), transport: []byte("tcp"), waits: true,
+		name: schema.Padded(l.Name), transport: schema.Padded("tcp"), waits: true,
 		ledger: newLedger(new(transport.Stats)), gate: new(Gate), taps: new(tap.Hub), hard: context.Background(),
 		rejects: newRejectLimit(l.RejectLimit), samples: newSamples(), peers: peers.New(peers.Max), hosts: peers.New(peers.Max),
 	}

@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"encoding/binary"
 	"math/bits"
 	"net/netip"
 )
@@ -59,6 +60,13 @@ func (e *Event) SetText(i int, v []byte) {
 	e.mark(i, len(v) != 0)
 }
 
+// PutText is SetText of a text that is not empty, for a caller that sets many and then
+// says which, with Mark.
+func (e *Event) PutText(i int, v []byte) { e.text[i&(MaxFields-1)] = v }
+
+// Mark says which fields PutText gave a value, bit i for field i.
+func (e *Event) Mark(set uint64) { e.set |= set }
+
 // SetUint sets field i, of type UInt8, UInt16, UInt64 or Seconds.
 func (e *Event) SetUint(i int, v uint64) {
 	e.num[i] = v
@@ -78,6 +86,14 @@ func (e *Event) SetIP(i int, a netip.Addr) {
 	e.addr[i] = a.As16()
 	// What was just written is not compared: the processor would wait for it.
 	e.mark(i, a.Is4() || a.WithZone("") != netip.IPv6Unspecified())
+}
+
+// SetIPv4 is SetIP of an IPv4 address.
+func (e *Event) SetIPv4(i int, a [4]byte) {
+	to := &e.addr[i]
+	binary.LittleEndian.PutUint64(to[0:], 0)
+	binary.LittleEndian.PutUint64(to[8:], 0xffff0000|uint64(binary.LittleEndian.Uint32(a[:]))<<32)
+	e.mark(i, true)
 }
 
 // AddPair adds an entry to field i, of type Map. The event borrows both slices.

@@ -15,6 +15,7 @@ type Kind struct {
 	OrderBy string
 	Indexes []Index
 
+	heads    [MaxFields]head
 	byName   map[string]int
 	byNumber [maxNumber + 1]uint8 // position + 1; 0: no such number
 }
@@ -96,6 +97,7 @@ func newKind(k Kind) *Kind {
 		}
 		k.byNumber[f.Number] = uint8(i + 1)
 		f.tag = binary.AppendUvarint(nil, uint64(f.Number)<<3|f.Type.wire())
+		k.heads[i] = head{tag: binary.LittleEndian.Uint16(append(f.tag, 0)), tagSize: uint8(len(f.tag)), lenShift: uint8(8 * len(f.tag)), typ: f.Type}
 	}
 	return &k
 }

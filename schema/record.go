@@ -7,7 +7,9 @@ import (
 )
 
 // AppendRecord appends the event in protobuf wire format (docs/events.proto) to
-// dst. It is the one copy that an event's bytes make on their way to Kafka.
+// dst. It is the one copy that an event's bytes make on their way to Kafka. What
+// stands behind the result, up to its capacity, is overwritten, and what stands behind
+// a value of the event, likewise, is read.
 //
 // Unless e.Clean is set, text that is not valid UTF-8 or holds a NUL is written
 // with U+FFFD in place of the bytes in question, and `flags` says so: neither
@@ -15,26 +17,35 @@ import (
 func AppendRecord(dst []byte, e *Event) []byte {
 	fields := e.Kind.Fields
 	flags := e.flags
-	for s := e.set; s != 0; s &= s - 1 {
+	at := len(dst)
+	dst = dst[:cap(dst)]
+	for s := e.set; ; s &= s - 1 {
+		if at, s = putFields(dst, at, e, s); s == 0 {
+			break
+		}
 		i := next(s)
-		f := &fields[i]
-		switch f.Type {
-		case Text, Word:
-			v := e.text[i]
-			if !e.Clean && !isClean(v) {
-				dst = appendRepaired(dst, f.tag, v, &flags)
-				continue
-			}
-			dst = appendLen(dst, f.tag, v)
-		case Bytes:
-			dst = appendLen(dst, f.tag, e.text[i])
-		case UInt8, UInt16, UInt64, Millis, Seconds:
-			dst = append(dst, f.tag...)
-			dst = binary.AppendUvarint(dst, e.num[i])
+		f := e.Kind.heads[i]
+		var v []byte
+		if f.typ <= Bytes {
+			v = e.text[i]
+		}
+		if f.typ <= Word && !e.Clean && !IsClean(v) {
+			v = repaired(v, &flags)
+		}
+		if len(dst)-at < len(v)+headRoom {
+			dst = grow(dst, at, len(v)+headRoom)
+		}
+		switch f.typ {
+		case Text, Word, Bytes:
+			at = putUint(dst, at, f, uint64(len(v)))
+			at += copy(dst[at:], v)
 		case IP:
-			dst = appendIP(dst, f.tag, &e.addr[i])
+			at = putIP(dst, at, f, &e.addr[i])
+		default:
+			at = putUint(dst, at, f, e.num[i])
 		}
 	}
+	dst = dst[:at]
 	for _, p := range e.pairs {
 		dst = appendPair(dst, fields[p.Field].tag, p, e.Clean, &flags)
 	}
@@ -54,8 +65,6 @@ func AppendRecord(dst []byte, e *Event) []byte {
 	return dst
 }
 
-func isClean(v []byte) bool { return utf8.Valid(v) && bytes.IndexByte(v, 0) < 0 }
-
 func appendLen(dst, tag, v []byte) []byte {
 	dst = append(dst, tag...)
 	dst = binary.AppendUvarint(dst, uint64(len(v)))
@@ -66,15 +75,6 @@ func appendLenString(dst, tag []byte, v string) []byte {
 	dst = append(dst, tag...)
 	dst = binary.AppendUvarint(dst, uint64(len(v)))
 	return append(dst, v...)
-}
-
-var mappedPrefix = [12]byte{10: 0xff, 11: 0xff}
-
-func appendIP(dst, tag []byte, a *[16]byte) []byte {
-	if [12]byte(a[:12]) == mappedPrefix {
-		return appendLen(dst, tag, a[12:])
-	}
-	return appendLen(dst, tag, a[:])
 }
 
 // appendPair writes a map entry: a message with the key as field 1 and the
@@ -106,14 +106,10 @@ func uvarintLen(n int) int {
 // replacement stands for a byte that is no UTF-8 and for NUL.
 const replacement = "\uFFFD"
 
-// appendRepaired writes v with the offending bytes replaced: off the hot path,
-// it may allocate.
-func appendRepaired(dst, tag, v []byte, flags *Flag) []byte {
-	return appendLen(dst, tag, repaired(v, flags))
-}
-
+// repaired is v, or a copy with the offending bytes replaced: off the hot path, it may
+// allocate.
 func repaired(v []byte, flags *Flag) []byte {
-	if isClean(v) {
+	if IsClean(v) {
 		return v
 	}
 	if !utf8.Valid(v) {

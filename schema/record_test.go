@@ -374,3 +374,27 @@ func benchmarkEvent() *schema.Event {
 	e.SetUint(schema.Message.Index("outgoing_size"), 24100)
 	return e
 }
+
+// TestAppendRecord_AnyRoom: a record is the same whatever room there is for it, and
+// whatever memory lies behind its values.
+func TestAppendRecord_AnyRoom(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(5, 6))
+	for _, k := range schema.Kinds() {
+		var e schema.Event
+		fill(&e, k, r, 0.8)
+		long := k.Index("raw")
+		for n := range 300 {
+			text := bytes.Repeat([]byte{'x'}, n)
+			e.SetText(long, slices.Clip(text))
+			want := schema.AppendRecord(nil, &e)
+			e.SetText(long, append(text, bytes.Repeat([]byte{'y'}, 40)...)[:n])
+			for _, room := range []int{0, n, len(want) - 1, len(want), len(want) + 1, len(want) + 31, len(want) + 64, 2*len(want) + n} {
+				dst := append(make([]byte, 0, 3+room), "abc"...)
+				if have := schema.AppendRecord(dst, &e); string(have) != "abc"+string(want) {
+					t.Fatalf("a %s with %d bytes of raw, with room for %d:\n%x\nwant\n%x", k.Name, n, room, have[3:], want)
+				}
+			}
+		}
+	}
+}

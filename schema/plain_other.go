@@ -1,0 +1,5 @@
+//go:build !amd64
+
+package schema
+
+func plainPrefix(v []byte) int { return plainPrefixGo(v) }
