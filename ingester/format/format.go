@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -63,8 +64,9 @@ type Set struct {
 	layouts   []layout
 	zone      *time.Location
 	nulls     [][]byte
-	nullStart [256]bool // first bytes of the null words
-	noneText  bool      // None is a null word, so it is one of free text too
+	nullStart [256]bool  // first bytes of the null words
+	mayMean   [256]int32 // by first byte: up to which length a text may mean something else, no value above all
+	noneText  bool       // None is a null word, so it is one of free text too
 	direction []byte
 	first     [256]bool // first bytes of a body, a blank before it included
 }
@@ -85,6 +87,7 @@ type bound struct {
 	*Format
 	name                              []byte
 	columns                           []column
+	asIs                              []int8 // field of each column whose text is its value; -1 of the others
 	literals                          [][]byte
 	uniform                           []byte // the one literal between all columns, or nil
 	runs                              []run
@@ -161,7 +164,7 @@ type run struct {
 
 func bind(f *Format, order int) *bound {
 	b := &bound{
-		Format: f, name: []byte(f.Name), literals: f.Template.literals, order: order,
+		Format: f, name: schema.Padded(f.Name), literals: f.Template.literals, order: order,
 		timeField:   -1,
 		statusField: f.Kind.Index("status"), statusNorm: f.Kind.Index("status_norm"),
 		mainField: f.Kind.Index("main_class"), codeField: f.Kind.Index("classification_code"), classNorm: f.Kind.Index("class_norm"),
@@ -193,6 +196,11 @@ func bind(f *Format, order int) *bound {
 			c.quoted = true
 		}
 		b.columns = append(b.columns, c)
+		asIs := int8(-1)
+		if c.plain && !f.CSVQuoting && (c.class == classText || c.class == className || c.class == classWord) {
+			asIs = int8(c.field)
+		}
+		b.asIs = append(b.asIs, asIs)
 	}
 	if n := len(b.columns); n > 1 && !f.CSVQuoting {
 		b.uniform = b.literals[1]
@@ -225,7 +233,7 @@ func NewSet(formats []*Format, o Options) (*Set, error) {
 	if len(formats) == 0 {
 		return nil, errors.New("cannot decode without a format: name at least one")
 	}
-	s := &Set{zone: o.TimeZone, direction: []byte(o.Direction)}
+	s := &Set{zone: o.TimeZone, direction: schema.Padded(o.Direction)}
 	nulls := o.Nulls
 	if nulls == nil {
 		nulls = DefaultNulls()
@@ -236,8 +244,10 @@ func NewSet(formats []*Format, o Options) (*Set, error) {
 		}
 		s.nulls = append(s.nulls, []byte(w))
 		s.nullStart[w[0]] = true
+		s.mayMean[w[0]] = max(s.mayMean[w[0]], int32(len(w)))
 		s.noneText = s.noneText || w == "None"
 	}
+	s.mayMean['%'] = math.MaxInt32 // the text of a variable that was not expanded
 	var all []*bound
 	for i, f := range formats {
 		if f.Kind == nil || f.Template == nil || f.Name == "" {

@@ -53,9 +53,6 @@ func parseIP(v []byte) (netip.Addr, bool) {
 	if len(v) > 2 && v[0] == '[' && v[len(v)-1] == ']' {
 		v = v[1 : len(v)-1]
 	}
-	if a, ok := quad(v); ok {
-		return netip.AddrFrom4(a), true
-	}
 	if a, ok := parseIPv4(v); ok {
 		return netip.AddrFrom4(a), true
 	}

@@ -98,10 +98,10 @@ type local struct {
 
 // The values of event_time_source.
 var (
-	sourceEvent    = []byte("event")
-	sourceID       = []byte("id")
-	sourceHeader   = []byte("header")
-	sourceReceived = []byte("received")
+	sourceEvent    = schema.Padded("event")
+	sourceID       = schema.Padded("id")
+	sourceHeader   = schema.Padded("header")
+	sourceReceived = schema.Padded("received")
 )
 
 // fill makes e an event of format b out of the pieces of a body: one piece a
@@ -111,7 +111,10 @@ func (d *Decoder) fill(s *Set, b *bound, body []byte, pieces []span, e *schema.E
 	e.Reset(b.Kind)
 	var idSeconds uint64
 	locals := d.locals[:0]
-	for i := range b.columns {
+	for i := 0; ; i++ {
+		if i = b.texts(s, body, pieces, i, e); i == len(b.columns) {
+			break
+		}
 		col := &b.columns[i]
 		p := pieces[i]
 		v := body[p.start:p.end]
@@ -171,6 +174,10 @@ func (d *Decoder) fill(s *Set, b *bound, body []byte, pieces []span, e *schema.E
 			}
 			e.SetUint(col.field, n)
 		case classAddress:
+			if a, ok := quad(v); ok {
+				e.SetIPv4(col.field, a)
+				continue
+			}
 			a, ok := parseIP(v)
 			if !ok {
 				if a, ok = parseIP(bytes.TrimSpace(v)); !ok {
@@ -214,6 +221,30 @@ func (d *Decoder) fill(s *Set, b *bound, body []byte, pieces []span, e *schema.E
 	d.locals = locals
 	d.derive(s, b, idSeconds, e, c)
 	return doubts, nil
+}
+
+// texts sets the columns from the i-th on, up to one that is more than text that stays
+// as it is, which it returns: nearly all that a frame holds is read here. It calls
+// nothing, so that its variables stay in registers.
+func (b *bound) texts(s *Set, body []byte, pieces []span, i int, e *schema.Event) int {
+	set := uint64(0)
+	for ; i < len(b.asIs); i++ {
+		field := b.asIs[i]
+		if field < 0 {
+			break
+		}
+		v := body[pieces[i].start:pieces[i].end]
+		if len(v) == 0 {
+			continue
+		}
+		if len(v) <= int(s.mayMean[v[0]]) {
+			break
+		}
+		e.PutText(int(field), v)
+		set |= 1 << (field & 63)
+	}
+	e.Mark(set)
+	return i
 }
 
 // derive sets what follows from other columns.
