@@ -70,20 +70,24 @@ func (p *page) table(title string, columns []string, rows []table.Row) {
 
 func (p *page) accounts(listeners []Listener) {
 	var rows []table.Row
-	open := false
+	amiss := false
 	for _, l := range listeners {
 		closes := "yes"
 		if !l.Closes {
-			closes, open = "NO", true
+			closes, amiss = "NO", true
+		}
+		open := none
+		if !strings.HasPrefix(l.Address, "udp:") && !strings.HasPrefix(l.Address, "unixgram:") {
+			open = count(uint64(max(l.Connections, 0)))
 		}
 		rows = append(rows, table.Row{
 			l.Name, l.Address, count(l.Received), count(l.Published), count(total(l.Rejected)), count(total(l.Dropped)), count(uint64(max(l.InFlight, 0))), closes,
-			size(l.Bytes), count(uint64(max(l.Connections, 0))), p.ago(l.LastEvent),
+			size(l.Bytes), open, p.ago(l.LastEvent),
 		})
 	}
 	p.table("Frames: received = published + rejected + dropped + in flight",
 		[]string{"listener", "address", ">received", ">published", ">rejected", ">dropped", ">in flight", "adds up", ">bytes", ">open", ">last"}, rows)
-	if open {
+	if amiss {
 		p.line("An account that does not add up twice in a row is a bug: please report it, with the answer of millrace status --json.")
 	}
 }
