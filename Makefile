@@ -24,7 +24,7 @@ seconds      = $(shell awk 'BEGIN { n = "$(MINUTES)"; if (n + 0 <= 0 || n !~ /^[
 TESTFLAGS   ?=
 # Of "make bench-ingest": rounds, seconds of each measurement, more flags (see benchmarks/ingest).
 ROUNDS      ?= 3
-SECONDS     ?= 3
+SECONDS     ?= 2
 BENCHFLAGS  ?=
 # The packages of test and bench.
 PACKAGES    ?= ./...
@@ -92,7 +92,7 @@ bench: libchdb ## run every benchmark once, to see that it works; to measure: go
 	@go test -run '^$$' -bench . -benchtime 1x -timeout 10m $(TESTFLAGS) $(PACKAGES)
 
 .PHONY: bench-ingest
-bench-ingest: build debian ## measure the ingester beside rsyslog and syslog-ng, on two cores: ROUNDS=3 SECONDS=3 BENCHFLAGS="-only tcp"
+bench-ingest: build debian ## measure the ingester beside rsyslog and syslog-ng, on two cores: ROUNDS=3 SECONDS=2 BENCHFLAGS="-only tcp"
 	@go build -o bin/bench-ingest ./benchmarks/ingest
 	taskset -c 0,1 bin/bench-ingest -rounds $(ROUNDS) -seconds $(SECONDS) $(BENCHFLAGS)
 

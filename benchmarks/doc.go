@@ -7,4 +7,8 @@
 // cpu-ns/frame is the ingester's work alone. frames/s is bounded by whatever is
 // slowest on the machine, which with few cores is often the sender. `make bench`
 // runs each benchmark once, to see that it works.
+//
+// Beside rsyslog and syslog-ng the ingester is measured by `make bench-ingest`, the
+// program in benchmarks/ingest. The directory results has what it found, version by
+// version: the tables, all figures of all rounds as JSON and CSV, and the plot.
 package benchmarks

@@ -33,7 +33,7 @@ type options struct {
 func main() {
 	var o options
 	flag.IntVar(&o.rounds, "rounds", 3, "rounds in which the peers take turns")
-	flag.Float64Var(&o.seconds, "seconds", 3, "seconds of one measurement")
+	flag.Float64Var(&o.seconds, "seconds", 2, "seconds of one measurement")
 	flag.StringVar(&o.only, "only", "", "sections, separated by commas; empty: all")
 	flag.DurationVar(&o.away, "away", time.Minute, "how long Kafka is away")
 	flag.IntVar(&o.idle, "idle", 10_000, "idle connections")
@@ -112,7 +112,7 @@ func run(o options, out, progress io.Writer) error {
 
 // complete tells whether this is a run whose results are worth keeping.
 func (o *options) complete() bool {
-	return o.only == "" && o.rounds >= 3 && o.seconds >= 3 && o.away >= time.Minute
+	return o.only == "" && o.rounds >= 3 && o.seconds >= 2 && o.away >= time.Minute
 }
 
 func (b *bench) wants(section string) bool {
