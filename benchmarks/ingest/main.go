@@ -86,7 +86,8 @@ func run(o options, out, progress io.Writer) error {
 		}
 	}
 	if o.profile != "" {
-		return b.profile(o.profile)
+		_, err := b.profile("tcp", o.profile)
+		return err
 	}
 	b.measure()
 	b.report.Goals = b.report.goals()
@@ -140,6 +141,9 @@ type job struct {
 func (b *bench) measure() {
 	if b.wants("decode") {
 		b.decode()
+	}
+	if b.wants("profile") {
+		b.profiles()
 	}
 	if b.wants("tcp") {
 		b.take(b.tcpJobs())

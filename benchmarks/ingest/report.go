@@ -47,6 +47,8 @@ type Report struct {
 	Peers   []Peer    `json:"peers"`
 	Results []*Result `json:"results"`
 	Goals   []Goal    `json:"goals"`
+
+	Profiles []Profile `json:"profiles"`
 }
 
 // InputNote describes the frames.

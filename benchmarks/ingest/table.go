@@ -71,6 +71,9 @@ func ratioCell(v float64, ok bool) string {
 // sheets are the tables of a run: those of sections that were not measured are left out.
 func (r *Report) sheets() []*sheet {
 	all := []*sheet{r.goalSheet(), r.decodeSheet(), r.tcpSheet(), r.udpSheet(), r.latencySheet(), r.memorySheet(), r.proportionSheet()}
+	for i := range r.Profiles {
+		all = append(all, r.Profiles[i].sheet())
+	}
 	var some []*sheet
 	for _, s := range all {
 		if len(s.rows) > 0 {
@@ -173,6 +176,14 @@ func (r *Report) proportionSheet() *sheet {
 		for _, x := range r.section(section) {
 			s.add(x.Peer, x.Case+" "+section, x.cell(mFramesPerCPU), x.cell(mCPUPerM), x.cell(mFramesPerSec), x.cell(mPeakRSS), len(x.Void))
 		}
+	}
+	return s
+}
+
+func (p *Profile) sheet() *sheet {
+	s := &sheet{title: "Profile of millrace: " + p.Load, header: table.Row{"function", "% of its CPU"}, numbers: 1}
+	for _, part := range p.Parts {
+		s.add(part.Function, number(part.Percent))
 	}
 	return s
 }
