@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -218,8 +219,8 @@ func fill(t *testing.T, ballast, dir string) {
 // name in /metrics of a stack that has seen traffic.
 func TestMetricNames(t *testing.T) {
 	t.Parallel()
-	p := up(t, t.TempDir())
-	conn, err := net.Dial("tcp", p.addr["syslog_tcp"])
+	p := upSecured(t) // with a certificate, which has a metric
+	conn, err := (&tls.Dialer{Config: p.authority.Client(p.client)}).Dial("tcp", p.addr["syslog_tls"])
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -62,32 +64,74 @@ func (s *secured) relayed(in, header string, first, frames int) {
 	}
 }
 
-// TestRsyslogOverTLS: omfwd with rsyslog's OpenSSL driver, which shows a certificate and
-// looks at the name in ours; framed by octet counts and by line feeds.
+// snippet is the fenced block of docs/operations.md that holds mark, with the replacements.
+func snippet(t *testing.T, mark string, replace ...string) string {
+	t.Helper()
+	text, err := os.ReadFile("../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, block := range regexp.MustCompile("(?sm)^```\\w*\n(.*?)^```$").FindAllStringSubmatch(string(text), -1) {
+		if strings.Contains(block[1], mark) {
+			return strings.NewReplacer(replace...).Replace(block[1])
+		}
+	}
+	t.Fatalf("docs/operations.md has no block with %q", mark)
+	return ""
+}
+
+// upAsDocumented is upSecured with the certificates that the lines of docs/operations.md
+// make, for a name that the relays can look up.
+func upAsDocumented(t *testing.T) (s *secured, dir string) {
+	t.Helper()
+	needs(t, "openssl", "install the package openssl")
+	dir = t.TempDir()
+	sh := exec.Command("bash", "-euc", snippet(t, "openssl req", "logs.example.com", "localhost"))
+	sh.Dir = dir
+	if out, err := sh.CombinedOutput(); err != nil {
+		t.Fatalf("the lines that make certificates: %v\n%s", err, out)
+	}
+	file := write(t, filepath.Join(dir, "millrace.yaml"), snippet(t, "client_names:", "0.0.0.0:6514", "127.0.0.1:0", "198.51.100.0/24", "127.0.0.0/8"))
+	s = &secured{process: up(t, t.TempDir(), "--config", file, "--syslog-udp", "off", "--syslog-tcp", "off")}
+	s.host, s.port, _ = net.SplitHostPort(s.addr["syslog_tls"])
+	return s, dir
+}
+
+// TestRsyslogOverTLS: rsyslog's OpenSSL driver as docs/operations.md has it, certificates
+// of both sides and the name in ours looked at.
 func TestRsyslogOverTLS(t *testing.T) {
 	t.Parallel()
 	rsyslogd := needsRsyslog(t)
-	s := upSecured(t)
-	global := fmt.Sprintf(` defaultNetstreamDriver="ossl" defaultNetstreamDriverCAFile="%s" defaultNetstreamDriverCertFile="%s" defaultNetstreamDriverKeyFile="%s"`,
-		s.authority.File, s.client.Cert, s.client.Key)
-	for i, framing := range []string{"octet-counted", "traditional"} {
-		in := relayRsyslog(t, rsyslogd, global, `template(name="safe" type="string" string="<%pri%>%rawmsg-after-pri%\n")`, fmt.Sprintf(
-			`action(type="omfwd" target="%s" port="%s" protocol="tcp" TCP_Framing="%s" template="safe"
-    StreamDriver="ossl" StreamDriverMode="1" StreamDriverAuthMode="x509/name" StreamDriverPermittedPeers="millrace.example.net")`, s.host, s.port, framing))
-		s.relayed(in, "<22>", 5000+100*i, 50)
-	}
+	s, dir := upAsDocumented(t)
+	text := snippet(t, `StreamDriver="ossl"`, "logs.example.com", "localhost", `port="6514"`, `port="`+s.port+`"`, "/etc/millrace/", dir+"/")
+	declarations, actions, _ := strings.Cut(text, "\n")
+	s.relayed(relayRsyslog(t, rsyslogd, "", declarations, actions), "<22>", 5000, 50)
 }
 
-// TestSyslogNGOverTLS: its syslog() driver, RFC 5424 framed by octet counts as RFC 5425
-// demands, and its network() driver, which passes lines on as they came.
+// TestSyslogNGOverTLS: its syslog() driver as docs/operations.md has it, RFC 5424 framed by
+// octet counts as RFC 5425 demands.
 func TestSyslogNGOverTLS(t *testing.T) {
 	t.Parallel()
 	syslogNG := needsSyslogNG(t)
+	s, dir := upAsDocumented(t)
+	text := snippet(t, "destination d_millrace", "logs.example.com", "localhost", "port(6514)", "port("+s.port+")", "/etc/millrace/", dir+"/")
+	driver := strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(text), "destination d_millrace {"), "};")
+	s.relayed(startSyslogNG(t, syslogNG, "", driver), "<22>Nov 20 15:30:53 filter1 mailfilter[12]: ", 6000, 50)
+}
+
+// TestLinesOverTLS: both relays end frames with line feeds as well, and pass a filter's
+// frames on as they came.
+func TestLinesOverTLS(t *testing.T) {
+	t.Parallel()
+	rsyslogd, syslogNG := needsRsyslog(t), needsSyslogNG(t)
 	s := upSecured(t)
-	with := fmt.Sprintf(`tls(ca-file("%s") cert-file("%s") key-file("%s") peer-verify(required-trusted))`, s.authority.File, s.client.Cert, s.client.Key)
-	in := startSyslogNG(t, syslogNG, "", fmt.Sprintf(`syslog("%s" port(%s) transport("tls") %s);`, s.host, s.port, with))
-	s.relayed(in, "<22>Nov 20 15:30:53 filter1 mailfilter[12]: ", 6000, 50)
-	in = startSyslogNG(t, syslogNG, "no-parse", fmt.Sprintf(`network("%s" port(%s) transport("tls") template("$MSG\n") %s);`, s.host, s.port, with))
+	global := fmt.Sprintf(` defaultNetstreamDriver="ossl" defaultNetstreamDriverCAFile="%s" defaultNetstreamDriverCertFile="%s" defaultNetstreamDriverKeyFile="%s"`,
+		s.authority.File, s.client.Cert, s.client.Key)
+	in := relayRsyslog(t, rsyslogd, global, `template(name="safe" type="string" string="<%pri%>%rawmsg-after-pri%\n")`, fmt.Sprintf(
+		`action(type="omfwd" target="%s" port="%s" protocol="tcp" template="safe" StreamDriver="ossl" StreamDriverMode="1" StreamDriverAuthMode="anon")`, s.host, s.port))
+	s.relayed(in, "<22>", 5100, 50)
+	in = startSyslogNG(t, syslogNG, "no-parse", fmt.Sprintf(`network("%s" port(%s) transport("tls") template("$MSG\n")
+  tls(ca-file("%s") cert-file("%s") key-file("%s") peer-verify(required-trusted)));`, s.host, s.port, s.authority.File, s.client.Cert, s.client.Key))
 	s.relayed(in, "<22>", 6100, 50)
 }
 

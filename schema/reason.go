@@ -55,7 +55,7 @@ var rejectDocs = []ReasonDoc{
 
 var dropDocs = []ReasonDoc{
 	{DropEmpty, "A frame with nothing in it: an empty datagram, a bare `<PRI>`, delimiters in a row.", "Nothing: it held no event."},
-	{DropNotAllowed, "A datagram or a connection from an address that is not in the listener's `allow`.", "Add the sender's network to `listeners[].allow` if it is yours."},
+	{DropNotAllowed, "A datagram or a connection from an address that is not in the listener's `allow`, or a TLS client whose certificate has none of `tls.client_names`; also a connection that a reload ended for either.", "Add the sender's network to `listeners[].allow`, or its name to `tls.client_names`, if it is yours."},
 	{DropKernel, "The kernel's UDP receive buffer was full.", "Raise `listeners[].receive_buffer` and the sysctl `net.core.rmem_max`, or use TCP."},
 	{DropBackpressure, "A datagram that came while Kafka could not take more and `kafka.buffer_bytes` was used up.", "See why Kafka is away: `/readyz` says it. TCP senders wait instead."},
 	{DropDiskFull, "A datagram that came while the trial stack's disk was nearly full.", "Free disk space, or lower `retention`. TCP senders wait instead."},
