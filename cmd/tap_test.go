@@ -216,6 +216,20 @@ func TestTapRefused(t *testing.T) {
 	execute(t, "", "capture").contains(t, 2, "-o FILE is missing")
 	execute(t, "", "capture", "-o", "x", "--max-bytes", "1 MB").contains(t, 2, `--max-bytes "1 MB"`)
 	allowed := watch(t, "loopback")
+	// A page of elsewhere that a browser on this machine shows, by DNS rebinding.
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+allowed.http+"/tap", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Host = "evil.example"
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if text, err := io.ReadAll(res.Body); err != nil || res.StatusCode != http.StatusForbidden || string(text) != "/tap is for this machine only (http.tap: loopback)\n" {
+		t.Errorf("%d %q, %v", res.StatusCode, text, err)
+	}
 	execute(t, "", "tap", "--http", allowed.http, "--listener", "x").contains(t, 2, `cannot filter by listener "x": the listeners are tcp, octet, nul, udp`)
 }
 
@@ -309,12 +323,13 @@ func TestCapture_Summary(t *testing.T) {
 	}, "capture", "--count", "9", "-o", filepath.Join(t.TempDir(), "frames"), "--config", w.config)
 	r.contains(t, 0,
 		"transport           tcp 8, udp 1\n",
-		"ended by            nul 8, datagram 1\n",
+		"ended by            nul 8, transport 1\n",
 		"stripped            NUL 7, CR LF 1, LF NUL 1, before a frame, so behind the one before it: LF 1\n",
 		"header              bare PRI 5, bare PRI, byte order mark 1, none 1, rfc3164 1, rfc5424 1\n",
 		"PRI                 <14> 6, <22> 2\n",
 		"formats             m1 5, s1 3\n",
 		"rejects             no_template 1\n",
+		"no_template         such as \"<14>nonsense\"\n",
 		"values of the first 8 events, as they stand in the frames:\n",
 		`no value            "None" 1`,
 		`timestamp           "9999999999.99" (epoch) 4, "9999-99-99 99:99:99" (without a zone) 1`,

@@ -381,9 +381,20 @@ func (s *Stack) announce() {
 		if s.cfg.Up.ClickHouseNative.Enabled() {
 			fmt.Fprintf(w, "  ask        millrace query%s \"SELECT ...\"\n", s.queryFlags())
 		}
+		if s.cfg.HTTP.Ingest.Enabled() && s.cfg.HTTP.Tap != "off" {
+			fmt.Fprintf(w, "  watch      millrace tap%s\n", s.tapFlags())
+		}
 		readyLine(w, pairs)
 	})
 	s.quiet.Store(false)
+}
+
+// tapFlags are what `millrace tap` needs likewise.
+func (s *Stack) tapFlags() string {
+	if address := s.server.Addr().String(); address != config.Default().HTTP.Ingest.String() {
+		return " --http " + address
+	}
+	return ""
 }
 
 // queryFlags are what `millrace query` needs in order to ask this stack: nothing

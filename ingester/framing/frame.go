@@ -93,7 +93,7 @@ const (
 	ByTransport
 )
 
-var endedNames = [...]string{"", "nul", "lf", "octet", "idle", "eof", "datagram"}
+var endedNames = [...]string{"", "nul", "lf", "octet", "idle", "eof", "transport"}
 
 func (e Ended) String() string {
 	if int(e) < len(endedNames) {

@@ -137,7 +137,7 @@ func TestJSON(t *testing.T) {
 	got := string(l.append(nil, &it))
 	want := `{"kind":"message","peer":"192.0.2.1:9","received_at":"2023-03-30T00:11:01.123Z","id_time":"2023-03-30T00:11:01Z","listener":"filter",` +
 		`"sender_ip":"2001:db8::1","incoming_size":9223372036854775808,"subject_header":"<b> \"q\" \\ é \u0001","flags":["ambiguous","bad_int"],` +
-		`"bad_fields":["bandwidth"],"structured_data":{"x.a":"1"},"extra":{"weather":"rain","wind":""},"ended":"datagram","trailer":"\u0000","frame":"<22>a"}` + "\n"
+		`"bad_fields":["bandwidth"],"structured_data":{"x.a":"1"},"extra":{"weather":"rain","wind":""},"ended":"transport","trailer":"\u0000","frame":"<22>a"}` + "\n"
 	if got != want {
 		t.Errorf("\n got %s\nwant %s", got, want)
 	}

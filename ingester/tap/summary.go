@@ -21,6 +21,7 @@ const (
 	summaryEvents = 10_000
 	summaryBytes  = 16 << 20
 	summaryWords  = 12
+	sampleBytes   = 200
 )
 
 // Summary says what a source really sends, which its documentation leaves open: how
@@ -39,6 +40,8 @@ type Summary struct {
 	formats   tally
 	rejects   tally
 	dropped   tally
+
+	samples map[string]string // a rejected frame of each reason
 
 	kept  []kept // the first events, to be looked at in the end
 	bytes int
@@ -115,6 +118,12 @@ func (s *Summary) Add(it *Item) {
 	}
 	if it.Kind == schema.Reject {
 		s.rejects.add(it.Reason)
+		if _, has := s.samples[it.Reason]; !has && len(s.samples) < summaryWords {
+			if s.samples == nil {
+				s.samples = map[string]string{}
+			}
+			s.samples[it.Reason] = fmt.Sprintf("%q", it.Frame[:min(len(it.Frame), sampleBytes)])
+		}
 	} else {
 		s.formats.add(it.Format)
 	}
@@ -170,6 +179,9 @@ func (s *Summary) Write(w io.Writer, formats []*format.Format, o format.Options)
 	row("longest", fmt.Sprintf("%d bytes", s.longest))
 	row("formats", s.formats)
 	row("rejects", s.rejects)
+	for _, reason := range slices.Sorted(maps.Keys(s.samples)) {
+		row(reason, "such as "+s.samples[reason])
+	}
 	if len(s.dropped) > 0 {
 		row("dropped", s.dropped)
 	}
