@@ -12,6 +12,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// slotSize holds nearly every datagram. The rest of a longer one goes to a slot of the
+// longest there may be, of which most memory is thus never touched: datagrams that lie
+// 64 KiB apart also put each other out of the processor's caches, where the same few
+// lines are for all of them.
+const slotSize = 2 << 10
+
 // batchSize is how many datagrams one system call takes at most.
 const batchSize = 64
 
@@ -135,11 +141,12 @@ type receiver struct {
 	stats *Stats
 
 	headers  []mmsghdr
-	iovecs   []unix.Iovec
+	iovecs   [][2]unix.Iovec
 	names    []unix.RawSockaddrInet6
 	controls [][controlSize]byte
-	slots    []byte
-	slotSize int
+	slots    []byte // of slotSize bytes each
+	longs    []byte // of maxFrame bytes each; the front of a long datagram is moved there from its slot
+	maxFrame int
 	messages []message
 
 	read    func(fd uintptr) bool
@@ -161,19 +168,27 @@ func newReceiver(s datagramSocket, maxFrame int, stats *Stats) (*receiver, error
 	r := &receiver{
 		raw: raw, stats: stats,
 		headers:  make([]mmsghdr, batchSize),
-		iovecs:   make([]unix.Iovec, batchSize),
+		iovecs:   make([][2]unix.Iovec, batchSize),
 		names:    make([]unix.RawSockaddrInet6, batchSize),
 		controls: make([][controlSize]byte, batchSize),
-		slots:    make([]byte, batchSize*maxFrame),
-		slotSize: maxFrame,
+		slots:    make([]byte, batchSize*slotSize),
+		maxFrame: maxFrame,
 		messages: make([]message, batchSize),
 	}
+	if maxFrame > slotSize {
+		r.longs = make([]byte, batchSize*maxFrame)
+	}
 	for i := range r.headers {
-		r.iovecs[i].Base = &r.slots[i*maxFrame]
-		r.iovecs[i].SetLen(maxFrame)
 		h := &r.headers[i].hdr
-		h.Iov = &r.iovecs[i]
+		h.Iov = &r.iovecs[i][0]
 		h.SetIovlen(1)
+		r.iovecs[i][0].Base = &r.slots[i*slotSize]
+		r.iovecs[i][0].SetLen(min(slotSize, maxFrame))
+		if r.longs != nil {
+			h.SetIovlen(2)
+			r.iovecs[i][1].Base = &r.longs[i*maxFrame+slotSize]
+			r.iovecs[i][1].SetLen(maxFrame - slotSize)
+		}
 		h.Name = (*byte)(unsafe.Pointer(&r.names[i]))
 		h.Control = &r.controls[i][0]
 		r.messages[i].peer = peerAddr{&r.names[i]}
@@ -214,7 +229,13 @@ func (r *receiver) receive(wait bool) ([]message, error) {
 	for i := range r.n {
 		m := &r.messages[i]
 		m.size = int(r.headers[i].len)
-		m.data = r.slots[i*r.slotSize:][:min(m.size, r.slotSize)]
+		slot := r.slots[i*slotSize:][:slotSize]
+		if m.size > slotSize && r.longs != nil {
+			long := r.longs[i*r.maxFrame:][:r.maxFrame]
+			copy(long, slot)
+			slot = long
+		}
+		m.data = slot[:min(m.size, r.maxFrame, len(slot))]
 	}
 	if r.n > 0 {
 		r.countDropped(r.n - 1)
