@@ -20,6 +20,8 @@ const (
 	// CaptureType is the media type of /capture; another number is another layout.
 	CaptureType = "application/vnd.millrace.capture; version=1"
 
+	closeTimeout = time.Second // for the last lines
+
 	reportEvery = time.Second
 	aliveEvery  = 10 * time.Second // so that a reader that is gone is noticed
 )
@@ -89,8 +91,14 @@ func (p *Pages) serve(w http.ResponseWriter, r *http.Request, media string, o Op
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	out := http.NewResponseController(w)
+	// When the server closes, a reader that takes nothing does not hold it up.
+	defer context.AfterFunc(ctx, func() { _ = out.SetWriteDeadline(time.Now().Add(closeTimeout)) })()
 	write := func(b []byte) error {
-		if err := out.SetWriteDeadline(time.Now().Add(timeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		within := timeout
+		if ctx.Err() != nil {
+			within = closeTimeout
+		}
+		if err := out.SetWriteDeadline(time.Now().Add(within)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 			return err
 		}
 		if len(b) > 0 {
@@ -114,7 +122,7 @@ func stream(ctx context.Context, t *Tap, write func([]byte) error,
 	toldAt := time.Now()
 	for {
 		taken, c, end := t.Next(ctx, reportEvery)
-		if ctx.Err() != nil {
+		if ctx.Err() != nil && end == "" {
 			return
 		}
 		buf = items(buf[:0], taken)

@@ -2,6 +2,7 @@ package tap
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -159,5 +160,24 @@ func TestLayout(t *testing.T) {
 		if got := layout(text); got != want {
 			t.Errorf("%s: %s, want %s", text, got, want)
 		}
+	}
+}
+
+// A stop that ends the tap and then its request still tells the reader why.
+func TestStreamTellsTheEnd(t *testing.T) {
+	t.Parallel()
+	var hub Hub
+	opened, err := hub.Open(Options{Buffer: 1 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer opened.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	hub.Close()
+	cancel()
+	var out []byte
+	stream(ctx, opened, func(b []byte) error { out = append(out, b...); return nil }, func(dst, items []byte) []byte { return append(dst, items...) }, appendCounts)
+	if want := `{"tap":{"shown":0,"over_rate":0,"missed":0,"not_matched":0,"end":"the ingester has stopped"}}` + "\n"; string(out) != want {
+		t.Errorf("got %s", out)
 	}
 }

@@ -61,6 +61,9 @@ func (t *tally) add(word string) {
 	if *t == nil {
 		*t = tally{}
 	}
+	if len(word) > sampleBytes {
+		word = word[:sampleBytes] + "..."
+	}
 	if _, known := (*t)[word]; !known && len(*t) >= 1000 {
 		word = "others"
 	}
