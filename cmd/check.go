@@ -87,6 +87,9 @@ func summary(out io.Writer, cfg *config.Config) error {
 		case "relp":
 			framing = "acknowledged"
 		}
+		if l.TLS.ClientCA != "" {
+			framing += ", certificates of " + strings.Join(append([]string{"clients"}, l.TLS.ClientNames...), " ")
+		}
 		fmt.Fprintf(w, "listener %s\t%s\t%s, formats %s, allow %s, raw %s\n",
 			l.Name, l.Address, framing, strings.Join(l.FormatNames(), " "), allow, l.Raw)
 	}

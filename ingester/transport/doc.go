@@ -15,8 +15,14 @@
 // Unix socket, whose queue is short. On UDP the Sink must not block; what the kernel drops because
 // nobody reads fast enough is counted too (Linux).
 //
-// An idle TCP connection holds no buffer: one is taken when bytes have come. A frame
-// that stays open is copied to a buffer of its own size while its connection waits.
+// A TLS handshake (RFC 5425) is the connection's own: it holds up nobody, and ends with
+// its deadline. What a Reload puts in place of allow-lists, certificates and names holds
+// for those to come, and ends connections that are not permitted any more; what these had
+// sent is handed over.
+//
+// An idle TCP connection, with TLS or without, holds no buffer of ours: one is taken when
+// bytes have come. A frame that stays open is copied to a buffer of its own size while its
+// connection waits.
 //
 // One datagram is one message (RFC 5426), whatever listeners[].framing says; trailing
 // NUL, CR and LF are stripped.
@@ -30,6 +36,5 @@
 //
 // Write one file with a function that makes a Listener, and add its line to the list in
 // transport.go. The contract suite of transport_test.go runs over it unasked. One on top
-// of TCP, as TLS, is a tcpListener with a wrap function: its connections are read
-// through net.Conn, which takes a small buffer for an idle one.
+// of TCP is a tcpListener with a protocol (conn.go), and has TLS for nothing (tls.go).
 package transport

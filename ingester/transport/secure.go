@@ -31,6 +31,7 @@ func (c *conn) secure() error {
 	if c.below = below(c.nc); c.below != nil {
 		nc = c.below
 	}
+	before := s.current.Load()
 	t, err := s.handshake(nc, &c.l.stopper, c.l.o.DrainTime)
 	if err != nil {
 		if c.expelled.Load() {
@@ -45,7 +46,7 @@ func (c *conn) secure() error {
 	}
 	c.tls.Store(t)
 	c.shaking.Store(false)
-	if !c.admitted() { // a Reload came in between
+	if s.current.Load() != before && !c.admitted() { // a Reload came in between
 		c.expel()
 	}
 	return nil

@@ -105,11 +105,9 @@ func (l *tcpListener) Reload(o Options) {
 	defer l.mu.Unlock()
 	allow := newAllowList(o)
 	l.allow.Store(allow)
-	if l.tls != nil && o.TLS != nil {
-		l.tls.replace(o.TLS)
-	}
+	asksAnew := l.tls != nil && o.TLS != nil && l.tls.replace(o.TLS)
 	for c := range l.conns {
-		if c.named && !allow.permits(c.peer.Addr()) || !c.admitted() {
+		if c.named && !allow.permits(c.peer.Addr()) || asksAnew && !c.admitted() {
 			c.expel()
 		}
 	}

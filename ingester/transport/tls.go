@@ -45,8 +45,14 @@ func newSecured(t *TLS) *secured {
 	return s
 }
 
-// replace makes t what is current for the handshakes to come.
-func (s *secured) replace(t *TLS) { s.current.Store(t.prepared()) }
+// replace makes t what is current for the handshakes to come, and tells whether it asks
+// something else of clients than what it replaces.
+func (s *secured) replace(t *TLS) bool {
+	now := t.prepared()
+	was := s.current.Swap(now)
+	return was == nil || was.Config.ClientAuth != now.Config.ClientAuth ||
+		!was.Config.ClientCAs.Equal(now.Config.ClientCAs) || !slices.Equal(was.ClientNames, now.ClientNames)
+}
 
 // prepared is a copy of t that is ready for handshakes.
 func (t *TLS) prepared() *TLS {

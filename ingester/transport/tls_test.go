@@ -2,6 +2,7 @@ package transport
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -434,3 +435,32 @@ func (l *lines) String() string {
 }
 
 func (l *lines) count(part string) int { return strings.Count(l.String(), part) }
+
+func BenchmarkTLS(b *testing.B) {
+	a := certtest.New(b)
+	l, err := Listen(Options{Network: "tls", Address: "127.0.0.1:0", TLS: &TLS{Config: a.Issue(b, certtest.Subject{}).Server()}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	sink := &nothing{}
+	go func() { done <- l.Serve(ctx, ctx, func(Receipts) Sink { return sink }) }()
+	c, err := tls.Dial("tcp", l.Addr().String(), a.Client())
+	if err != nil {
+		b.Fatal(err)
+	}
+	frame := "<14>" + strings.Repeat(`"some value",`, 30) + `"end"` + "\n"
+	chunk := bytes.Repeat([]byte(frame), 256)
+	b.SetBytes(int64(len(chunk)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := c.Write(chunk); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/256, "ns/frame")
+	c.Close()
+	stop()
+	<-done
+}
