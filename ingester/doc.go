@@ -6,6 +6,7 @@
 //
 //	transport  sockets: UDP datagrams, TCP connections
 //	framing    a byte stream -> frames
+//	relp       the same of a RELP session, whose frames are acknowledged
 //	header     PRI, RFC 3164, RFC 5424
 //	format     templates -> typed events
 //	publish    events -> Kafka record batches, idempotent, bounded memory

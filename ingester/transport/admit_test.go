@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -225,12 +226,18 @@ func TestIdleTimeout(t *testing.T) {
 		t.Run(v.name, func(t *testing.T) {
 			t.Parallel()
 			s := start(t, v, Options{IdleTimeout: 300 * time.Millisecond}, newRecorder())
-			c := s.dial(t, "")
+			c, silent := s.dial(t, ""), s.dial(t, "")
+			if encrypted, ok := silent.(*tls.Conn); ok {
+				if err := encrypted.Handshake(); err != nil {
+					t.Fatal(err)
+				}
+			}
 			send(t, c, "<14>one\x00")
 			s.waitFor(t, 1)
 			ended(t, c)
-			if n := s.Stats().Idle.Load(); n != 1 {
-				t.Errorf("Idle %d", n)
+			ended(t, silent)
+			if n := s.Stats().Idle.Load(); n != 2 {
+				t.Errorf("Idle %d, want 2", n)
 			}
 		})
 	}

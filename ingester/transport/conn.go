@@ -72,6 +72,8 @@ type protocol interface {
 	Flow() flow
 	// Wait returns when Flow may have changed, or the listener stops.
 	Wait()
+	// Owes reports whether the peer waits for us, so that its silence is not idleness.
+	Owes() bool
 	// End is called once, before the connection is closed. Orderly is how a stop ends it,
 	// or Flow: what the peer is still to be told is told.
 	End(orderly bool)
@@ -90,6 +92,7 @@ type stream struct{ *framing.Framer }
 
 func (stream) Flow() flow { return flowing }
 func (stream) Wait()      {}
+func (stream) Owes() bool { return false }
 func (stream) End(bool)   {}
 
 func speakSyslog(c *conn, open func(Receipts) Sink) (protocol, Sink) {
@@ -117,6 +120,7 @@ func (c *conn) discard() {
 }
 
 func (c *conn) converse() error {
+	c.arm() // one that never says anything is idle too
 	for {
 		if c.l.stopping.Load() {
 			return c.drain()

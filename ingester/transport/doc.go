@@ -1,4 +1,4 @@
-// Package transport takes syslog frames from sockets: TCP, TLS over it, UDP, and Unix datagrams.
+// Package transport takes syslog frames from sockets: TCP, TLS over it, RELP over either, UDP, and Unix datagrams.
 //
 // # What it promises
 //
@@ -23,6 +23,11 @@
 // An idle TCP connection, with TLS or without, holds no buffer of ours: one is taken when
 // bytes have come. A frame that stays open is copied to a buffer of its own size while its
 // connection waits.
+//
+// On RELP (package relp) a sender is told of each frame once a sink's Receipts say that
+// it is kept: once, in the frames' order, and never when the listener has to stop first.
+// Of its own accord a sender then sends it again, to us or another. An unfinished frame
+// at the end of a RELP connection is thus no frame.
 //
 // One datagram is one message (RFC 5426), whatever listeners[].framing says; trailing
 // NUL, CR and LF are stripped.

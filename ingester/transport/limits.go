@@ -80,6 +80,8 @@ func (c *conn) overdue() (framing.End, error) {
 			o.Logger.Warn(what, "count", n, "peer", c.peer, "frame_timeout", o.FrameTimeout)
 		}
 		return framing.EOF, errSlow
+	case past(c.last, o.IdleTimeout) && c.proto.Owes():
+		c.last = now
 	case past(c.last, o.IdleTimeout):
 		c.l.stats.Idle.Add(1)
 		return framing.EOF, errIdle

@@ -141,6 +141,9 @@ func (s *relpSession) Wait() {
 	}
 }
 
+// Owes implements protocol.
+func (s *relpSession) Owes() bool { return !s.answers.done() }
+
 // End implements protocol: it answers what gets kept until a stop's deadline, tells the
 // sender that this is all, and gives it time to read that.
 func (s *relpSession) End(orderly bool) {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"millrace/ingester/relp"
 	"millrace/ingester/relp/relptest"
@@ -313,5 +314,26 @@ func TestAnswers_Wrap(t *testing.T) {
 	eventually(t, "all is answered", a.done)
 	if n := a.end(); n != 0 {
 		t.Errorf("%d owed", n)
+	}
+}
+
+// TestRELP_IdleTimeout: a sender that waits for its answers is not idle; one that has
+// them is.
+func TestRELP_IdleTimeout(t *testing.T) {
+	t.Parallel()
+	r := newRecorder()
+	r.withhold = true
+	s := start(t, overRELP, Options{IdleTimeout: 20 * time.Millisecond}, r)
+	idle, waits := dialRELP(t, s), dialRELP(t, s)
+	send(t, waits, "<14>one")
+	s.waitFor(t, 1)
+	idle.Wait(t, "the end of the idle one", func(_ []string, closed bool) bool { return closed })
+	r.release(0)
+	have := waits.Wait(t, "the end", func(_ []string, closed bool) bool { return closed })
+	if !slices.Equal(have, []string{relpAccepted, ok(2)}) {
+		t.Errorf("%q", have)
+	}
+	if n := s.Stats().Idle.Load(); n != 2 {
+		t.Errorf("%d were idle", n)
 	}
 }
