@@ -105,6 +105,17 @@ func TestAccountUnderGarbage(t *testing.T) {
 			t.Errorf("%s: at the end %v", name, m)
 		}
 	}
+	// Who sent it adds up to what the sinks have taken, too.
+	for _, in := range r.inputs {
+		var frames, rejects, dropped uint64
+		for _, peer := range in.peers.Read(0).Senders {
+			frames, rejects, dropped = frames+peer.Frames, rejects+peer.Rejects, dropped+peer.Dropped
+		}
+		a, taken := in.ledger.read(), in.ledger.received.Load()
+		if ended := a.DroppedTotal() - (a.Received - taken); frames != taken || dropped != ended || rejects < a.RejectedTotal() || rejects > a.RejectedTotal()+dropped {
+			t.Errorf("%s: the peers have sent %d frames, %d rejects, %d dropped; the sinks took %d, and dropped %d: %+v", in.name, frames, rejects, dropped, taken, ended, a)
+		}
+	}
 	var overUDP Account
 	for _, in := range r.inputs {
 		if string(in.name) == "udp" {
