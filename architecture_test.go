@@ -327,3 +327,36 @@ func TestShippedConfigurationsLoad(t *testing.T) {
 		}
 	}
 }
+
+// TestFuzzTargets: each has a corpus, so that every run of the tests tries what
+// fuzzing has found worth trying.
+func TestFuzzTargets(t *testing.T) {
+	target := regexp.MustCompile(`(?m)^func (Fuzz\w+)\(`)
+	n := 0
+	err := filepath.WalkDir(".", func(file string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && strings.HasPrefix(d.Name(), ".") && file != "." {
+			return fs.SkipDir
+		}
+		if !strings.HasSuffix(file, "_test.go") {
+			return nil
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		for _, m := range target.FindAllSubmatch(text, -1) {
+			n++
+			corpus := filepath.Join(filepath.Dir(file), "testdata", "fuzz", string(m[1]))
+			if files, err := os.ReadDir(corpus); err != nil || len(files) == 0 {
+				t.Errorf("%s of %s has no corpus in %s", m[1], file, corpus)
+			}
+		}
+		return nil
+	})
+	if err != nil || n < 10 {
+		t.Errorf("%d fuzz targets: %v", n, err)
+	}
+}
