@@ -30,7 +30,7 @@ func TestShortRun(t *testing.T) {
 	}
 	o := options{
 		rounds: 1, seconds: 0.2, away: time.Second, idle: 200, frames: 2000, only: "tcp,udp,latency,memory",
-		millrace: program, tools: "../../.tools/debian", version: "test", command: "go test",
+		millrace: program, tools: "../../.tools/debian", version: "test",
 		results: filepath.Join(dir, "results"), page: filepath.Join(dir, "performance.md"), keep: true,
 	}
 	if err := os.WriteFile(o.page, page, 0o644); err != nil {

@@ -25,7 +25,6 @@ type options struct {
 	version  string
 	results  string
 	page     string
-	command  string
 	profile  string
 	keep     bool
 }
@@ -43,7 +42,6 @@ func main() {
 	flag.StringVar(&o.version, "version", "", "what the results are named after; empty: what our program says")
 	flag.StringVar(&o.results, "results", "benchmarks/results", "directory of the results of complete runs")
 	flag.StringVar(&o.page, "page", "docs/performance.md", "page with the tables of the last complete run")
-	flag.StringVar(&o.command, "command", "make bench-ingest", "what the results say they were made by")
 	flag.StringVar(&o.profile, "profile", "", "instead of measuring, write a CPU profile of our program at full rate into this `file`")
 	flag.BoolVar(&o.keep, "keep", false, "write the results of a short run too")
 	flag.Parse()
@@ -66,7 +64,7 @@ type bench struct {
 
 func run(o options, out, progress io.Writer) error {
 	b := &bench{o: o, progress: progress, began: time.Now(), udpStart: map[string]float64{}, report: &Report{
-		Version: o.version, Command: o.command, Time: time.Now().UTC().Truncate(time.Second), Rounds: o.rounds, Seconds: o.seconds, Machine: describeMachine(),
+		Version: o.version, Command: fmt.Sprintf("make bench-ingest ROUNDS=%d SECONDS=%g", o.rounds, o.seconds), Time: time.Now().UTC().Truncate(time.Second), Rounds: o.rounds, Seconds: o.seconds, Machine: describeMachine(),
 	}}
 	raiseFileLimit()
 	var err error
