@@ -25,6 +25,7 @@ const acceptDrain = 20 * time.Millisecond
 type tcpListener struct {
 	o       Options
 	ln      *net.TCPListener
+	share   *share // nil: the socket is ours alone
 	allow   atomic.Pointer[allowList]
 	tls     *secured // nil without encryption
 	stats   Stats
@@ -55,11 +56,12 @@ func listenTCP(o Options) (Listener, error) {
 
 // newTCP makes the listener of a transport on TCP.
 func newTCP(o Options) (*tcpListener, error) {
-	ln, err := new(net.ListenConfig).Listen(context.Background(), family("tcp", o), o.Address)
+	ln, share, err := openTCP(o)
 	if err != nil {
+		share.leave()
 		return nil, err
 	}
-	l := &tcpListener{o: o, ln: ln.(*net.TCPListener), speak: speakSyslog, stopper: newStopper(), conns: map[*conn]struct{}{}, peers: map[netip.Addr]int{}}
+	l := &tcpListener{o: o, ln: ln, share: share, speak: speakSyslog, stopper: newStopper(), conns: map[*conn]struct{}{}, peers: map[netip.Addr]int{}}
 	l.allow.Store(newAllowList(o))
 	if o.TLS != nil {
 		l.tls = newSecured(o.TLS)
@@ -69,9 +71,33 @@ func newTCP(o Options) (*tcpListener, error) {
 	return l, nil
 }
 
+func openTCP(o Options) (*net.TCPListener, *share, error) {
+	files, share, err := o.inherit()
+	if err != nil || share != nil {
+		defer closeAll(files)
+		if err != nil {
+			return nil, share, err
+		}
+		ln, err := listener(files)
+		if err == nil && share.door != nil {
+			share.serve([]syscall.Conn{ln})
+		}
+		return ln, share, err
+	}
+	ln, err := new(net.ListenConfig).Listen(context.Background(), family("tcp", o), o.Address)
+	if err != nil {
+		return nil, nil, err
+	}
+	tcp := ln.(*net.TCPListener)
+	return tcp, o.open(tcp.Addr(), tcp), nil
+}
+
 func (l *tcpListener) Addr() net.Addr { return l.ln.Addr() }
 func (l *tcpListener) Stats() *Stats  { return &l.stats }
-func (l *tcpListener) Close() error   { return l.ln.Close() }
+func (l *tcpListener) Close() error {
+	l.share.leave()
+	return l.ln.Close()
+}
 
 func (l *tcpListener) Serve(soft, hard context.Context, open func(Receipts) Sink) error {
 	l.hard = hard
@@ -89,7 +115,11 @@ func (l *tcpListener) Serve(soft, hard context.Context, open func(Receipts) Sink
 
 func (l *tcpListener) stop() {
 	l.stopOnce(func() {
-		l.ln.SetDeadline(time.Now().Add(acceptDrain))
+		until := time.Now().Add(acceptDrain)
+		if l.share.leave() {
+			until = time.Unix(1, 0) // what is in the queue is for who goes on
+		}
+		l.ln.SetDeadline(until)
 		l.each((*conn).wake)
 	})
 }

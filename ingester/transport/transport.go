@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -65,6 +66,9 @@ type Options struct {
 	Allow    []netip.Prefix // senders; an empty list allows all, and only on loopback
 	AllowAny bool           // listeners[].allow: any
 	TLS      *TLS           // of tls://
+
+	Passed    []*os.File // open sockets, of systemd; none: it opens its own
+	ReusePort bool       // share the sockets with a second process of the same user
 
 	ProxyFrom     []netip.Prefix // load balancers: a connection of theirs begins with a PROXY header
 	HeaderTimeout time.Duration  // for it; 5 s

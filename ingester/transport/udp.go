@@ -36,6 +36,8 @@ type udpListener struct {
 	stats   Stats
 	notices notices
 	seal    func(datagramSocket) error // makes the kernel queue no more datagrams; nil: it cannot
+	share   *share                     // nil: the sockets are ours alone
+	remain  bool                       // set by stop: others go on with the sockets
 	closed  func()                     // after the sockets are closed; may be nil
 	stopper
 }
@@ -48,11 +50,12 @@ type message struct {
 }
 
 func listenUDP(o Options) (Listener, error) {
-	sockets, err := openUDP(o)
+	sockets, share, err := openDatagrams(o, openUDP)
 	if err != nil {
+		share.leave()
 		return nil, err
 	}
-	l := &udpListener{o: o, sockets: sockets, stopper: newStopper(), seal: sealUDP}
+	l := &udpListener{o: o, sockets: sockets, share: share, stopper: newStopper(), seal: sealUDP}
 	l.Reload(o)
 	for i, s := range sockets {
 		size, err := prepareUDP(s, o.ReceiveBuffer)
@@ -73,6 +76,33 @@ func listenUDP(o Options) (Listener, error) {
 	return l, nil
 }
 
+// openDatagrams takes the sockets that there are, or binds its own.
+func openDatagrams(o Options, bind func(Options) ([]datagramSocket, error)) ([]datagramSocket, *share, error) {
+	conns := func(sockets []datagramSocket) (all []syscall.Conn) {
+		for _, s := range sockets {
+			all = append(all, s)
+		}
+		return all
+	}
+	files, share, err := o.inherit()
+	if err != nil || share != nil {
+		defer closeAll(files)
+		if err != nil {
+			return nil, share, err
+		}
+		sockets, err := datagramSockets(o.Network, files)
+		if err == nil && share.door != nil {
+			share.serve(conns(sockets))
+		}
+		return sockets, share, err
+	}
+	sockets, err := bind(o)
+	if err != nil {
+		return nil, nil, err
+	}
+	return sockets, o.open(sockets[0].LocalAddr(), conns(sockets)...), nil
+}
+
 func (l *udpListener) Addr() net.Addr { return l.sockets[0].LocalAddr() }
 func (l *udpListener) Stats() *Stats  { return &l.stats }
 
@@ -80,11 +110,12 @@ func (l *udpListener) Stats() *Stats  { return &l.stats }
 func (l *udpListener) Reload(o Options) { l.allow.Store(newAllowList(o)) }
 
 func (l *udpListener) Close() error {
+	remain := l.share.leave()
 	var errs []error
 	for _, s := range l.sockets {
 		errs = append(errs, s.Close())
 	}
-	if l.closed != nil {
+	if l.closed != nil && !remain {
 		l.closed()
 	}
 	return errors.Join(errs...)
@@ -113,8 +144,9 @@ func (l *udpListener) Serve(soft, hard context.Context, open func(Receipts) Sink
 
 func (l *udpListener) stop() {
 	l.stopOnce(func() {
+		l.remain = l.share.leave()
 		for _, s := range l.sockets {
-			if l.seal != nil {
+			if l.seal != nil && !l.remain {
 				if err := l.seal(s); err != nil {
 					l.o.Logger.Debug("cannot keep the kernel from queueing more", "error", err)
 				}
@@ -131,6 +163,11 @@ func (l *udpListener) serve(s datagramSocket, sink Sink) error {
 	if err != nil {
 		return fmt.Errorf("cannot read %q: %w", l.o.url(), err)
 	}
+	if l.share != nil && l.share.inherited {
+		if n := r.forget(); n > 0 {
+			l.o.Logger.Warn("the sockets that were passed to us have lost datagrams before, which no metric of ours counts", "datagrams", n)
+		}
+	}
 	flushed := time.Now()
 	var until time.Time
 	settled := false
@@ -139,6 +176,9 @@ func (l *udpListener) serve(s datagramSocket, sink Sink) error {
 		stopping := l.stopping.Load()
 		if stopping && until.IsZero() {
 			<-l.woken
+			if l.remain {
+				return nil // what is in the queue is for who goes on
+			}
 			until = time.Now().Add(l.o.DrainTime)
 		}
 		batch, err := r.receive(!stopping && !open)

@@ -261,6 +261,17 @@ func (r *receiver) tryRead(fd uintptr) bool {
 	}
 }
 
+// forget begins the count of drops anew, and returns what it was.
+func (r *receiver) forget() uint32 {
+	var info [9]uint32 // SK_MEMINFO_VARS
+	size := uint32(unsafe.Sizeof(info))
+	r.raw.Control(func(fd uintptr) {
+		unix.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_MEMINFO, uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
+	})
+	r.dropped = info[unix.SK_MEMINFO_DROPS]
+	return r.dropped
+}
+
 // countDropped reads the kernel's count of drops that came with message i. It counts
 // from the birth of the socket, and is absent before the first drop.
 func (r *receiver) countDropped(i int) {

@@ -42,6 +42,8 @@ func newReceiver(s datagramSocket, maxFrame int, _ *Stats) (*receiver, error) {
 	return &receiver{s: s, maxFrame: maxFrame, buf: make([]byte, MaxUDP)}, nil
 }
 
+func (r *receiver) forget() uint32 { return 0 }
+
 func (r *receiver) filled() bool { return false }
 
 func (r *receiver) receive(wait bool) ([]message, error) {

@@ -17,6 +17,23 @@ const maxSocketPath = 107
 // queue is full (net.unix.max_dgram_qlen datagrams), so nothing is dropped here: a Sink
 // may block, as on TCP.
 func listenUnixgram(o Options) (Listener, error) {
+	sockets, share, err := openDatagrams(o, bindUnixgram)
+	if err != nil {
+		share.leave()
+		return nil, err
+	}
+	l := &udpListener{o: o, sockets: sockets, share: share, stopper: newStopper(), seal: sealUnixgram}
+	l.Reload(o)
+	if share == nil || !share.kept {
+		if l.closed, err = fileRemover(o.Address); err != nil {
+			l.Close()
+			return nil, err
+		}
+	}
+	return l, nil
+}
+
+func bindUnixgram(o Options) ([]datagramSocket, error) {
 	if err := removeStale(o.Address); err != nil {
 		return nil, err
 	}
@@ -24,24 +41,13 @@ func listenUnixgram(o Options) (Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := newUnixgram(o, s)
 	// The process' umask has taken its part of the mode.
-	err = os.Chmod(o.Address, o.SocketMode)
-	if err == nil {
-		l.closed, err = fileRemover(o.Address)
-	}
-	if err != nil {
+	if err := os.Chmod(o.Address, o.SocketMode); err != nil {
 		s.Close()
 		os.Remove(o.Address)
 		return nil, err
 	}
-	return l, nil
-}
-
-func newUnixgram(o Options, s datagramSocket) *udpListener {
-	l := &udpListener{o: o, sockets: []datagramSocket{s}, stopper: newStopper(), seal: sealUnixgram}
-	l.Reload(o)
-	return l
+	return []datagramSocket{s}, nil
 }
 
 // sealUnixgram makes the senders' next write fail, while what is queued can be read.

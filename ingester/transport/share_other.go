@@ -1,0 +1,20 @@
+//go:build !linux
+
+package transport
+
+import (
+	"errors"
+	"net"
+	"os"
+	"syscall"
+)
+
+var errNoDoor = errors.New("listeners[].reuse_port needs Linux")
+
+func (s *share) listen(string) error { return errNoDoor }
+
+func knock(string) ([]*os.File, *share, error) { return nil, nil, nil }
+
+func give(*net.UnixConn, []syscall.Conn) error { return errNoDoor }
+
+func hungUp(*net.UnixConn) bool { return true }
