@@ -2,8 +2,10 @@ package ingester
 
 import (
 	"log/slog"
+	"os"
 	"time"
 
+	"millrace/ingester/activation"
 	"millrace/ingester/framing"
 	"millrace/ingester/peers"
 	"millrace/ingester/publish"
@@ -47,8 +49,13 @@ func New(o Options) (*Ingester, error) {
 	if in.publisher, err = in.newPublisher(o.Config); err != nil {
 		return nil, err
 	}
+	passed, err := passed(o.Config)
+	if err != nil {
+		return nil, err
+	}
 	for i := range o.Config.Listeners {
 		l := &o.Config.Listeners[i]
+		plans[i].listening.Passed = passed[i]
 		listener, err := listen(l, plans[i].listening, o.Log)
 		if err != nil {
 			return nil, in.closed(&ListenError{Network: l.Address.Network, Err: err})
@@ -65,6 +72,19 @@ func New(o Options) (*Ingester, error) {
 	return in, nil
 }
 
+// passed are the sockets of each listener that systemd opened before the start.
+func passed(cfg *config.Config) ([][]*os.File, error) {
+	sockets, err := activation.FromEnvironment()
+	if err != nil {
+		return nil, err
+	}
+	listeners := make([]activation.Listener, len(cfg.Listeners))
+	for i, l := range cfg.Listeners {
+		listeners[i] = activation.Listener{Name: l.Name, Stream: l.Address.Stream(), Address: l.Address.HostPort(), Several: l.Address.Network == "udp"}
+	}
+	return activation.Assign(sockets, listeners)
+}
+
 // listen adds to o, which has what a reload can change, the rest.
 func listen(l *config.Listener, o transport.Options, log *slog.Logger) (_ transport.Listener, err error) {
 	if o.Framing, err = framing.ParseMode(l.Framing); err != nil {
@@ -74,7 +94,7 @@ func listen(l *config.Listener, o transport.Options, log *slog.Logger) (_ transp
 	o.MaxFrame, o.FrameIdle = int(l.MaxFrame), l.FrameIdle
 	o.MaxConnections, o.Sockets, o.ReceiveBuffer = l.MaxConnections, l.Sockets, int(l.ReceiveBuffer)
 	o.MaxConnectionsPerPeer, o.IdleTimeout, o.FrameTimeout, o.OpenFrames = l.MaxConnectionsPerPeer, l.IdleTimeout, l.FrameTimeout, int(l.OpenFrames)
-	o.SocketMode = l.SocketMode
+	o.SocketMode, o.ReusePort = l.SocketMode, l.ReusePort
 	o.Logger = log
 	return transport.Listen(o)
 }

@@ -316,6 +316,9 @@ func TestPassed(t *testing.T) {
 				o.Passed = []*os.File{duplicate(t, file)}
 				i := runInstance(t, o, &frames)
 				address = i.Addr()
+				if network == unixgram { // more than its queue holds would wait
+					eventually(t, "all has come", func() bool { return frames.Load() == sent })
+				}
 				send()
 				i.end(t)
 				send() // nobody reads

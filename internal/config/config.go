@@ -51,6 +51,7 @@ type Listener struct {
 	MaxConnections int            // streams
 	ProxyFrom      []netip.Prefix // streams
 
+	ReusePort             bool
 	MaxConnectionsPerPeer int           // streams
 	IdleTimeout           time.Duration // streams
 	FrameTimeout          time.Duration // streams

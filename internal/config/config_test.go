@@ -148,7 +148,7 @@ func TestParse_Failure(t *testing.T) {
 	listener := func(more string) string { return "listeners: [{name: a, address: 'tcp://127.0.0.1:1'" + more + "}]\n" }
 	f("listeners: []\n", `m.yaml:1:12: listeners: got an empty list; allowed at least one listener`)
 	f("listeners: [{name: a}]\n", `m.yaml:1:13: listeners[0].address: missing`+address)
-	f("listeners: [{name: a, adress: 'tcp://:1'}]\n", `m.yaml:1:23: listeners[0].adress: unknown key; did you mean "address"?; allowed name, address, framing, formats, time_zone, nulls, direction, allow, proxy_from, raw, reject_limit, max_frame, frame_idle, receive_buffer, sockets, max_connections, max_connections_per_peer, idle_timeout, frame_timeout, open_frames, socket_mode, tls`)
+	f("listeners: [{name: a, adress: 'tcp://:1'}]\n", `m.yaml:1:23: listeners[0].adress: unknown key; did you mean "address"?; allowed name, address, framing, formats, time_zone, nulls, direction, allow, proxy_from, raw, reject_limit, max_frame, frame_idle, receive_buffer, sockets, max_connections, max_connections_per_peer, idle_timeout, frame_timeout, open_frames, reuse_port, socket_mode, tls`)
 	f("listeners: [{name: A, address: 'tcp://127.0.0.1:1'}]\n", `m.yaml:1:20: listeners[0].name: got "A" ('A' cannot be in a name there); allowed 1 to 63 of a-z, 0-9 and, not first, -_.`)
 	f("listeners: [{name: a, address: '127.0.0.1:1'}]\n", `m.yaml:1:32: listeners[0].address: got "127.0.0.1:1" (the network is missing)`+address)
 	f("listeners: [{name: a, address: 'quic://127.0.0.1:1'}]\n", `m.yaml:1:32: listeners[0].address: got "quic://127.0.0.1:1" (unknown network "quic")`+address)

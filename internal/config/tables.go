@@ -63,6 +63,7 @@ func (l *Listener) keys() []key {
 		duration("idle_timeout", &l.IdleTimeout, "0s", 0, 30*day, "A connection on which nothing comes for so long is closed; 0 is never. TCP."),
 		duration("frame_timeout", &l.FrameTimeout, "30s", 0, day, "A frame that has begun ends within this time, or its connection is closed and what came of it is a reject; 0 is never. TCP."),
 		size("open_frames", &l.OpenFrames, "64MiB", MiB, 16*GiB, "Memory for frames that have begun, over all connections that wait for the rest. Beyond it the connection whose frame is the oldest is closed. TCP."),
+		boolean("reuse_port", &l.ReusePort, "false", "Let a second millrace of the same user listen here too: it shares the sockets of this one, and whichever stops leaves the queues to the other. For an upgrade that refuses, resets and loses nothing. Linux."),
 		{name: "socket_mode", to: modeValue{&l.SocketMode}, def: "'0666'", allowed: "permissions in octal, such as '0660'",
 			doc: "Permissions of the socket's file: who may write to it may send. The default is /dev/log's. unixgram."},
 		sub("tls", &l.TLS, "Our certificate, and whose we want. tls:// listeners."),
