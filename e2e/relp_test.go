@@ -73,7 +73,7 @@ func startFeed(t *testing.T, in string, first int) *feed {
 		defer tick.Stop()
 		for n := first; ; {
 			var b strings.Builder
-			for range 10 {
+			for range 40 {
 				b.WriteString("<22>" + m1(testID(n), "over RELP") + "\n")
 				n++
 			}
@@ -81,7 +81,7 @@ func startFeed(t *testing.T, in string, first int) *feed {
 				done <- err
 				return
 			}
-			f.sent.Add(10)
+			f.sent.Add(40)
 			select {
 			case <-tick.C:
 			case <-ctx.Done():
@@ -147,81 +147,118 @@ func (m *messages) missing(first, last int) (missing, again int) {
 	return missing, again
 }
 
-// TestRELP_KillNine: rsyslog sends by RELP while the ingester is killed and started
-// again, and again. Every message is in Kafka at the end; some are there twice.
-func TestRELP_KillNine(t *testing.T) {
-	t.Parallel()
+// relpRig is a broker, an ingester over it that can be started again at the same address,
+// and an rsyslogd that sends to it.
+type relpRig struct {
+	t      *testing.T
+	config string
+	feed   *feed
+	in     string
+	kafka  *messages
+	*process
+}
+
+// firstID is the first message's number, lastIDs that of those that follow in the end.
+const firstID, lastIDs = 1_000_000, 2_000_000
+
+func startRELP(t *testing.T, encrypted bool) *relpRig {
+	t.Helper()
 	broker, err := embedded.StartBroker(embedded.BrokerOptions{Topics: map[string]int{"millrace.message": 6, "millrace.status": 6, "millrace.reject": 6}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(broker.Close)
-	for i, encrypted := range []bool{false, true} {
+	listener, action := "", ""
+	if encrypted {
+		listener, action = secretly(t)
+	}
+	to := fmt.Sprintf("127.0.0.1:%d", freePort(t, "tcp"))
+	r := &relpRig{t: t, config: filepath.Join(t.TempDir(), "ingest.yaml"), kafka: consumeMessages(t, broker.Addr)}
+	text := fmt.Sprintf("listeners:\n  - {name: relay, address: \"relp://%s\"%s}\nkafka: {brokers: [\"%s\"], topic_prefix: millrace.}\nhttp: {ingest: \"127.0.0.1:0\"}\n", to, listener, broker.Addr)
+	if err := os.WriteFile(r.config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.restart()
+	r.in = relay(t, to, action)
+	r.feed = startFeed(t, r.in, firstID)
+	return r
+}
+
+func (r *relpRig) restart() {
+	r.t.Helper()
+	r.process = start(r.t, "ingest", "--config", r.config)
+	r.waitReady()
+}
+
+// flows waits until the process has published so much.
+func (r *relpRig) flows(n int) {
+	r.t.Helper()
+	until(r.t, "traffic flows", func() bool { return r.published() >= n }, func() string { return strconv.Itoa(r.published()) })
+}
+
+// finish ends the traffic, waits until every message is in Kafka, and returns how many
+// there were and how many are there once more.
+func (r *relpRig) finish() (sent, again int) {
+	r.t.Helper()
+	sent = r.feed.end()
+	// rsyslog looks at its connection when it sends, so it is given something to send.
+	tail := startFeed(r.t, r.in, lastIDs)
+	missing := sent
+	until(r.t, "every message is in Kafka", func() bool {
+		r.kafka.poll(r.t)
+		missing, again = r.kafka.missing(firstID, firstID+sent)
+		return missing == 0
+	}, func() string { return fmt.Sprintf("%d of %d are missing", missing, sent) })
+	tail.end()
+	until(r.t, "nothing is in flight", func() bool { return r.metric("millrace_frames_in_flight") == 0 }, func() string { return "" })
+	r.checkAccount("relay")
+	return sent, again
+}
+
+// TestRELP_KillNine: rsyslog sends by RELP while the ingester is killed and started
+// again, and again. Every message is in Kafka at the end; some are there twice.
+func TestRELP_KillNine(t *testing.T) {
+	t.Parallel()
+	for _, encrypted := range []bool{false, true} {
 		t.Run(fmt.Sprintf("tls=%t", encrypted), func(t *testing.T) {
-			listener, action := "", ""
-			if encrypted {
-				listener, action = secretly(t)
-			}
-			to := fmt.Sprintf("127.0.0.1:%d", freePort(t, "tcp"))
-			config := filepath.Join(t.TempDir(), "ingest.yaml")
-			text := fmt.Sprintf("listeners:\n  - {name: relay, address: \"relp://%s\"%s}\nkafka: {brokers: [\"%s\"], topic_prefix: millrace.}\nhttp: {ingest: \"127.0.0.1:0\"}\n", to, listener, broker.Addr)
-			if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			ingest := func() *process {
-				p := start(t, "ingest", "--config", config)
-				p.waitReady()
-				return p
-			}
-			p := ingest()
-			in := relay(t, to, action)
-			first := (i + 1) * 1_000_000
-			f := startFeed(t, in, first)
-			kafka := consumeMessages(t, broker.Addr)
+			r := startRELP(t, encrypted)
 			const kills = 3
 			for range kills {
-				until(t, "traffic flows", func() bool { return p.published() >= 1500 }, func() string { return strconv.Itoa(p.published()) })
-				p.signal(syscall.SIGKILL)
-				before := f.sent.Load()
-				until(t, "rsyslog queues", func() bool { return f.sent.Load() > before+500 }, func() string { return "" })
-				p = ingest()
+				r.flows(4000)
+				r.signal(syscall.SIGKILL)
+				before := r.feed.sent.Load()
+				until(t, "rsyslog queues", func() bool { return r.feed.sent.Load() > before+2000 }, func() string { return "" })
+				r.restart()
 			}
-			until(t, "traffic flows", func() bool { return p.published() >= 1500 }, func() string { return strconv.Itoa(p.published()) })
-			// A polite stop leaves nothing unanswered: no duplicate comes of it.
-			if code := p.signal(syscall.SIGTERM); code != 0 {
-				t.Errorf("exit code %d after SIGTERM", code)
-			}
-			p = ingest()
-			until(t, "traffic flows", func() bool { return p.published() >= 500 }, func() string { return strconv.Itoa(p.published()) })
-			sent := f.end()
-			// rsyslog looks at its connection when it sends, so it is given something to send.
-			again := 0
-			tail := startFeed(t, in, first+500_000)
-			until(t, "every message is in Kafka", func() bool {
-				kafka.poll(t)
-				var missing int
-				missing, again = kafka.missing(first, first+sent)
-				return missing == 0
-			}, func() string {
-				missing, _ := kafka.missing(first, first+sent)
-				return fmt.Sprintf("%d of %d are missing", missing, sent)
-			})
-			tail.end()
-			owed := p.metric("millrace_relp_unanswered_total")
-			t.Logf("%d messages, %d kills: 0 missing, %d duplicates, %v unanswered in the last process", sent, kills, again, owed)
+			r.flows(4000)
+			sent, again := r.finish()
+			t.Logf("%d messages, %d kills: 0 missing, %d twice", sent, kills, again)
 			if most := kills * 128; again > most {
 				t.Errorf("%d duplicates: more than a window of rsyslog (128) for each kill", again)
 			}
-			p.checkAccountOpen("relay")
 		})
 	}
 }
 
-// checkAccountOpen is checkAccount while frames come.
-func (p *process) checkAccountOpen(listener string) {
-	p.t.Helper()
-	until(p.t, "the account closes", func() bool { return p.metric("millrace_frames_in_flight") == 0 }, func() string { return "" })
-	p.checkAccount(listener)
+// TestRELP_Restart: a stop answers what it has taken, so that nothing is sent again.
+func TestRELP_Restart(t *testing.T) {
+	t.Parallel()
+	for _, encrypted := range []bool{false, true} {
+		t.Run(fmt.Sprintf("tls=%t", encrypted), func(t *testing.T) {
+			r := startRELP(t, encrypted)
+			for range 3 {
+				r.flows(4000)
+				if code := r.signal(syscall.SIGTERM); code != 0 {
+					t.Errorf("exit code %d after SIGTERM", code)
+				}
+				r.restart()
+			}
+			r.flows(500)
+			if sent, again := r.finish(); again != 0 {
+				t.Errorf("%d of %d messages are there twice", again, sent)
+			}
+		})
+	}
 }
 
 // secretly is TLS for the two sides, each with a certificate that the other looks at.
