@@ -226,6 +226,17 @@ func TestReload(t *testing.T) {
 	p.eventually("3", "SELECT count() FROM message_events")
 	p.eventually(testID(7003), "SELECT id FROM message_events WHERE format = 'mine'")
 
+	// A certificate that its key does not fit is a mistake like any other.
+	now := shown()
+	install(certtest.Pair{Cert: old.Cert, Key: renewed.Key})
+	configure("m1", "")
+	hangup("cannot use cert and key")
+	if shown() != now {
+		t.Errorf("the certificate of a bad file is shown")
+	}
+	send("mine:" + testID(7004)) // the formats are the old ones as well
+	p.eventually("2", "SELECT count() FROM message_events WHERE format = 'mine'")
+
 	if code := p.signal(syscall.SIGTERM); code != 0 {
 		t.Errorf("exit code %d", code)
 	}

@@ -10,6 +10,7 @@ for what in "$@"; do
 	test)
 		need python3 "the tests with Python's SysLogHandler" python3
 		need logger "the tests with util-linux logger" bsdutils
+		need openssl "the tests of the lines that make certificates" openssl
 		;;
 	race)
 		need "${CC:-gcc}" "the race detector needs cgo" "gcc libc6-dev"
