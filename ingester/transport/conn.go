@@ -96,6 +96,7 @@ func (stream) Owes() bool { return false }
 func (stream) End(bool)   {}
 
 func speakSyslog(c *conn, open func(Receipts) Sink) (protocol, Sink) {
+	c.bearSilence(c.l.o.DrainTime)
 	return stream{framing.New(c.l.o.Framing, c.l.o.MaxFrame)}, open(nil)
 }
 

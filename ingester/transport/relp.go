@@ -28,6 +28,7 @@ func listenRELP(o Options) (Listener, error) {
 }
 
 func speakRELP(c *conn, open func(Receipts) Sink) (protocol, Sink) {
+	c.bearSilence(answerPatience)
 	s := &relpSession{c: c, parser: relp.NewParser(c.l.o.MaxFrame), answers: newAnswers(c.io, c.nc)}
 	return s, open(s.answers)
 }

@@ -52,6 +52,14 @@ func (c *conn) secure() error {
 	return nil
 }
 
+// bearSilence bounds what crypto/tls writes of its own accord: it answers who asks for new
+// keys, and would wait for ever for one that does not read.
+func (c *conn) bearSilence(most time.Duration) {
+	if c.below != nil {
+		c.below.patience = most
+	}
+}
+
 // admitted reports whether TLS lets the connection stay.
 func (c *conn) admitted() bool {
 	t := c.tls.Load()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,8 +17,9 @@ import (
 // is known without a guess at the time that it may take.
 type socket struct {
 	net.Conn
-	fd    int
-	ready bool // the handshake is over
+	fd       int
+	ready    bool          // the handshake is over
+	patience time.Duration // for a write; 0: for ever
 }
 
 // nothingYet looks like a timeout, after which crypto/tls goes on where it was.
@@ -35,6 +37,13 @@ func below(nc net.Conn) *socket {
 		return nil
 	}
 	return &socket{Conn: nc}
+}
+
+func (s *socket) Write(b []byte) (int, error) {
+	if s.patience > 0 {
+		s.SetWriteDeadline(time.Now().Add(s.patience))
+	}
+	return s.Conn.Write(b)
 }
 
 func (s *socket) Read(b []byte) (int, error) {

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"runtime"
 	"slices"
 	"strings"
@@ -369,6 +370,44 @@ func TestTLS_NothingUnasked(t *testing.T) {
 	const closeNotify = 24 // bytes of its record in TLS 1.3
 	if len(rest) > closeNotify {
 		t.Errorf("%d bytes came beside the goodbye", len(rest)-closeNotify)
+	}
+}
+
+// TestTLS_NewKeys: OpenSSL asks for new keys in the middle, which no client of Go can. The
+// frames behind are read, and the end is orderly.
+func TestTLS_NewKeys(t *testing.T) {
+	t.Parallel()
+	a := certtest.New(t)
+	v := overTLS(t)
+	v.options = func(o *Options) { o.TLS = &TLS{Config: a.Issue(t, certtest.Subject{}).Server()} }
+	s := start(t, v, Options{}, newRecorder())
+	client := exec.Command("openssl", "s_client", "-connect", s.Addr().String(), "-CAfile", a.File, "-tls1_3")
+	log := new(lines)
+	client.Stdout, client.Stderr = log, log
+	in, err := client.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := client.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		in.Close()
+		client.Process.Kill()
+		client.Wait()
+	})
+	for i := range 3 {
+		io.WriteString(in, "<14>frame\n")
+		s.waitFor(t, i+1)
+		io.WriteString(in, "K\n") // its word for it
+		eventually(t, "new keys are asked for", func() bool { return log.count("KEYUPDATE") == i+1 })
+	}
+	io.WriteString(in, "<14>frame\n")
+	s.waitFor(t, 4)
+	s.stop()
+	s.wait(t)
+	if n := s.Stats().Frames.Load(); n != 4 {
+		t.Errorf("%d frames", n)
 	}
 }
 
