@@ -85,3 +85,26 @@ func TestFrame_AllocsSteady(t *testing.T) {
 		t.Errorf("%.4f allocations a frame", n)
 	}
 }
+
+// TestDecode_Allocs: header, template, 18 typed columns and the look at UTF-8 take no
+// memory, and the record none but its own.
+func TestDecode_Allocs(t *testing.T) {
+	frames := measured(64)
+	s := newSink(t, false, nil)
+	s.take(benchPeer, frames[0])
+	record := make([]byte, 0, 4<<10)
+	n := testing.AllocsPerRun(20, func() {
+		for _, f := range frames {
+			outcome, ok := s.decode(f)
+			if !ok || outcome != 0 {
+				t.Fatalf("a good frame was not decoded: %q", f.Bytes)
+			}
+			s.common(benchPeer, f, outcome)
+			record = schema.AppendRecord(record[:0], &s.event)
+		}
+	})
+	if n != 0 {
+		t.Errorf("%v allocations for %d frames", n, len(frames))
+	}
+	s.Flush()
+}
