@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"millrace/ingester/clean"
 	"millrace/ingester/format"
 	"millrace/ingester/framing"
 	"millrace/ingester/header"
@@ -238,10 +239,10 @@ func (s *sink) common(peer netip.AddrPort, f framing.Frame, outcome int) {
 	e.Flag(f.Flags | headerFlags(h))
 	// One look at the whole frame saves one at each of its values. Structured
 	// data are unescaped into bytes of their own, which it has not seen.
-	clean := schema.IsClean(f.Bytes)
-	e.Clean = clean && len(h.StructuredData) == 0
+	isClean := clean.Is(f.Bytes)
+	e.Clean = isClean && len(h.StructuredData) == 0
 	if outcome == 0 {
-		if s.rules.raw == "always" || s.rules.raw == "flagged" && (e.Flagged() != 0 || !clean) {
+		if s.rules.raw == "always" || s.rules.raw == "flagged" && (e.Flagged() != 0 || !isClean) {
 			e.SetText(schema.Raw, f.Bytes)
 		}
 	}

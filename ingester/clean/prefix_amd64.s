@@ -1,7 +1,7 @@
 #include "textflag.h"
 
-// func plainPrefixAVX2(v *byte, length int) int
-TEXT ·plainPrefixAVX2(SB), NOSPLIT, $0-24
+// func prefixAVX2(v *byte, length int) int
+TEXT ·prefixAVX2(SB), NOSPLIT, $0-24
 	MOVQ v+0(FP), SI
 	MOVQ length+8(FP), CX
 	VPXOR Y0, Y0, Y0

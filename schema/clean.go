@@ -8,15 +8,13 @@ import (
 
 // IsClean tells whether v is valid UTF-8 without NUL: what Event.Clean promises.
 func IsClean(v []byte) bool {
-	v = v[plainPrefix(v):] // most text ends here
+	v = v[asciiPrefix(v):] // most text ends here
 	return len(v) == 0 || utf8.Valid(v) && bytes.IndexByte(v, 0) < 0
 }
 
-// plainPrefixGo is a length up to which v is ASCII without NUL: in steps of eight, so
+// asciiPrefix is a length up to which v is ASCII without NUL: in steps of eight, so
 // that more may follow.
-//
-// This is the plain Go twin of what plain_amd64.s does.
-func plainPrefixGo(v []byte) int {
+func asciiPrefix(v []byte) int {
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
 	n := 0
 	for ; n+8 <= len(v); n += 8 {

@@ -1,5 +1,0 @@
-//go:build !amd64
-
-package schema
-
-func plainPrefix(v []byte) int { return plainPrefixGo(v) }
