@@ -222,7 +222,7 @@ func TestTapRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	req.Host = "evil.example"
-	res, err := http.DefaultClient.Do(req)
+	res, err := new(http.Transport).RoundTrip(req)
 	if err != nil {
 		t.Fatal(err)
 	}
