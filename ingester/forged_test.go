@@ -3,6 +3,7 @@ package ingester
 import (
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -91,12 +92,17 @@ func forgedListeners() (lines string) {
 	return lines + "  - {name: udp, address: 'udp://127.0.0.1:0'}\n"
 }
 
-// TestForged_Contained: with framing nul and octet, over UDP, and in auto from a
+// TestForged_Contained: with framing nul and octet, in datagrams, by RELP, and in auto from a
 // sender that counts octets or has ended a frame with NUL, a forged frame stays in
 // the text that holds it: one event, flagged, with all its bytes.
 func TestForged_Contained(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, forgedListeners(), "")
+	dir, err := os.MkdirTemp("", "forged-") // a socket's path must be short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	r := newRig(t, forgedListeners()+relay+"  - {name: local, address: 'unixgram://"+dir+"/socket'}\n", "")
 	type sent struct {
 		name  string
 		frame string
@@ -117,10 +123,16 @@ func TestForged_Contained(t *testing.T) {
 		hostile := forgedIn(column, id, f.text)
 		byID[testID(id)] = sent{fmt.Sprintf("%s, %s frames, %q in %s", listener, mode, f.text[:10], column), hostile, f}
 		frames = append(frames, hostile, good())
-		if mode != "datagram" {
+		if mode != "datagram" && mode != "counted" {
 			for i := range frames {
 				frames[i] = framed(mode, frames[i])
 			}
+		}
+		if listener == "relay" {
+			if _, err := io.WriteString(r.dialRELP(), strings.Join(frames, "\x00")); err != nil {
+				t.Fatal(err)
+			}
+			return
 		}
 		r.send(listener, frames...)
 	}
@@ -131,8 +143,10 @@ func TestForged_Contained(t *testing.T) {
 			one("octet", "octet", false, column, f)
 			one("auto", "octet", false, column, f)
 			one("udp", "datagram", false, column, f)
+			one("local", "datagram", false, column, f)
 			if f.text != nul.text {
 				one("nul", "nul", false, column, f)
+				one("relay", "counted", false, column, f)
 				one("auto", "nul", true, column, f)
 			}
 		}
