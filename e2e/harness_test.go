@@ -332,6 +332,12 @@ func (p *process) get(path string) (body string, code int) {
 func (p *process) metric(name string, with ...string) float64 {
 	p.t.Helper()
 	body, _ := p.get("/metrics")
+	return sumOf(p.t, body, name, with...)
+}
+
+// sumOf is the same of a page of metrics.
+func sumOf(t *testing.T, body, name string, with ...string) float64 {
+	t.Helper()
 	var total float64
 	for line := range strings.Lines(body) {
 		rest, ok := strings.CutPrefix(strings.TrimSpace(line), name)
@@ -347,7 +353,7 @@ func (p *process) metric(name string, with ...string) float64 {
 		}
 		v, err := strconv.ParseFloat(rest[strings.LastIndexByte(rest, ' ')+1:], 64)
 		if err != nil {
-			p.t.Fatal(err)
+			t.Fatal(err)
 		}
 		total += v
 	}
