@@ -219,7 +219,8 @@ func fill(t *testing.T, ballast, dir string) {
 // name in /metrics of a stack that has seen traffic.
 func TestMetricNames(t *testing.T) {
 	t.Parallel()
-	p := upSecured(t) // with a certificate, which has a metric
+	// With a certificate and a RELP listener, which have metrics of their own.
+	p := upSecured(t, "  - {name: relay, address: 'relp://127.0.0.1:0'}\n")
 	conn, err := (&tls.Dialer{Config: p.authority.Client(p.client)}).Dial("tcp", p.addr["syslog_tls"])
 	if err != nil {
 		t.Fatal(err)

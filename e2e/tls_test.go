@@ -26,8 +26,8 @@ type secured struct {
 }
 
 // upSecured starts `millrace up` with a listener that demands a certificate of
-// *.example.net.
-func upSecured(t *testing.T) *secured {
+// *.example.net, and with further listeners, as lines of the configuration.
+func upSecured(t *testing.T, listeners ...string) *secured {
 	t.Helper()
 	s := &secured{authority: certtest.New(t)}
 	s.server = s.authority.Issue(t, certtest.Subject{Names: []string{"millrace.example.net", "127.0.0.1"}})
@@ -37,7 +37,7 @@ listeners:
   - name: secured
     address: tls://127.0.0.1:0
     tls: {cert: %s, key: %s, client_ca: %s, client_names: ["*.example.net"]}
-`, s.server.Cert, s.server.Key, s.authority.File))
+`, s.server.Cert, s.server.Key, s.authority.File)+strings.Join(listeners, ""))
 	s.process = up(t, t.TempDir(), "--config", file, "--syslog-udp", "off", "--syslog-tcp", "off")
 	s.host, s.port, _ = net.SplitHostPort(s.addr["syslog_tls"])
 	return s
