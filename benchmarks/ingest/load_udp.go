@@ -1,11 +1,16 @@
 package main
 
 import (
+	"cmp"
+	"encoding/binary"
 	"fmt"
+	"math/rand/v2"
 	"net"
+	"slices"
 	"time"
+	"unsafe"
 
-	"golang.org/x/net/ipv4"
+	"golang.org/x/sys/unix"
 
 	"millrace/benchmarks/frames"
 )
@@ -14,28 +19,58 @@ const (
 	// senders are the source ports that datagrams come from: the kernel spreads
 	// sockets that share a port by source.
 	senders = 16
-	// datagrams is the most that one sendmmsg hands over.
-	datagrams = 32
+	// segments is the most datagrams that one call hands over.
+	segments = 32
 	// catchUp is how far behind its rate a sender that was not scheduled may be and still
 	// make up for it; what is more is not sent, and the rate is the less.
 	catchUp = 5 * time.Millisecond
 )
 
+// burst is a run of frames of one length, which the kernel sends as a datagram each
+// (UDP_SEGMENT). One by one, even by sendmmsg, sending costs more than any of the
+// programs needs to receive, and a sender on the same cores would be what is measured.
+type burst struct {
+	bytes   []byte
+	control []byte
+	frames  int
+}
+
+// bursts cuts the frames, without their LF, into bursts in an order that is always the same.
+func bursts(in *frames.Input) []burst {
+	byLength := slices.SortedStableFunc(slices.Values(in.Frames), func(a, b []byte) int { return cmp.Compare(len(a), len(b)) })
+	var all []burst
+	for i := 0; i < len(byLength); {
+		b := burst{control: segmentControl(len(byLength[i]) - 1)}
+		for length := len(byLength[i]); i < len(byLength) && len(byLength[i]) == length && b.frames < segments; i++ {
+			b.bytes = append(b.bytes, byLength[i][:length-1]...)
+			b.frames++
+		}
+		all = append(all, b)
+	}
+	rand.New(rand.NewPCG(1, 2)).Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	return all
+}
+
+// segmentControl is the control message that has the kernel cut at every size bytes.
+func segmentControl(size int) []byte {
+	b := make([]byte, unix.CmsgSpace(2))
+	h := (*unix.Cmsghdr)(unsafe.Pointer(&b[0]))
+	h.Level, h.Type = unix.SOL_UDP, unix.UDP_SEGMENT
+	h.SetLen(unix.CmsgLen(2))
+	binary.NativeEndian.PutUint16(b[unix.CmsgLen(0):], uint16(size))
+	return b
+}
+
 // sender sends datagrams at a rate.
 type sender struct {
-	conns    []*net.UDPConn
-	sockets  []*ipv4.PacketConn
-	messages []ipv4.Message
-	in       *frames.Input
-	at       int // next frame
-	turn     int // next socket
+	conns  []*net.UDPConn
+	bursts []burst
+	at     int // next burst
+	turn   int // next socket
 }
 
 func newSender(in *frames.Input, port int) (*sender, error) {
-	s := &sender{in: in, messages: make([]ipv4.Message, datagrams)}
-	for i := range s.messages {
-		s.messages[i].Buffers = make([][]byte, 1)
-	}
+	s := &sender{bursts: bursts(in)}
 	for range senders {
 		c, err := net.DialUDP("udp4", nil, &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
 		if err != nil {
@@ -43,7 +78,6 @@ func newSender(in *frames.Input, port int) (*sender, error) {
 			return nil, fmt.Errorf("cannot open a socket to send from: %w", err)
 		}
 		s.conns = append(s.conns, c)
-		s.sockets = append(s.sockets, ipv4.NewPacketConn(c))
 	}
 	return s, nil
 }
@@ -69,25 +103,16 @@ func (s *sender) send(rate float64, d time.Duration) (uint64, time.Duration, err
 			waived += due - most
 			due = most
 		}
-		if due < datagrams {
-			// As long as a batch takes at this rate; below a millisecond the runtime's timers
-			// are good to some 60 microseconds.
-			time.Sleep(time.Duration((datagrams - due) / rate * float64(time.Second)))
+		b := &s.bursts[s.at]
+		if missing := float64(b.frames) - due; missing > 0 {
+			time.Sleep(time.Duration(missing / rate * float64(time.Second)))
 			continue
 		}
-		for i := range s.messages {
-			f := s.in.Frames[s.at]
-			s.messages[i].Buffers[0] = f[:len(f)-1] // a datagram is a frame: no LF
-			s.at = (s.at + 1) % len(s.in.Frames)
+		if _, _, err := s.conns[s.turn].WriteMsgUDP(b.bytes, b.control, nil); err != nil {
+			return uint64(sent), time.Since(began), fmt.Errorf("cannot send datagrams: %w", err)
 		}
-		for rest := s.messages; len(rest) > 0; {
-			n, err := s.sockets[s.turn].WriteBatch(rest, 0)
-			if err != nil {
-				return uint64(sent), time.Since(began), fmt.Errorf("cannot send datagrams: %w", err)
-			}
-			sent += float64(n)
-			rest = rest[n:]
-		}
-		s.turn = (s.turn + 1) % len(s.sockets)
+		sent += float64(b.frames)
+		s.at = (s.at + 1) % len(s.bursts)
+		s.turn = (s.turn + 1) % len(s.conns)
 	}
 }

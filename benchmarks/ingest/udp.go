@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"millrace/benchmarks/discard"
@@ -34,27 +35,35 @@ func (b *bench) udpJob(peer string) job {
 
 		low, high := 0.0, 0.0 // highest rate without loss, lowest with
 		var best Metrics
-		halved := 0
+		halved, strikes := 0, 0
 		for rate, n := b.udpStart[peer], 0; halved <= halvings && n < mostSteps; n++ {
 			if rate == 0 {
 				rate = firstRate
 			}
 			m, err := t.stepTwice(s, rate, b.o.span()/2)
-			if err == nil && m[mLost] == 0 && m[mFramesPerSec] < 0.95*rate { // was the sender held up, or can it not?
-				m, err = t.stepTwice(s, rate, b.o.span()/2)
-			}
 			if err != nil {
 				return nil, err
 			}
 			b.keep("udp-steps", peer, fmt.Sprintf("%.0f", rate), m, nil)
-			if m[mLost] == 0 {
-				low, best = rate, m
-				if m[mFramesPerSec] < 0.95*rate {
-					best[mSenderLimited] = 1 // it cannot do more on these cores
+			if m[mLost] > 0 {
+				high = rate
+			} else {
+				low = rate
+				short := m[mFramesPerSec] < 0.95*rate
+				if best == nil || m[mFramesPerSec] > best[mFramesPerSec] {
+					best = maps.Clone(m)
+					best[mSenderLimited] = 0
+					if short {
+						best[mSenderLimited] = 1
+					}
+				}
+				// Once or twice it may have been held up; then it cannot do more on these cores.
+				if short {
+					strikes++
+				}
+				if strikes == 3 {
 					break
 				}
-			} else {
-				high = rate
 			}
 			switch {
 			case high == 0:
