@@ -110,8 +110,13 @@ func freePorts(args []string) []string {
 // start runs the program; the test's end ends it.
 func start(t *testing.T, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, addr: map[string]string{}, exited: make(chan struct{})}
-	p.cmd = exec.Command(binary, args...)
+	return startCommand(t, exec.Command(binary, args...))
+}
+
+// startCommand is start for who has more to say about it.
+func startCommand(t *testing.T, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{t: t, cmd: cmd, addr: map[string]string{}, exited: make(chan struct{})}
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	r, w := io.Pipe()
 	p.cmd.Stdout = w
@@ -133,7 +138,7 @@ func start(t *testing.T, args ...string) *process {
 			t.Error("the race detector has found something")
 		}
 		if t.Failed() {
-			t.Logf("output of millrace %s:\n%s", strings.Join(args, " "), p.text())
+			t.Logf("output of millrace %s:\n%s", strings.Join(cmd.Args[1:], " "), p.text())
 		}
 	})
 	ready := make(chan string, 1)
