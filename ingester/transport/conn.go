@@ -41,6 +41,7 @@ type conn struct {
 	sink    Sink
 
 	slab *slab  // nil while the connection waits
+	mine bool   // one of tcpListener.turns is ours
 	data []byte // read and not consumed: in slab, or else in held
 	held []byte
 
@@ -163,6 +164,7 @@ func (c *conn) converse() error {
 			return err
 		}
 		for c.proto.Flow() == held && !c.l.stopping.Load() {
+			c.park()
 			c.proto.Wait()
 			if ferr := c.frames(framing.More); ferr != nil {
 				return ferr
@@ -170,6 +172,9 @@ func (c *conn) converse() error {
 		}
 		if c.proto.Flow() == over {
 			return nil
+		}
+		if c.mine && len(c.l.turns) == cap(c.l.turns) {
+			c.park() // somebody may be waiting
 		}
 		c.arm()
 	}
@@ -297,6 +302,23 @@ func (c *conn) fillPlain(wait bool) (int, error) {
 	return n, err
 }
 
+// turn waits for the connection's turn to read. It lasts until the connection waits for
+// something else than Kafka, or others want theirs.
+func (c *conn) turn() {
+	if !c.mine {
+		c.l.turns <- struct{}{}
+		c.mine = true
+	}
+}
+
+// pass ends the turn.
+func (c *conn) pass() {
+	if c.mine {
+		<-c.l.turns
+		c.mine = false
+	}
+}
+
 // hold sees to it that the data stands at the front of a slab.
 func (c *conn) hold() {
 	if c.slab == nil {
@@ -305,7 +327,7 @@ func (c *conn) hold() {
 	c.data = c.slab.b[:copy(c.slab.b, c.data)]
 }
 
-// park gives the slab back while the connection waits. An open frame moves to a buffer
+// park gives the slab back while the connection waits, and the turn to read. An open frame moves to a buffer
 // of its own size, unless it fills a good part of the slab.
 func (c *conn) park() {
 	if c.slab != nil && len(c.data) <= len(c.slab.b)/4 {
@@ -317,6 +339,7 @@ func (c *conn) park() {
 		c.l.slabs.Put(c.slab)
 		c.slab = nil
 	}
+	c.pass()
 	c.count()
 }
 
@@ -327,4 +350,5 @@ func (c *conn) release() {
 		c.l.slabs.Put(c.slab)
 		c.slab = nil
 	}
+	c.pass()
 }

@@ -35,6 +35,7 @@ func (c *conn) readFD(fd int, b []byte) (int, error) {
 // tryRead reads once. It takes a buffer only when it reads, so that the many
 // connections that wait have none. False asks the runtime to wait and call again.
 func (c *conn) tryRead(fd uintptr) bool {
+	c.turn()
 	c.hold()
 	for {
 		n, err := c.readFD(int(fd), c.slab.b[len(c.data):])

@@ -31,6 +31,7 @@ type tcpListener struct {
 	stats   Stats
 	notices notices
 	slabs   sync.Pool               // of *slab
+	turns   chan struct{}           // a place for each connection that reads now
 	wrap    func(net.Conn) net.Conn // of a transport on top of TCP
 	speak   func(*conn, func(Receipts) Sink) (protocol, Sink)
 	hard    context.Context // of Serve
@@ -42,6 +43,11 @@ type tcpListener struct {
 	held  atomic.Int64       // bytes of unfinished frames whose connections wait
 	wg    sync.WaitGroup
 }
+
+// maxTurns is how many connections of a listener read at a time, and hold a slab for
+// it: more than can run, and few enough that a thousand busy senders need no thousand
+// slabs. The others' bytes wait in the kernel.
+const maxTurns = 32
 
 // slab is a read buffer that a connection holds while it has something to read.
 type slab struct{ b []byte }
@@ -61,7 +67,7 @@ func newTCP(o Options) (*tcpListener, error) {
 		share.leave()
 		return nil, err
 	}
-	l := &tcpListener{o: o, ln: ln, share: share, speak: speakSyslog, stopper: newStopper(), conns: map[*conn]struct{}{}, peers: map[netip.Addr]int{}}
+	l := &tcpListener{o: o, ln: ln, share: share, speak: speakSyslog, turns: make(chan struct{}, maxTurns), stopper: newStopper(), conns: map[*conn]struct{}{}, peers: map[netip.Addr]int{}}
 	l.allow.Store(newAllowList(o))
 	if o.TLS != nil {
 		l.tls = newSecured(o.TLS)

@@ -200,6 +200,37 @@ func TestIdleConnectionsHoldNoBuffer(t *testing.T) {
 	}
 }
 
+// Many senders that are busy at the same time, while nothing is taken, hold no buffer
+// each; all of them get their turn.
+func TestBusyConnectionsTakeTurns(t *testing.T) {
+	t.Parallel()
+	const n = 5 * maxTurns
+	var made atomic.Int64
+	v := overTCP
+	v.before = func(l Listener) {
+		slabs := &l.(*tcpListener).slabs
+		makeOne := slabs.New
+		slabs.New = func() any {
+			made.Add(1)
+			return makeOne()
+		}
+	}
+	r := newRecorder()
+	r.gate = make(chan struct{})
+	s := start(t, v, Options{}, r)
+	turns := s.Listener.(*tcpListener).turns
+	for range n {
+		send(t, s.dial(t, ""), "<14>first\x00<14>second\x00<14>op")
+	}
+	eventually(t, "all turns are taken", func() bool { return len(turns) == maxTurns && s.Stats().Open.Load() == n })
+	if m := made.Load(); m > 2*maxTurns { // the race detector makes a pool forgetful
+		t.Errorf("%d buffers for %d busy connections", m, n)
+	}
+	close(r.gate)
+	s.waitFor(t, 2*n)
+	eventually(t, "no turn is held by who waits", func() bool { return len(turns) == 0 })
+}
+
 // An open frame survives its moves between buffers, byte by byte.
 func TestSlowSender(t *testing.T) {
 	t.Parallel()
