@@ -48,11 +48,16 @@ func TestStalledPartition(t *testing.T) {
 		}
 	})
 	w.produce(schema.Message, 30)
-	w.eventually("a stalled partition", func() bool { return m.stats.StalledParts.Load() == 1 })
-	if text := log.String(); !strings.Contains(text, "a partition does not get on") || !strings.Contains(text, "topic="+DefaultTopicPrefix+schema.Message.Topic+" partition=1") ||
-		!strings.Contains(text, doingPlace) {
-		t.Errorf("the log does not say which partition stands still, and why:\n%s", text)
-	}
+	// Others may be slow on a busy machine, and be named as well.
+	w.eventually("a line about the partition and what it waits for", func() bool {
+		for line := range strings.Lines(log.String()) {
+			if strings.Contains(line, "a partition does not get on") && strings.Contains(line, "topic="+DefaultTopicPrefix+schema.Message.Topic+" partition=1") &&
+				strings.Contains(line, doingPlace) {
+				return m.stats.StalledParts.Load() > 0
+			}
+		}
+		return false
+	})
 	// More comes to the partition that reads nothing, and its lag tells.
 	w.produce(schema.Message, 30)
 	w.eventually("the lag of both", func() bool {
