@@ -9,8 +9,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/twmb/franz-go/pkg/kfake"
 )
 
 // TestAway_Memory: Kafka does not answer while senders write as fast as they can.
@@ -19,16 +17,7 @@ import (
 // in it once, and each datagram is in the account.
 func TestAway_Memory(t *testing.T) {
 	t.Parallel()
-	network := &troubledNetwork{conns: map[net.Conn]bool{}}
-	topics := []string{"millrace.message", "millrace.status", "millrace.reject"}
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(2), kfake.ListenFn(network.listen), kfake.SeedTopics(6, topics...))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		network.stall(0)
-		cluster.Close()
-	})
+	cluster, network := troubledCluster(t, 6)
 	config := filepath.Join(t.TempDir(), "away.yaml")
 	text := fmt.Sprintf(`
 listeners:

@@ -3,7 +3,10 @@ package e2e
 import (
 	"net"
 	"sync"
+	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
 )
 
 // troubledNetwork is the brokers' side of their connections.
@@ -11,6 +14,24 @@ type troubledNetwork struct {
 	mu    sync.Mutex
 	conns map[net.Conn]bool
 	until time.Time // until when nothing moves
+}
+
+// topics are those of an ingester with the default prefix.
+var topics = []string{"millrace.message", "millrace.status", "millrace.reject"}
+
+// troubledCluster is two brokers on such a network, with all topics.
+func troubledCluster(t *testing.T, partitions int32) (*kfake.Cluster, *troubledNetwork) {
+	t.Helper()
+	network := &troubledNetwork{conns: map[net.Conn]bool{}}
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(2), kfake.ListenFn(network.listen), kfake.SeedTopics(partitions, topics...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		network.stall(0)
+		cluster.Close()
+	})
+	return cluster, network
 }
 
 func (n *troubledNetwork) listen(network, address string) (net.Listener, error) {

@@ -23,16 +23,7 @@ func TestStop_KafkaAway(t *testing.T) {
 	f := func(name string, away func(*kfake.Cluster, *troubledNetwork), timeout string, signals int, says string) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			network := &troubledNetwork{conns: map[net.Conn]bool{}}
-			cluster, err := kfake.NewCluster(kfake.NumBrokers(2), kfake.ListenFn(network.listen),
-				kfake.SeedTopics(3, "millrace.message", "millrace.status", "millrace.reject"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() {
-				network.stall(0)
-				cluster.Close()
-			})
+			cluster, network := troubledCluster(t, 3)
 			config := filepath.Join(t.TempDir(), "stop.yaml")
 			text := fmt.Sprintf(`
 listeners:

@@ -58,7 +58,7 @@ func (b *bench) latencyJob(peer, name string, rate float64, connections int) job
 		total := int(rate*span.Seconds()) / connections * connections
 		w := &stopwatch{due: make([]int64, total), acked: make([]atomic.Int64, total)}
 		var armed atomic.Bool // not during the warm-up
-		t, err := begin(p, setup{network: "tcp", connections: connections}, discard.Options{Acked: func(topic string, records []byte, at time.Time) {
+		t, conns, err := b.warm(p, setup{connections: connections}, discard.Options{Acked: func(topic string, records []byte, at time.Time) {
 			if armed.Load() && topic == p.topic {
 				w.see(records, at)
 			}
@@ -67,14 +67,6 @@ func (b *bench) latencyJob(peer, name string, rate float64, connections int) job
 			return nil, err
 		}
 		defer t.end()
-		conns, err := connect(t.port, connections)
-		if err != nil {
-			return nil, t.proc.failed(err)
-		}
-		defer disconnect(conns)
-		if err := t.warmUp(b.in, conns, b.o.span()); err != nil {
-			return nil, err
-		}
 		armed.Store(true)
 		m, err := t.span(func() (uint64, error) { return pace(b.in, conns, rate, w.due) })
 		if err != nil {

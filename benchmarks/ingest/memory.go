@@ -45,19 +45,11 @@ func (b *bench) idleJob(peer string) job {
 // must be there in the end.
 func (b *bench) awayJob() job {
 	return job{section: "memory", peer: ours, name: caseAway, once: true, measure: func(p *peerProgram) (Metrics, error) {
-		t, err := begin(p, setup{network: "tcp", connections: connections}, discard.Options{})
+		t, conns, err := b.warm(p, setup{connections: connections}, discard.Options{})
 		if err != nil {
 			return nil, err
 		}
 		defer t.end()
-		conns, err := connect(t.port, connections)
-		if err != nil {
-			return nil, t.proc.failed(err)
-		}
-		defer disconnect(conns)
-		if err := t.warmUp(b.in, conns, b.o.span()); err != nil {
-			return nil, err
-		}
 		stop, flooded := make(chan struct{}), make(chan error, 1)
 		go func() {
 			n, err := flood(b.in, conns, stop)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"time"
 
 	"millrace/benchmarks/discard"
@@ -15,21 +16,32 @@ const (
 // tcpJob floods one peer over TCP.
 func (b *bench) tcpJob(section, peer, name, codec string, connections, partitions int) job {
 	return job{section: section, peer: peer, name: name, measure: func(p *peerProgram) (Metrics, error) {
-		t, err := begin(p, setup{network: "tcp", codec: codec, connections: connections}, discard.Options{Partitions: partitions})
+		t, conns, err := b.warm(p, setup{codec: codec, connections: connections}, discard.Options{Partitions: partitions})
 		if err != nil {
 			return nil, err
 		}
 		defer t.end()
-		conns, err := connect(t.port, connections)
-		if err != nil {
-			return nil, t.proc.failed(err)
-		}
-		defer disconnect(conns)
-		if err := t.warmUp(b.in, conns, b.o.span()); err != nil {
-			return nil, err
-		}
 		return t.span(func() (uint64, error) { return floodFor(b.in, conns, b.o.span()) })
 	}}
+}
+
+// warm begins a trial over TCP and lets the program settle under load. The trial's end
+// closes the connections too.
+func (b *bench) warm(p *peerProgram, s setup, o discard.Options) (t *trial, conns []net.Conn, err error) {
+	s.network = "tcp"
+	if t, err = begin(p, s, o); err != nil {
+		return nil, nil, err
+	}
+	defer func() {
+		if err != nil {
+			t.end()
+		}
+	}()
+	if conns, err = connect(t.port, s.connections); err != nil {
+		return nil, nil, t.proc.failed(err)
+	}
+	t.conns = conns
+	return t, conns, t.warmUp(b.in, conns, b.o.span())
 }
 
 // tcpJobs are the whole path in its usual shape, with each codec that has a goal or an anchor.

@@ -17,7 +17,8 @@ type trial struct {
 	port   int
 	broker *discard.Broker
 	proc   *process
-	sent   uint64 // frames, from the beginning
+	conns  []net.Conn // of warm
+	sent   uint64     // frames, from the beginning
 }
 
 // begin starts broker and peer.
@@ -45,6 +46,7 @@ func begin(p *peerProgram, s setup, o discard.Options) (*trial, error) {
 }
 
 func (t *trial) end() {
+	disconnect(t.conns)
 	if t.proc != nil {
 		t.proc.stop()
 	}
