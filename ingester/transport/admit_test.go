@@ -330,3 +330,28 @@ func TestOpenFrames(t *testing.T) {
 	}
 	eventually(t, "nothing is held", func() bool { return tcp.held.Load() == 0 && s.Stats().Open.Load() == 0 })
 }
+
+// A read that has to make room for its frame wants the listener's lock; a stop at once,
+// which closes its connection, must not keep it from that.
+func TestStopAtOnceWhileMakingRoom(t *testing.T) {
+	t.Parallel()
+	reading, stopping := make(chan struct{}), make(chan struct{})
+	v := overTCP
+	v.before = func(l Listener) {
+		tcp := l.(*tcpListener)
+		makeOne := tcp.slabs.New
+		tcp.slabs.New = func() any { // in the middle of a read
+			close(reading)
+			<-stopping
+			time.Sleep(50 * time.Millisecond) // for the stop to come to the connection
+			tcp.relieve()
+			return makeOne()
+		}
+	}
+	s := start(t, v, Options{}, newRecorder())
+	s.dial(t, "")
+	<-reading
+	s.abort()
+	close(stopping)
+	s.wait(t)
+}

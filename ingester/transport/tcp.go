@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -149,10 +151,13 @@ func (l *tcpListener) Reload(o Options) {
 	}
 }
 
+// each calls f for every connection, without the lock: to close one waits until its
+// read is over, and a read that has to make room for its frame wants the lock.
 func (l *tcpListener) each(f func(*conn)) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	for c := range l.conns {
+	all := slices.Collect(maps.Keys(l.conns))
+	l.mu.Unlock()
+	for _, c := range all {
 		f(c)
 	}
 }
