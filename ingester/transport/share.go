@@ -79,19 +79,21 @@ func (s *share) serve(sockets []syscall.Conn) {
 			if err != nil {
 				return
 			}
-			if err := give(c, append([]syscall.Conn{s.door}, sockets...)); err != nil {
-				c.Close()
-				continue
-			}
-			s.mu.Lock()
-			if s.gone {
-				c.Close()
-			} else {
-				s.others = append(s.others, c)
-			}
-			s.mu.Unlock()
+			s.admit(c, sockets)
 		}
 	}()
+}
+
+// admit gives the sockets to one who knocks. Under the lock: leave must know of everyone
+// who has them, or else it would seal sockets that another reads.
+func (s *share) admit(c *net.UnixConn, sockets []syscall.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.gone || give(c, append([]syscall.Conn{s.door}, sockets...)) != nil {
+		c.Close()
+		return
+	}
+	s.others = append(s.others, c)
 }
 
 // leave is called at the stop. It reports whether the sockets go on without us: whatever

@@ -3,6 +3,7 @@ package transport
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"syscall"
@@ -24,17 +25,27 @@ func (s *share) listen(door string) (err error) {
 
 // knock asks at the door for the sockets. Nobody may be there: no files, and no error.
 func knock(door string) ([]*os.File, *share, error) {
-	c, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Net: "unixpacket", Name: door})
-	if errors.Is(err, syscall.ECONNREFUSED) {
-		return nil, nil, nil
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	files, err := take(c)
-	if err != nil {
+	var c *net.UnixConn
+	var files []*os.File
+	for until := time.Now().Add(handOverTimeout); ; {
+		var err error
+		c, err = net.DialUnix("unixpacket", nil, &net.UnixAddr{Net: "unixpacket", Name: door})
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			return nil, nil, nil
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		if files, err = take(c); err == nil {
+			break
+		}
 		c.Close()
-		return nil, nil, fmt.Errorf("cannot take over the sockets of the instance that runs: %w", err)
+		// Whoever opened was just leaving: another opens the door, or nobody is there any more.
+		left := errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)
+		if !left || time.Now().After(until) {
+			return nil, nil, fmt.Errorf("cannot take over the sockets of the instance that runs: %w", err)
+		}
+		time.Sleep(time.Millisecond)
 	}
 	ln, err := net.FileListener(files[0])
 	files[0].Close()

@@ -184,6 +184,29 @@ func testDatagrams(t *testing.T, o Options, network string, all, senders, window
 	}
 }
 
+// The first stops as soon as the second has the sockets, before it may have noted that: it
+// must know, or it would seal sockets that the second reads.
+func TestHandOver_AtOnce(t *testing.T) {
+	t.Parallel()
+	var frames atomic.Int64
+	o := Options{Network: "udp", Address: freePort(t, "udp"), Sockets: 1, ReusePort: true}
+	c, err := net.Dial("udp", o.Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	old := runInstance(t, o, &frames)
+	for u := range int64(300) {
+		next := runInstance(t, o, &frames)
+		old.end(t)
+		old = next
+		if _, err := c.Write([]byte("<14>one frame")); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the frame has come", func() bool { return frames.Load() == u+1 })
+	}
+}
+
 // What is in the queues at the stop is for the one that goes on, whichever of the two it is.
 func TestHandOver_WhoStays(t *testing.T) {
 	t.Parallel()
