@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -14,6 +15,10 @@ import (
 	"millrace/ingester/framing"
 	"millrace/schema"
 )
+
+// mostReaders is how many goroutines read one socket at most: under load one decodes
+// while another receives, and one that is not scheduled does not fill the buffer.
+const mostReaders = 4
 
 // flushAfter is how long frames may wait for Flush while datagrams come without a pause.
 const flushAfter = 10 * time.Millisecond
@@ -28,10 +33,28 @@ type datagramSocket interface {
 	syscall.Conn
 }
 
+// queue is one socket and who reads it: a goroutine that waits for datagrams, and others
+// that read along when a batch was a full one, so that more is waiting than one takes.
+type queue struct {
+	datagramSocket
+	drops dropCount
+	more  chan struct{} // wakes one of the others
+	ended chan struct{} // closed when nobody waits for datagrams any more
+}
+
+// call asks one of the others for help. They may all be at it.
+func (q *queue) call() {
+	select {
+	case q.more <- struct{}{}:
+	default:
+	}
+}
+
 // udpListener reads datagrams: of UDP, and of a Unix socket.
 type udpListener struct {
 	o       Options
 	sockets []datagramSocket
+	readers int // of each socket
 	allow   atomic.Pointer[allowList]
 	stats   Stats
 	notices notices
@@ -55,7 +78,7 @@ func listenUDP(o Options) (Listener, error) {
 		share.leave()
 		return nil, err
 	}
-	l := &udpListener{o: o, sockets: sockets, share: share, stopper: newStopper(), seal: sealUDP}
+	l := &udpListener{o: o, sockets: sockets, readers: min(runtime.GOMAXPROCS(0), mostReaders), share: share, stopper: newStopper(), seal: sealUDP}
 	l.Reload(o)
 	for i, s := range sockets {
 		size, err := prepareUDP(s, o.ReceiveBuffer)
@@ -131,8 +154,13 @@ func (l *udpListener) Serve(soft, hard context.Context, open func(Receipts) Sink
 	errs := make([]error, len(l.sockets))
 	var wg sync.WaitGroup
 	for i, s := range l.sockets {
+		q := &queue{datagramSocket: s, more: make(chan struct{}, 1), ended: make(chan struct{})}
+		for range l.readers - 1 {
+			wg.Go(func() { l.help(q, func() Sink { return open(nil) }) })
+		}
 		wg.Go(func() {
-			if errs[i] = l.serve(s, open(nil)); errs[i] != nil {
+			defer close(q.ended)
+			if errs[i] = l.serve(q, open(nil)); errs[i] != nil {
 				l.stop() // half a listener would lose half of the senders without a word
 			}
 		})
@@ -156,10 +184,45 @@ func (l *udpListener) stop() {
 	})
 }
 
+// help reads along whenever it is called, as long as there are full batches.
+func (l *udpListener) help(q *queue, open func() Sink) {
+	var r *receiver
+	var sink Sink
+	for {
+		select {
+		case <-q.more:
+		case <-q.ended:
+			return
+		}
+		if r == nil { // most are never called
+			var err error
+			if r, err = newReceiver(q, l.o.MaxFrame, &l.stats); err != nil {
+				return // serve meets the same
+			}
+			sink = open()
+		}
+		flushed := time.Now()
+		for {
+			batch, _ := r.receive(false) // an error is for serve, too
+			l.deliver(sink, batch)
+			if !r.filled() || l.stopping.Load() {
+				break
+			}
+			q.call()
+			if time.Since(flushed) > flushAfter {
+				sink.Flush()
+				flushed = time.Now()
+			}
+			runtime.Gosched()
+		}
+		sink.Flush()
+	}
+}
+
 // serve reads one socket until a stop, and then what is queued in it.
-func (l *udpListener) serve(s datagramSocket, sink Sink) error {
+func (l *udpListener) serve(q *queue, sink Sink) error {
 	defer sink.Flush()
-	r, err := newReceiver(s, l.o.MaxFrame, &l.stats)
+	r, err := newReceiver(q, l.o.MaxFrame, &l.stats)
 	if err != nil {
 		return fmt.Errorf("cannot read %q: %w", l.o.url(), err)
 	}
@@ -182,10 +245,7 @@ func (l *udpListener) serve(s datagramSocket, sink Sink) error {
 			until = time.Now().Add(l.o.DrainTime)
 		}
 		batch, err := r.receive(!stopping && !open)
-		allow := l.allow.Load()
-		for i := range batch {
-			l.deliver(sink, &batch[i], allow)
-		}
+		l.deliver(sink, batch)
 		switch {
 		case err == nil && len(batch) == 0 && stopping:
 			if settled {
@@ -217,28 +277,42 @@ func (l *udpListener) serve(s datagramSocket, sink Sink) error {
 			sink.Flush()
 			flushed, open = time.Now(), false
 		}
+		if r.filled() {
+			q.call()
+			runtime.Gosched() // or others wait for the end of our time slice, in which their socket's buffer may fill up
+		}
 	}
 }
 
-func (l *udpListener) deliver(sink Sink, m *message, allow *allowList) {
-	l.stats.Bytes.Add(uint64(len(m.data)))
-	peer := m.peer.addrPort()
-	if !allow.permits(peer.Addr()) {
-		l.stats.Refuse(peer.Addr())
-		return
+// deliver gives a batch to the sink.
+func (l *udpListener) deliver(sink Sink, batch []message) {
+	allow := l.allow.Load()
+	var bytes, frames uint64
+	for i := range batch {
+		bytes += uint64(len(batch[i].data))
 	}
-	f := framing.Whole(m.data)
-	if m.size > len(m.data) {
-		f = framing.Frame{Reject: schema.ReasonTruncatedDatagram, Bytes: m.data, Size: m.size,
-			Detail: fmt.Sprintf("a datagram of %d bytes exceeds the limit of %d (listeners[].max_frame)", m.size, l.o.MaxFrame)}
+	l.stats.Bytes.Add(bytes)
+	for i := range batch {
+		m := &batch[i]
+		peer := m.peer.addrPort()
+		if !allow.permits(peer.Addr()) {
+			l.stats.Refuse(peer.Addr())
+			continue
+		}
+		f := framing.Whole(m.data)
+		if m.size > len(m.data) {
+			f = framing.Frame{Reject: schema.ReasonTruncatedDatagram, Bytes: m.data, Size: m.size,
+				Detail: fmt.Sprintf("a datagram of %d bytes exceeds the limit of %d (listeners[].max_frame)", m.size, l.o.MaxFrame)}
+		}
+		if f.Drop != "" {
+			l.stats.Empty.Add(1)
+			continue
+		}
+		if err := sink.Frame(peer, f); err != nil {
+			l.stats.Shutdown.Add(1)
+			continue
+		}
+		frames++
 	}
-	if f.Drop != "" {
-		l.stats.Empty.Add(1)
-		return
-	}
-	if err := sink.Frame(peer, f); err != nil {
-		l.stats.Shutdown.Add(1)
-		return
-	}
-	l.stats.Frames.Add(1)
+	l.stats.Frames.Add(frames)
 }

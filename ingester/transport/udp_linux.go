@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"unsafe"
 
@@ -138,6 +139,7 @@ type mmsghdr struct {
 // allocations for the address of each datagram; this has none.
 type receiver struct {
 	raw   syscall.RawConn
+	drops *dropCount
 	stats *Stats
 
 	headers  []mmsghdr
@@ -154,19 +156,35 @@ type receiver struct {
 	wait    bool
 	n       int
 	err     error
-	dropped uint32 // the kernel's count when it was last seen
+}
+
+// dropCount is the kernel's count of a socket's drops when it was last seen.
+type dropCount struct{ atomic.Uint32 }
+
+// advance returns by how much the count has grown to now. Of those who read a socket one
+// may come late with a count that another has gone past.
+func (d *dropCount) advance(now uint32) uint32 {
+	for {
+		seen := d.Load()
+		if int32(now-seen) <= 0 {
+			return 0
+		}
+		if d.CompareAndSwap(seen, now) {
+			return now - seen
+		}
+	}
 }
 
 // controlSize holds one control message with a counter of 32 bits.
 const controlSize = 32
 
-func newReceiver(s datagramSocket, maxFrame int, stats *Stats) (*receiver, error) {
-	raw, err := s.SyscallConn()
+func newReceiver(q *queue, maxFrame int, stats *Stats) (*receiver, error) {
+	raw, err := q.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
 	r := &receiver{
-		raw: raw, stats: stats,
+		raw: raw, drops: &q.drops, stats: stats,
 		headers:  make([]mmsghdr, batchSize),
 		iovecs:   make([][2]unix.Iovec, batchSize),
 		names:    make([]unix.RawSockaddrInet6, batchSize),
@@ -268,8 +286,8 @@ func (r *receiver) forget() uint32 {
 	r.raw.Control(func(fd uintptr) {
 		unix.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_MEMINFO, uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
 	})
-	r.dropped = info[unix.SK_MEMINFO_DROPS]
-	return r.dropped
+	r.drops.Store(info[unix.SK_MEMINFO_DROPS])
+	return info[unix.SK_MEMINFO_DROPS]
 }
 
 // countDropped reads the kernel's count of drops that came with message i. It counts
@@ -285,7 +303,5 @@ func (r *receiver) countDropped(i int) {
 	if c.Level != unix.SOL_SOCKET || c.Type != unix.SO_RXQ_OVFL {
 		return
 	}
-	now := binary.NativeEndian.Uint32(control[unix.CmsgLen(0):])
-	r.stats.Kernel.Add(uint64(now - r.dropped))
-	r.dropped = now
+	r.stats.Kernel.Add(uint64(r.drops.advance(binary.NativeEndian.Uint32(control[unix.CmsgLen(0):]))))
 }

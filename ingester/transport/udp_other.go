@@ -30,7 +30,10 @@ type peerAddr struct{ peer netip.AddrPort }
 
 func (p peerAddr) addrPort() netip.AddrPort { return p.peer }
 
-// receiver takes one datagram at a time. The kernel's drops are not to be had here.
+// dropCount would be the kernel's count of drops, which is not to be had here.
+type dropCount struct{}
+
+// receiver takes one datagram at a time.
 type receiver struct {
 	s        datagramSocket
 	maxFrame int
@@ -38,8 +41,8 @@ type receiver struct {
 	messages [1]message
 }
 
-func newReceiver(s datagramSocket, maxFrame int, _ *Stats) (*receiver, error) {
-	return &receiver{s: s, maxFrame: maxFrame, buf: make([]byte, MaxUDP)}, nil
+func newReceiver(q *queue, maxFrame int, _ *Stats) (*receiver, error) {
+	return &receiver{s: q.datagramSocket, maxFrame: maxFrame, buf: make([]byte, MaxUDP)}, nil
 }
 
 func (r *receiver) forget() uint32 { return 0 }

@@ -114,7 +114,7 @@ func TestReceivingDoesNotAllocate(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	r, err := newReceiver(udp.sockets[0], MaxUDP, &udp.stats)
+	r, err := newReceiver(&queue{datagramSocket: udp.sockets[0]}, MaxUDP, &udp.stats)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,9 +126,7 @@ func TestReceivingDoesNotAllocate(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i := range batch {
-			udp.deliver(sink, &batch[i], udp.allow.Load())
-		}
+		udp.deliver(sink, batch)
 	}); n >= 1 {
 		t.Errorf("%v allocations for a datagram", n)
 	}

@@ -22,7 +22,7 @@ func listenUnixgram(o Options) (Listener, error) {
 		share.leave()
 		return nil, err
 	}
-	l := &udpListener{o: o, sockets: sockets, share: share, stopper: newStopper(), seal: sealUnixgram}
+	l := &udpListener{o: o, sockets: sockets, readers: 1, share: share, stopper: newStopper(), seal: sealUnixgram}
 	l.Reload(o)
 	if share == nil || !share.kept {
 		if l.closed, err = fileRemover(o.Address); err != nil {

@@ -57,7 +57,7 @@ func (l *Listener) keys() []key {
 			doc: "Longest frame; a longer one is rejected with its beginning. Default 64KiB on TCP, 65535 on UDP."},
 		duration("frame_idle", &l.FrameIdle, "200ms", 10*ms, minute, "With framing auto, a frame that nothing ended is complete after this silence; longer on a lossy path, where a retransmission takes its time. TCP and TLS."),
 		size("receive_buffer", &l.ReceiveBuffer, "4MiB", 4*KiB, GiB, "Receive buffer of each socket, asked of the kernel; it grants net.core.rmem_max at most. UDP."),
-		number("sockets", &l.Sockets, "1", 1, 64, "Sockets that share the port (SO_REUSEPORT), one reader each. UDP."),
+		number("sockets", &l.Sockets, "1", 1, 64, "Sockets that share the port (SO_REUSEPORT): the kernel spreads the senders over them. Each has a reader, and under load up to three more. UDP."),
 		number("max_connections", &l.MaxConnections, "1024", 1, 65535, "Connections at a time; one more is closed, and the log says so. TCP."),
 		number("max_connections_per_peer", &l.MaxConnectionsPerPeer, "0", 0, 65535, "Of these, connections of one sender; 0 is no limit of its own. TCP."),
 		duration("idle_timeout", &l.IdleTimeout, "0s", 0, 30*day, "A connection on which nothing comes for so long is closed; 0 is never. TCP."),
