@@ -160,7 +160,7 @@ func (s *Stack) start(ctx context.Context) error {
 	if err := s.applySchema(ctx); err != nil {
 		return err
 	}
-	if s.transformer, err = transformer.FromConfig(s.cfg, s.log); err != nil {
+	if s.transformer, err = transformer.FromConfig(s.cfg, promising(s.cfg, s.log)); err != nil {
 		return err
 	}
 	s.confirming.Store(s.transformer)
@@ -246,7 +246,7 @@ func (s *Stack) watch() error {
 		observe: free.Set,
 	}
 	s.reloads = newReloader(s.o, s.level, s.log, s.ingester.Reload, "source")
-	for _, c := range []prometheus.Collector{free, s.ingester, s.transformer, s.reloads} {
+	for _, c := range []prometheus.Collector{free, s.ingester, s.transformer.Collector(), s.reloads} {
 		if err := s.registry.Register(c); err != nil {
 			return fmt.Errorf("cannot register metrics: %w", err)
 		}
