@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -97,7 +98,7 @@ func Run(soft, hard context.Context, o Options) (err error) {
 		}
 	}()
 	if err := s.start(soft); err != nil {
-		if soft.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
+		if soft.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded)) {
 			return nil // stopped while starting, by a signal or by --for
 		}
 		return err
