@@ -184,7 +184,10 @@ func (l *udpListener) stop() {
 
 // help reads along whenever it is called, as long as there are full batches.
 func (l *udpListener) help(q *queue, open func() Sink) {
-	var r *receiver
+	r, err := newReceiver(q, l.o.MaxFrame)
+	if err != nil {
+		return // serve meets the same
+	}
 	var sink Sink
 	for {
 		select {
@@ -192,11 +195,7 @@ func (l *udpListener) help(q *queue, open func() Sink) {
 		case <-q.ended:
 			return
 		}
-		if r == nil { // most are never called
-			var err error
-			if r, err = newReceiver(q, l.o.MaxFrame); err != nil {
-				return // serve meets the same
-			}
+		if sink == nil { // most are never called
 			sink = open()
 		}
 		flushed := time.Now()
