@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"crypto/tls"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -21,27 +22,31 @@ import (
 // brokers is how many a soak's Kafka has.
 const brokers = 3
 
+// torn are the listeners whose connections end in mid frame.
+var torn = []string{"torn-tcp", "torn-tls"}
+
 // troubles are what happens to a running pipeline, one thing a second.
 type troubles struct {
-	t          *testing.T
-	r          *rand.Rand
-	cluster    *kfake.Cluster   // nil: Kafka has no trouble
-	network    *troubledNetwork // the brokers' side of it
-	clickhouse int              // process
-	ingest     *process
-	torn       string // address of the listener whose connections end in mid frame
-	garbage    map[string]string
-	stalled    []net.Conn
+	t            *testing.T
+	r            *rand.Rand
+	cluster      *kfake.Cluster   // nil: Kafka has no trouble
+	network      *troubledNetwork // the brokers' side of it
+	clickhouse   int              // process
+	ingest       *process
+	addresses    map[string]string // of listeners
+	certificates *soakCertificates
+	stalled      []net.Conn
 
 	moves      int            // of leaders
-	whole, cut int            // frames sent to torn
+	whole, cut map[string]int // frames sent to the listeners whose connections end in mid frame
+	owed       int            // messages sent to the one whose senders go away
 	did        map[string]int // how often what happened
 }
 
 // run makes trouble until stop, each kind in turn: always in the same order, so
 // that every third of a soak has seen the same.
 func (x *troubles) run(stop <-chan struct{}) {
-	x.did = map[string]int{}
+	x.did, x.whole, x.cut = map[string]int{}, map[string]int{}, map[string]int{}
 	type kind struct {
 		name string
 		do   func()
@@ -53,6 +58,10 @@ func (x *troubles) run(stop <-chan struct{}) {
 		{"SIGHUP", x.reload},
 		{"clients stall", x.stall},
 		{"slow senders", x.slowSenders},
+		{"half-open handshakes", x.halfOpen},
+		{"RELP senders go away", x.desert},
+		{"certificates are renewed", x.renew},
+		{"garbage in a Unix socket", x.scribble},
 	}
 	if x.cluster != nil {
 		kinds = append(kinds,
@@ -83,32 +92,40 @@ func (x *troubles) while(least, most int) time.Duration {
 
 // tear sends some frames and a piece of one over each of some connections.
 func (x *troubles) tear() {
-	for range 5 {
-		c, err := net.Dial("tcp", x.torn)
-		if err != nil {
-			x.t.Errorf("cannot connect any more: %v", err)
-			return
+	for _, listener := range torn {
+		for range 5 {
+			c, err := net.Dial("tcp", x.addresses[listener])
+			if err == nil && listener == "torn-tls" {
+				c = tls.Client(c, x.certificates.authority.Client())
+			}
+			if err != nil {
+				x.t.Errorf("cannot connect any more: %v", err)
+				return
+			}
+			n := x.r.IntN(5)
+			text := ""
+			for range n {
+				text += "<22>" + m1(testID(x.whole[listener]), "whole") + "\x00"
+				x.whole[listener]++
+			}
+			frame := "<22>" + m1(testID(x.whole[listener]), "cut")
+			text += frame[:10+x.r.IntN(len(frame)-20)]
+			x.cut[listener]++
+			if _, err := io.WriteString(c, text); err != nil {
+				x.t.Errorf("cannot write any more: %v", err)
+			}
+			if secured, ok := c.(*tls.Conn); ok {
+				c = secured.NetConn() // without a word
+			}
+			c.Close()
 		}
-		n := x.r.IntN(5)
-		text := ""
-		for range n {
-			text += "<22>" + m1(testID(x.whole), "whole") + "\x00"
-			x.whole++
-		}
-		frame := "<22>" + m1(testID(x.whole), "cut")
-		text += frame[:10+x.r.IntN(len(frame)-20)]
-		x.cut++
-		if _, err := io.WriteString(c, text); err != nil {
-			x.t.Errorf("cannot write any more: %v", err)
-		}
-		c.Close()
 	}
 }
 
 func (x *troubles) spray() {
-	for network, address := range x.garbage {
+	for _, network := range []string{"tcp", "udp"} {
 		for round := range 20 {
-			c, err := net.Dial(network, address)
+			c, err := net.Dial(network, x.addresses["garbage-"+network])
 			if err != nil {
 				x.t.Errorf("cannot connect any more: %v", err)
 				return
@@ -182,7 +199,7 @@ func (x *troubles) stall() {
 // slowSenders begin a frame and leave it at that until the next time.
 func (x *troubles) slowSenders() {
 	for range 4 {
-		c, err := net.Dial("tcp", x.garbage["tcp"])
+		c, err := net.Dial("tcp", x.addresses["garbage-tcp"])
 		if err != nil {
 			x.t.Errorf("cannot connect any more: %v", err)
 			return

@@ -97,15 +97,17 @@ func upAsDocumented(t *testing.T) (s *secured, dir string) {
 	return s, dir
 }
 
-// TestRsyslogOverTLS: rsyslog's OpenSSL driver as docs/operations.md has it, certificates
-// of both sides and the name in ours looked at.
+// TestRsyslogOverTLS: rsyslog as docs/operations.md has it, with its OpenSSL driver and with
+// that of GnuTLS, certificates of both sides and the name in ours looked at.
 func TestRsyslogOverTLS(t *testing.T) {
 	t.Parallel()
 	rsyslogd := needsRsyslog(t)
 	s, dir := upAsDocumented(t)
-	text := snippet(t, `StreamDriver="ossl"`, "logs.example.com", "localhost", `port="6514"`, `port="`+s.port+`"`, "/etc/millrace/", dir+"/")
-	declarations, actions, _ := strings.Cut(text, "\n")
-	s.relayed(relayRsyslog(t, rsyslogd, "", declarations, actions), "<22>", 5000, 50)
+	for i, driver := range []string{"ossl", "gtls"} {
+		text := snippet(t, `StreamDriver="ossl"`, `"ossl"`, `"`+driver+`"`, "logs.example.com", "localhost", `port="6514"`, `port="`+s.port+`"`, "/etc/millrace/", dir+"/")
+		declarations, actions, _ := strings.Cut(text, "\n")
+		s.relayed(relayRsyslog(t, rsyslogd, "", declarations, actions), "<22>", 5000+1000*i, 50)
+	}
 }
 
 // TestSyslogNGOverTLS: its syslog() driver as docs/operations.md has it, RFC 5424 framed by

@@ -2,6 +2,8 @@ package ingester
 
 import (
 	"fmt"
+	"io"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"regexp"
@@ -11,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"millrace/ingester/relp/relptest"
 	"millrace/internal/config"
 	"millrace/schema"
 )
@@ -155,31 +158,93 @@ func TestRejectLimit_Reload(t *testing.T) {
 }
 
 // TestFrame_OneReject: whatever a frame is, it comes to one row or one drop: no frame
-// makes more than one reject.
+// makes more than one reject, over no transport and however frames end.
 func TestFrame_OneReject(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, "  - {name: udp, address: 'udp://127.0.0.1:0', receive_buffer: 64MiB, reject_limit: {rows: 0, bytes: 0}}\n", "  batch_bytes: 256KiB\n")
-	c := r.dial("udp")
 	huge := "<14>1 - h a 1 - " + `[x@1 ` + strings.Repeat(`a="b" `, 8000) + `] ` // its record is larger than a batch
-	sent := 0
-	for i := range 5 {
-		sent += sprayUDP(t, c, uint64(i)+100)
-		for _, frame := range []string{"<14>", "\x00\n", "%(id)s", huge, huge + m1(testID(i), "subject")} {
-			if _, err := c.Write([]byte(frame)); err != nil {
-				t.Fatal(err)
+	odd := func(n int) []string {
+		return []string{"<14>", "\x00\n", "%(id)s", huge, huge + m1(testID(n), "subject")}
+	}
+	const keys = "max_frame: 65535, reject_limit: {rows: 0, bytes: 0}"
+	f := func(name, listener string, write func(c net.Conn, frame string) (frames int, err error)) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, "  - {name: in, "+listener+", "+keys+"}\n", "  batch_bytes: 256KiB\n")
+			c := r.dial("in")
+			sent := 0
+			send := func(frame string) {
+				t.Helper()
+				n, err := write(c, frame)
+				if err != nil {
+					t.Fatal(err)
+				}
+				sent += n
 			}
-			sent++
+			for i := range 5 {
+				random := rand.New(rand.NewPCG(uint64(i)+100, 0))
+				for range 1500 {
+					if b := damage(random); random.IntN(50) > 0 {
+						send(string(b))
+					} else {
+						send("")
+					}
+				}
+				for _, frame := range odd(i) {
+					send(frame)
+				}
+				r.within("a round is taken", func(a Account) bool { return a.Received >= uint64(sent) })
+			}
+			c.Close()
+			a := r.drained()
+			if a.Received != uint64(sent) {
+				t.Errorf("%d frames were sent, %d are in the account", sent, a.Received)
+			}
+			// read fails when there is one record more.
+			if rows := len(r.read(int(a.Received - a.DroppedTotal()))); uint64(rows)+a.DroppedTotal() != a.Received {
+				t.Errorf("%d frames came to %d rows and %d drops", a.Received, rows, a.DroppedTotal())
+			}
+		})
+	}
+	// A delimiter in a frame would end it, and none are no frame between two delimiters.
+	ended := func(by string) func(net.Conn, string) (int, error) {
+		return func(c net.Conn, frame string) (int, error) {
+			frame = strings.Trim(strings.ReplaceAll(frame, by, ""), "\x00\r\n")
+			if frame == "" {
+				return 0, nil
+			}
+			_, err := io.WriteString(c, frame+by)
+			return 1, err
 		}
-		r.within("a round is taken", func(a Account) bool { return a.Received >= uint64(sent) })
 	}
-	a := r.drained()
-	if a.Received != uint64(sent) {
-		t.Errorf("%d datagrams were sent, %d are in the account", sent, a.Received)
+	counted := func(c net.Conn, frame string) (int, error) {
+		if frame == "" {
+			return 0, nil // no count is 0
+		}
+		_, err := fmt.Fprintf(c, "%d %s", len(frame), frame)
+		return 1, err
 	}
-	// read fails when there is one record more.
-	if rows := len(r.read(int(a.Received - a.DroppedTotal()))); uint64(rows)+a.DroppedTotal() != a.Received {
-		t.Errorf("%d frames came to %d rows and %d drops", a.Received, rows, a.DroppedTotal())
-	}
+	f("udp", "address: 'udp://127.0.0.1:0', receive_buffer: 64MiB", func(c net.Conn, frame string) (int, error) {
+		_, err := io.WriteString(c, frame)
+		return 1, err
+	})
+	f("nul", "address: 'tcp://127.0.0.1:0', framing: nul", ended("\x00"))
+	f("lf", "address: 'tcp://127.0.0.1:0', framing: lf", ended("\n"))
+	f("octet", "address: 'tcp://127.0.0.1:0', framing: octet", counted)
+	// Auto takes a count for one where a priority follows.
+	f("auto", "address: 'tcp://127.0.0.1:0', framing: auto", func(c net.Conn, frame string) (int, error) { return counted(c, "<"+frame) })
+	transaction := 0
+	f("relp", "address: 'relp://127.0.0.1:0'", func(c net.Conn, frame string) (int, error) {
+		if transaction == 0 {
+			transaction++
+			go func() { _, _ = io.Copy(io.Discard, c) }() // the answers
+			if _, err := io.WriteString(c, relptest.Frame(1, "open", relptest.Offers)); err != nil {
+				return 0, err
+			}
+		}
+		transaction++
+		_, err := io.WriteString(c, relptest.Frame(transaction, "syslog", frame))
+		return 1, err
+	})
 }
 
 var countOf = regexp.MustCompile(`listener=(\S+) reason=(\S+) count=(\d+)`)

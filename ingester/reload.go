@@ -12,7 +12,7 @@ import (
 // planned is what a listener takes from the configuration and a Reload can change.
 type planned struct {
 	rules     *rules
-	listening transport.Options // Allow, AllowAny, TLS
+	listening transport.Options // Network, and Allow, AllowAny, ProxyFrom, TLS
 	rejects   config.RejectLimit
 	expires   int64 // when the certificate does, in Unix seconds; 0: there is none
 }
@@ -29,7 +29,7 @@ func plan(cfg *config.Config) ([]planned, error) {
 		l, p := &cfg.Listeners[i], &plans[i]
 		p.rules = rulesOf(l, formats[i].Set)
 		p.rejects = l.RejectLimit
-		p.listening = transport.Options{Allow: l.Allow.Prefixes, AllowAny: l.Allow.Any, ProxyFrom: l.ProxyFrom}
+		p.listening = transport.Options{Network: l.Address.Network, Allow: l.Allow.Prefixes, AllowAny: l.Allow.Any, ProxyFrom: l.ProxyFrom}
 		if l.TLS.Cert == "" {
 			continue
 		}
@@ -56,9 +56,11 @@ func (in *input) follow(p planned) {
 }
 
 // Reload takes over from cfg, which has been checked, what can change while frames come:
-// of each listener that has kept its name and scheme, its formats and how their values
-// are read, its reject limit, its allow-list and its certificates. Connections whose sender may not send
-// any more are closed, others go on. An error has changed nothing.
+// of each listener that has kept its name and address, its formats and how their values
+// are read, its reject limit, its allow-list, its load balancers and its certificates. One
+// with another address waits for the restart: who may write to loopback was said for
+// loopback, and the socket is still where it was. Connections whose sender may not send any
+// more are closed, others go on. An error has changed nothing.
 func (in *Ingester) Reload(cfg *config.Config) error {
 	plans, err := plan(cfg)
 	if err != nil {
@@ -66,7 +68,7 @@ func (in *Ingester) Reload(cfg *config.Config) error {
 	}
 	for i := range cfg.Listeners {
 		for j, input := range in.inputs {
-			if l := &cfg.Listeners[i]; l.Name == string(input.name) && l.Address.Network == string(input.transport) {
+			if l := &cfg.Listeners[i]; l.Name == string(input.name) && l.Address == in.cfg.Listeners[j].Address {
 				input.follow(plans[i])
 				in.listeners[j].Reload(plans[i].listening)
 			}

@@ -203,6 +203,100 @@ func TestRELP_HardStop(t *testing.T) {
 	}
 }
 
+// stallPartition keeps the broker from answering requests for one partition of the message
+// topic until it is released; the others go on. asked is closed when one has come.
+func (r *rig) stallPartition(partition int32) (asked <-chan struct{}, release func()) {
+	came, released := make(chan struct{}), make(chan struct{})
+	once := sync.OnceFunc(func() { close(came) })
+	cluster := r.broker.Cluster()
+	cluster.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		for _, topic := range req.(*kmsg.ProduceRequest).Topics {
+			for _, p := range topic.Partitions {
+				if topic.Topic == "millrace.message" && p.Partition == partition {
+					once()
+					cluster.SleepControl(func() { <-released })
+				}
+			}
+		}
+		return nil, nil, false
+	})
+	release = sync.OnceFunc(func() { close(released) })
+	r.t.Cleanup(release)
+	return came, release
+}
+
+// TestRELP_PartitionStalls: one partition of three does not answer. The connection one of
+// whose frames it has hears nothing of that frame and of those behind it, though they are in
+// Kafka: answers come in order. Other connections go on, for several times what the buffers
+// hold, and within their bound. When the partition answers, what is owed comes.
+func TestRELP_PartitionStalls(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, relay, "  buffer_bytes: 4MiB\n  batch_bytes: 64KiB\n  compression: none\n")
+	asked, release := r.stallPartition(1)
+	waits, goes := r.dialRELP(), r.dialRELP()
+	answers := func(c *relptest.Client) []string {
+		return c.Wait(t, "what has been said", func([]string, bool) bool { return true })
+	}
+	sent := 0
+	send := func(c *relptest.Client, frames int, subject string) {
+		t.Helper()
+		var text []string
+		for range frames {
+			text = append(text, "<22>"+m1(testID(sent), subject))
+			sent++
+		}
+		if _, err := c.Write([]byte(strings.Join(text, "\x00"))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Frame by frame, each answered, until one comes to the partition that stalls.
+	for stalled := false; !stalled; {
+		send(waits, 1, "in turn")
+		within(t, "the frame is answered, or stays", func() bool {
+			select {
+			case <-asked:
+				stalled = true
+			default:
+			}
+			return stalled || len(answers(waits)) == 1+sent
+		}, func() string { return fmt.Sprint(answers(waits)) })
+	}
+	told := sent // the session's first answer included, the last frame's not
+	const behind = 50
+	send(waits, behind, "behind it")
+	r.within("those behind it are in Kafka", func(a Account) bool { return a.Published == uint64(sent-1) && a.InFlight == 1 })
+	if have := answers(waits); !slices.Equal(have[1:], answered(told-1)) {
+		t.Errorf("answers out of order: %q", have)
+	}
+
+	_, limit := r.publisher.Buffered()
+	const wave, waves = 100, 50
+	for n := range waves {
+		send(goes, wave, strings.Repeat("long ", 700))
+		if have := goes.Said(t, 1+wave*(n+1)); !slices.Equal(have[1:], answered(wave*(n+1))) {
+			t.Fatalf("wave %d: the other connection hears %.500q", n, have[1:])
+		}
+		if used, _ := r.publisher.Buffered(); used > limit {
+			t.Errorf("%d bytes are buffered, and %d is the bound", used, limit)
+		}
+	}
+	if bytes := r.publisher.Stats().RecordBytes.Load(); bytes < 3*uint64(limit) {
+		t.Errorf("%d bytes are no test of the bound, %d", bytes, limit)
+	}
+	if have := answers(waits); len(have) != told {
+		t.Errorf("answers before Kafka's: %q", have[told:])
+	}
+	release()
+	if have := waits.Said(t, told+1+behind); !slices.Equal(have[1:], answered(told+behind)) {
+		t.Errorf("%q", have[1:])
+	}
+	if a := r.drained(); a.Published != uint64(sent) {
+		t.Errorf("%+v; %d were sent", a, sent)
+	}
+	once(t, r.read(sent), 0, sent)
+}
+
 // slow is the stub as a cluster that takes its time to answer.
 type slow struct {
 	stub

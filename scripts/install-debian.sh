@@ -4,13 +4,16 @@
 set -euo pipefail
 tools=$1
 target=$tools/debian
-# rsyslog and syslog-ng, and those of their libraries that a small machine lacks.
-# As packages the two exclude each other; as files they do not.
+# rsyslog, syslog-ng and haproxy, two programs of systemd, and those of their libraries
+# that a small machine lacks. As packages the first two exclude each other; as files
+# they do not.
 packages=(
-	rsyslog rsyslog-kafka rsyslog-relp rsyslog-openssl libestr0 libfastjson4 liblognorm5 librelp0 librdkafka1
+	rsyslog rsyslog-kafka rsyslog-relp rsyslog-openssl rsyslog-gnutls libestr0 libfastjson4 liblognorm5 librelp0 librdkafka1
 	syslog-ng-core syslog-ng-mod-rdkafka libivykis0 libnet1 libpcre3 libwrap0 libnsl2 libtirpc3 libjson-c5 libglib2.0-0
+	haproxy liblua5.3-0 libopentracing-c-wrapper0 libopentracing1 libpcre2-8-0
+	systemd libsystemd0 libsystemd-shared libip4tc2 libkmod2 libapparmor1 libcap2 libcap-ng0
 )
-tests="the tests and benchmarks with rsyslog and syslog-ng need it; the others run with: go test ./..."
+tests="the tests and benchmarks with rsyslog, syslog-ng, haproxy and systemd need it; the others run with: go test ./..."
 
 mkdir -p "$tools"
 if command -v flock >/dev/null; then
@@ -22,7 +25,7 @@ if [ -e "$target/.installed" ] && [ ! scripts/install-debian.sh -nt "$target/.in
 fi
 for command in apt-get dpkg-deb; do
 	if ! command -v $command >/dev/null; then
-		echo "$command is missing, so rsyslog and syslog-ng cannot be fetched from Debian's packages: $tests" >&2
+		echo "$command is missing, so rsyslog, syslog-ng, haproxy and systemd cannot be fetched from Debian's packages: $tests" >&2
 		exit 1
 	fi
 done
@@ -57,10 +60,11 @@ fi
 
 # Daemons without their libraries are no use: name those that this machine lacks.
 libraries=$(dirname "$(find "$new/usr/lib" -name 'libestr.so*' | head -1)")
-lacking=$(find "$new/usr/sbin" "$libraries" \( -name rsyslogd -o -name syslog-ng -o -name '*.so' \) -print0 |
-	LD_LIBRARY_PATH=$libraries:$new/usr/lib/syslog-ng xargs -0 ldd 2>/dev/null | awk '/not found/ {print $1}' | sort -u)
+lacking=$(find "$new/usr/sbin" "$new/usr/bin" "$libraries" \( -name rsyslogd -o -name syslog-ng -o -name haproxy -o -name systemd-analyze \
+	-o -name systemd-socket-activate -o -path "$libraries/*.so" -not -path "$libraries/security/*" \) -print0 |
+	LD_LIBRARY_PATH=$libraries:$libraries/systemd:$new/usr/lib/syslog-ng xargs -0 ldd 2>/dev/null | awk '/not found/ {print $1}' | sort -u)
 if [ -n "$lacking" ]; then
-	echo "rsyslog and syslog-ng were unpacked, but this machine lacks:" $lacking. "$tests" >&2
+	echo "the daemons were unpacked, but this machine lacks:" $lacking. "$tests" >&2
 	exit 1
 fi
 rm -rf "$target"

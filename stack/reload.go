@@ -65,9 +65,14 @@ func (r *reloader) reload() {
 		return
 	}
 	r.level.Set(cfg.Log.Level)
-	var changed []string
+	var changed, waiting []string
+	for _, c := range config.Changes(r.started, cfg) {
+		if !c.Live {
+			waiting = append(waiting, c.Key)
+		}
+	}
 	for _, c := range config.Changes(r.current, cfg) {
-		if c.Live {
+		if c.Live && !slices.Contains(waiting, c.Key) {
 			changed = append(changed, c.Key)
 		}
 	}
@@ -75,10 +80,10 @@ func (r *reloader) reload() {
 	r.good.Set(1)
 	r.last.Set(float64(time.Now().Unix()))
 	r.log.Info("configuration reloaded", "file", cfg.File, "changed", strings.Join(changed, ", "))
-	for _, c := range config.Changes(r.started, cfg) {
-		section, _, _ := strings.Cut(c.Key, ".")
-		if !c.Live && !slices.Contains(r.without, section) {
-			r.log.Warn("needs a restart: " + c.Key)
+	for _, key := range waiting {
+		section, _, _ := strings.Cut(key, ".")
+		if !slices.Contains(r.without, section) {
+			r.log.Warn("needs a restart: " + key)
 		}
 	}
 	for _, w := range cfg.Warnings() {

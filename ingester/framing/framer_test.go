@@ -432,3 +432,52 @@ func TestDetect(t *testing.T) {
 		}
 	}
 }
+
+// FuzzDetect: of any bytes it makes one of three answers, and Octet only where the framer
+// finds frames; frames that are counted are found to be, whatever is in them, also when
+// the last of several was cut.
+func FuzzDetect(f *testing.F) {
+	for i := range uint64(20) {
+		f.Add(i, []byte(soup(rand.New(rand.NewPCG(i, 4)), 20)))
+	}
+	for _, s := range []string{"4 <1>a6 <2>b\x00\n", "4 <1>a99999999999999999999999x", "10 green bottles\n", "4 <1>a\x006 <2>b\x00"} {
+		f.Add(uint64(0), []byte(s))
+	}
+	f.Fuzz(func(t *testing.T, seed uint64, input []byte) {
+		switch mode, holds := Detect(input), bytes.IndexByte(input, 0) >= 0; mode {
+		case Octet:
+			frames := feed(t, New(Octet, 1<<20), string(input))
+			for i, frame := range frames {
+				if cut := frame.reason == schema.ReasonTruncatedEOF || frame.reason == schema.ReasonFrameTooBig; frame.reason == schema.ReasonBadFrame || cut && (i == 0 || i < len(frames)-1) {
+					t.Errorf("%q is said to have octet counts\n%s", input, show(frames))
+				}
+			}
+			if len(frames) == 0 {
+				t.Errorf("%q is said to have octet counts, and has no frame", input)
+			}
+		case NUL, LF:
+			if holds != (mode == NUL) {
+				t.Errorf("%q: %v", input, mode)
+			}
+		default:
+			t.Errorf("%q: %v is no answer", input, mode)
+		}
+
+		counted, last := "", 0
+		for _, p := range pieces(rand.New(rand.NewPCG(seed, 5)), string(input)) {
+			if p != "" {
+				last = len(counted)
+				counted += fmt.Sprintf("%d %s", len(p), p)
+			}
+		}
+		if counted == "" {
+			return
+		}
+		if mode := Detect([]byte(counted)); mode != Octet {
+			t.Errorf("%q: %v", counted, mode)
+		}
+		if cut := counted[:len(counted)-1]; last > 0 && strings.Contains(cut[last:], " ") && Detect([]byte(cut)) != Octet {
+			t.Errorf("%q is cut in its last frame: %v", cut, Detect([]byte(cut)))
+		}
+	})
+}

@@ -355,3 +355,26 @@ func TestStopAtOnceWhileMakingRoom(t *testing.T) {
 	close(stopping)
 	s.wait(t)
 }
+
+// TestAllowList_Empty: a list of nobody opens a listener to nobody from elsewhere.
+func TestAllowList_Empty(t *testing.T) {
+	t.Parallel()
+	f := func(o Options, address string, want bool) {
+		t.Helper()
+		if got := newAllowList(o).permits(netip.MustParseAddr(address)); got != want {
+			t.Errorf("%+v: %s is permitted: %t, want %t", o, address, got, want)
+		}
+	}
+	f(Options{}, "127.0.0.1", true)
+	f(Options{}, "127.9.9.9", true)
+	f(Options{}, "::1", true)
+	f(Options{}, "192.0.2.1", false)
+	f(Options{}, "2001:db8::1", false)
+	f(Options{Network: "udp", Allow: []netip.Prefix{}}, "192.0.2.1", false)
+	f(Options{AllowAny: true}, "192.0.2.1", true)
+	f(Options{Allow: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}, "192.0.2.1", true)
+	f(Options{Allow: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}, "127.0.0.1", false)
+	if !newAllowList(Options{Network: unixgram}).permits(netip.Addr{}) {
+		t.Error("a Unix socket's sender has no address")
+	}
+}

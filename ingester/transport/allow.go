@@ -11,9 +11,16 @@ type allowList struct {
 	proxies  []netip.Prefix // who says on whose behalf it connects
 }
 
+// loopback is who may write where nobody is named. Validate lets no listener beyond it be
+// so, but a Reload has no address, and must not open one.
+var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+
 func newAllowList(o Options) *allowList {
-	a := &allowList{all: o.AllowAny || len(o.Allow) == 0 || o.Network == unixgram}
+	a := &allowList{all: o.AllowAny || o.Network == unixgram}
 	a.prefixes, a.proxies = plainPrefixes(o.Allow), plainPrefixes(o.ProxyFrom)
+	if len(o.Allow) == 0 {
+		a.prefixes = loopback
+	}
 	return a
 }
 

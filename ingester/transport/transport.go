@@ -46,8 +46,8 @@ type Listener interface {
 	// it closes them at once; a Sink that blocks must see hard by itself.
 	Serve(soft, hard context.Context, open func(Receipts) Sink) error
 	Stats() *Stats
-	// Reload takes Allow, AllowAny and TLS of o in place of what it had, also while it
-	// serves. Connections that would not be let in any more are closed.
+	// Reload takes Allow, AllowAny, ProxyFrom and TLS of o in place of what it had, also
+	// while it serves; o.Network is what it was. Connections that would not be let in any more are closed.
 	Reload(o Options)
 	// Close closes a listener that does not serve.
 	Close() error
@@ -63,7 +63,7 @@ type Options struct {
 	MaxFrame  int           // DefaultMaxTCP, MaxUDP
 	FrameIdle time.Duration // DefaultFrameIdle
 
-	Allow    []netip.Prefix // senders; an empty list allows all, and only on loopback
+	Allow    []netip.Prefix // senders; an empty list allows loopback alone
 	AllowAny bool           // listeners[].allow: any
 	TLS      *TLS           // of tls://
 

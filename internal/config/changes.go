@@ -64,7 +64,7 @@ func listenerChanges(before, after []Listener, at string) (all []Change) {
 			continue
 		}
 		its := changes(before[j].keys(), after[i].keys(), path)
-		if before[j].Address.Network != after[i].Address.Network { // nothing is taken over
+		if before[j].Address != after[i].Address { // nothing is taken over
 			for n := range its {
 				its[n].Live = its[n].Live && !strings.HasPrefix(its[n].Key, path)
 			}

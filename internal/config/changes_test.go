@@ -46,4 +46,7 @@ func TestChanges(t *testing.T) {
 	// Another scheme is another listener: nothing of it is taken over.
 	f("listeners: ["+one+"}]", strings.ReplaceAll("listeners: ["+one+", raw: never}]", "tcp://", "udp://"),
 		"listeners[0].address", "listeners[0].raw", "listeners[0].max_frame")
+	// So is one at another address: its socket stays where it is until the restart.
+	f("listeners: ["+one+"}]", strings.ReplaceAll("listeners: ["+one+", raw: never, allow: any}]", ":1'", ":2'"),
+		"listeners[0].address", "listeners[0].allow", "listeners[0].raw")
 }
