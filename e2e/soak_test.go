@@ -176,13 +176,10 @@ func TestSoak_Up(t *testing.T) {
 func soakListeners(t *testing.T, addresses map[string]string, certificates *soakCertificates) string {
 	t.Helper()
 	text := "listeners:\n"
-	// A further reader of a socket has buffers for a batch, 4 MiB with the default max_frame,
-	// from the first time on that the machine is so busy that it is called: at any moment.
-	const datagrams = ", max_frame: 4KiB"
 	for _, l := range []struct{ name, network, keys string }{
-		{"steady-tcp", "tcp", ""}, {"steady-udp", "udp", datagrams}, {"steady-tls", "tls", ""}, {"steady-relp", "relp", ""}, {"steady-local", "unixgram", ""},
+		{"steady-tcp", "tcp", ""}, {"steady-udp", "udp", ""}, {"steady-tls", "tls", ""}, {"steady-relp", "relp", ""}, {"steady-local", "unixgram", ""},
 		{"torn-tcp", "tcp", ", framing: nul"}, {"torn-tls", "tls", ", framing: nul"}, {"torn-relp", "relp", ""},
-		{"garbage-tcp", "tcp", ""}, {"garbage-udp", "udp", datagrams}, {"garbage-local", "unixgram", ""},
+		{"garbage-tcp", "tcp", ""}, {"garbage-udp", "udp", ""}, {"garbage-local", "unixgram", ""},
 		{"warm-tcp", "tcp", ""},
 	} {
 		switch l.network {
