@@ -68,7 +68,7 @@ type Options struct {
 	// AtLeastOnce goes on although CheckTopics, or the tables' deduplication windows, do not
 	// allow to promise more.
 	AtLeastOnce bool
-	Logger       *slog.Logger
+	Logger      *slog.Logger
 }
 
 // Defaults of Options.

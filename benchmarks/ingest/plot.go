@@ -35,7 +35,9 @@ func (r *Report) plot() string {
 		func(b *strings.Builder) {
 			drawBars(b, "TCP: CPU-s per million frames (and of rsyslog lz4); less is better", r.bars("tcp", mCPUPerM))
 		},
-		func(b *strings.Builder) { drawBars(b, "TCP: frames/s (and of rsyslog lz4)", r.bars("tcp", mFramesPerSec)) },
+		func(b *strings.Builder) {
+			drawBars(b, "TCP: frames/s (and of rsyslog lz4)", r.bars("tcp", mFramesPerSec))
+		},
 		r.drawLoss,
 		func(b *strings.Builder) {
 			drawBars(b, "Latency, socket to acknowledgement, ms (less is better)", r.latencyBars())
