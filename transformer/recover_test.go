@@ -3,6 +3,7 @@ package transformer
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -372,4 +373,43 @@ func FuzzMark(f *testing.F) {
 			t.Errorf("%q reads as %+v, written and read again as %+v", s, m, again)
 		}
 	})
+}
+
+// Retention overtakes between the look at the log's bounds and the reading of an
+// announced range: that is no other log, and what is there is not inserted again.
+func TestRecover_TruncatedWhileLooking(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for range 3 {
+		w.produce(schema.Message, 30) // three batches a partition
+	}
+	step, killed := killAt("inserted", 0)
+	m := w.start(nil, step)
+	<-killed
+	m.wait()
+	r := kmsg.NewPtrDeleteRecordsRequest()
+	topic := kmsg.NewDeleteRecordsRequestTopic()
+	topic.Topic = "millrace.message"
+	for i := range int32(partitions) {
+		p := kmsg.NewDeleteRecordsRequestTopicPartition()
+		p.Partition, p.Offset = i, 10
+		topic.Partitions = append(topic.Partitions, p)
+	}
+	r.Topics = append(r.Topics, topic)
+	var once sync.Once
+	m = w.start(nil, func(_ *member, step, topic string, _ int) {
+		if step == "looked" && topic == "millrace.message" {
+			once.Do(func() { request[*kmsg.DeleteRecordsResponse](w, r) })
+		}
+	})
+	w.eventually("what is left", func() bool {
+		return w.count("SELECT count() FROM DB.message_events WHERE k_off >= 10") >= 60
+	})
+	m.stop()
+	if o := w.check(); o.doubled != 0 || o.missing != int(m.Stats().LostRecords.Load()) {
+		t.Errorf("%+v, and %d counted as lost", o, m.Stats().LostRecords.Load())
+	}
+	if n := m.Stats().NewEpochs.Load(); n != 0 {
+		t.Errorf("NewEpochs is %d for a log that was only cut at its beginning", n)
+	}
 }
