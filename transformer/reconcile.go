@@ -55,6 +55,7 @@ func (p *partition) reconcileOne(ctx context.Context, to int64) error {
 	}
 	p.waitForMemory(ctx)
 	p.doing(doingReconcile)
+	p.trusted = time.Now()
 	present, found, err := p.present(ctx, p.inserted, end)
 	if err != nil {
 		return err

@@ -315,6 +315,7 @@ func (p *partition) redo(ctx context.Context, f found) error {
 	}
 	p.waitForMemory(ctx)
 	p.doing(doingRedo)
+	p.trusted = time.Now()
 	present, found := new(offsets), 0
 	remembered, err := p.tokenRemembered(ctx, m)
 	if err == nil && !remembered {
@@ -349,6 +350,7 @@ func (p *partition) redo(ctx context.Context, f found) error {
 	// The offset stays what the token was made with, though some of it may be lost.
 	p.inserted = f.offset
 	if p.rows.count() > 0 {
+		m.first = m.since().UnixMilli() // its token is as old as that
 		if err := p.announce(m); err != nil {
 			return err
 		}
@@ -366,10 +368,10 @@ func (p *partition) redo(ctx context.Context, f found) error {
 }
 
 // tokenRemembered tells whether ClickHouse still knows the tokens of when m was
-// announced: it has not been restarted since (a power failure may cost it the
+// first announced: it has not been restarted since (a power failure may cost it the
 // newest ones), and not so much was inserted since that they fell out of the window.
 func (p *partition) tokenRemembered(ctx context.Context, m mark) (bool, error) {
-	age := time.Since(time.UnixMilli(m.time))
+	age := time.Since(m.since())
 	if age < 0 || age > p.t.o.ReconcileAfter {
 		return false, nil
 	}

@@ -338,6 +338,7 @@ func TestMark(t *testing.T) {
 		{epoch: 1, time: 1762257600000},
 		{epoch: 65535, time: 1, end: 1 << 60, fingerprint: 0xdeadbeef, reader: 0xfeedf00d},
 		{epoch: 2, end: 5, query: true, anchor: anchor{true, 4, 7}},
+		{epoch: 3, time: 1762257600000, first: 1762257540000, end: 5, anchor: anchor{true, 4, 7}},
 	} {
 		got, ok := parseMark(m.String())
 		if !ok || got != m {
