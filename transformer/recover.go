@@ -311,6 +311,11 @@ func (p *partition) redo(ctx context.Context, f found) error {
 	if m.query || m.reader != rowsOf(p.kind, p.t.version) {
 		// Or another version announced it: its block may have had other rows, and
 		// one half of it may be there.
+		if !m.query && p.inserted == f.offset {
+			if err := p.isAnnounced(ctx, m); err != nil {
+				return err
+			}
+		}
 		return p.reconcile(ctx, m.end, time.UnixMilli(m.time))
 	}
 	p.waitForMemory(ctx)
@@ -365,6 +370,21 @@ func (p *partition) redo(ctx context.Context, f found) error {
 	p.advance(m.end, last)
 	p.drop()
 	return p.announce(mark{epoch: p.epoch})
+}
+
+// isAnnounced returns errOtherLog when the log does not hold the record batches of
+// the announced range any more, but others.
+func (p *partition) isAnnounced(ctx context.Context, m mark) error {
+	p.doing(doingCompare)
+	sum := uint32(0)
+	err := p.read(ctx, p.inserted, m.end, func(b *recordbatch.Batch) error {
+		sum = fingerprint(sum, b)
+		return nil
+	})
+	if err == nil && sum != m.fingerprint {
+		err = errOtherLog
+	}
+	return err
 }
 
 // tokenRemembered tells whether ClickHouse still knows the tokens of when m was

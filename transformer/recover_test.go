@@ -332,6 +332,41 @@ func TestRecover_AnnouncedByAnotherReader(t *testing.T) {
 	}
 }
 
+// A topic is made again while a range of it is announced that another version has
+// begun to insert: the new records are not taken for the old ones.
+func TestRecover_MadeAgainAndAnnouncedByAnotherReader(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.produce(schema.Message, 60)
+	step, killed := killAt("inserted", 0)
+	m := w.start(nil, step)
+	<-killed
+	m.wait()
+	old := w.committed()
+	w.deleteTopic(schema.Message)
+	w.createTopic("millrace.message", partitions)
+	w.connect()
+	w.eventually("the old offsets, behind the session's end", func() bool {
+		w.restore(old)
+		is := w.committed()
+		for p := range partitions {
+			if key := (topicPartition{"millrace.message", p}); is[key] != old[key] {
+				return false
+			}
+		}
+		return true
+	})
+	// What was not inserted is gone with the old topic.
+	first := w.count("SELECT count() FROM DB.message_events")
+	w.want = map[string][]string{}
+	w.produce(schema.Message, 60)
+	w.startWith(nil, nil, func(t *Transformer) { t.version++ })
+	w.eventually("the new records", func() bool { return w.count("SELECT count() FROM DB.message_events") >= first+60 })
+	if o := w.check(); o.missing != 0 || o.doubled != 0 || o.foreign != int(first) {
+		t.Errorf("%+v, want %d rows of the old topic beside the new ones", o, first)
+	}
+}
+
 func TestMark(t *testing.T) {
 	t.Parallel()
 	for _, m := range []mark{
