@@ -11,7 +11,7 @@ import (
 type Step struct {
 	Member string // A, B, or "" for Kafka, ClickHouse and the time
 	// Event is what the program calls it (the transformer's step function), "" when
-	// it says nothing; two at most, separated by a space.
+	// it says nothing.
 	Event string
 
 	text    string

@@ -11,9 +11,9 @@ func (n next) inserts() {
 		s.flights[i] = flight{}
 		doubled, full := s.insert(&n.c.Rules, f)
 		s.order()
-		step := Step{}.of("", "ClickHouse takes the INSERT of offsets %d to %d, part %d", int(f.token.start), int(f.token.end), int(f.part))
+		step := Step{}.of("", "ClickHouse takes the INSERT of offsets [%d,%d), part %d", int(f.token.start), int(f.token.end), int(f.part))
 		if f.waiter > 0 {
-			step = step.of("", "ClickHouse takes the INSERT of offsets %d to %d, part %d, and answers", int(f.token.start), int(f.token.end), int(f.part))
+			step = step.of("", "ClickHouse takes the INSERT of offsets [%d,%d), part %d, and answers", int(f.token.start), int(f.token.end), int(f.part))
 			step.Member = name(int(f.waiter - 1))
 			m := &s.m[f.waiter-1]
 			mode := m.mode
@@ -33,7 +33,7 @@ func (n next) inserts() {
 			s := *n.s
 			s.flights[i] = flight{}
 			s.order()
-			n.emit(Step{}.of("", "the INSERT of offsets %d to %d, part %d, ends undone", int(f.token.start), int(f.token.end), int(f.part)), s)
+			n.emit(Step{}.of("", "the INSERT of offsets [%d,%d), part %d, ends undone", int(f.token.start), int(f.token.end), int(f.part)), s)
 		}
 	}
 }
@@ -158,6 +158,19 @@ func (n next) faults() {
 			n.emit(Step{Member: name(who)}.of("killed", "is killed, and another version starts"), s)
 		}
 	}
+	for who := range fault.m {
+		m := &fault.m[who]
+		if m.pc != consuming || m.gen != fault.gen || kinds&Rebalance == 0 {
+			continue
+		}
+		back := fault
+		back.owner = 0
+		back.m[who].stop()
+		if m.unconfirmed {
+			back.committed = commit{int8(m.inserted), n.mark(m, m.anchor)}
+		}
+		n.emit(Step{Member: name(who)}.of("", "stops, and confirms offset %d", int(m.inserted)), back)
+	}
 	if s := fault; kinds&PowerLoss != 0 {
 		s.restart(n.c.World.OrderedRestart)
 		n.emit(Step{}.of("", "ClickHouse loses its power, starts again, and lacks its newest tokens"), s)
@@ -206,7 +219,9 @@ func (n next) logFaults(fault State, kinds Faults) {
 	if kinds&LostOffset != 0 && fault.committed.offset >= 0 && (quiet || !n.c.World.QuietReset) {
 		for offset := int8(-1); offset < fault.committed.offset; offset++ {
 			s := fault
-			s.pass()
+			if n.c.World.QuietReset {
+				s.pass()
+			}
 			s.committed = commit{offset: offset}
 			s.due = 0
 			n.emit(Step{}.of("", "the group's offset is lost: now %d, without metadata", int(offset)), s)

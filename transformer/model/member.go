@@ -49,8 +49,8 @@ func (n next) member(who int) {
 		n.remake(s, who)
 	case redone:
 		// The next announcement names no range: it confirms this one.
-		n.commit(s, who, m.end, n.mark(m, m.end, m.anchorNow(&s)), step.of("", "confirms offset %d", int(m.end)), func(s *State, m *member) {
-			m.inserted, m.anchor, m.unconfirmed = m.end, m.anchorNow(s), false
+		n.commit(s, who, m.end, n.mark(m, m.lastBatch()), step.of("", "confirms offset %d", int(m.end)), func(s *State, m *member) {
+			m.inserted, m.anchor, m.unconfirmed = m.end, m.lastBatch(), false
 			n.ask(s, m)
 		})
 	case asking:
@@ -63,8 +63,8 @@ func (n next) member(who int) {
 	case querying:
 		n.query(s, who)
 	case queried:
-		n.commit(s, who, m.end, n.mark(m, m.end, m.anchorNow(&s)), step.of("", "confirms offset %d", int(m.end)), func(s *State, m *member) {
-			m.inserted, m.anchor, m.unconfirmed = m.end, m.anchorNow(s), false
+		n.commit(s, who, m.end, n.mark(m, m.lastBatch()), step.of("", "confirms offset %d", int(m.end)), func(s *State, m *member) {
+			m.inserted, m.anchor, m.unconfirmed = m.end, m.lastBatch(), false
 			m.pc, m.rows, m.present, m.m = querying, 0, 0, mark{}
 			switch {
 			case m.inserted < m.to:
@@ -75,13 +75,14 @@ func (n next) member(who int) {
 			}
 		})
 	case settling:
-		if !m.unconfirmed {
-			m.settle(consuming)
-			n.emit(step.of("recovered", "has recovered"), s)
-			return
+		confirmed := !m.unconfirmed
+		m.settle(confirming)
+		if confirmed {
+			m.pc = consuming
 		}
-		// The step "recovered" comes before the commit: see Legal.
-		n.commit(s, who, m.inserted, n.mark(m, m.inserted, m.anchor), step.of("recovered confirmed", "confirms offset %d, epoch %d", int(m.inserted), int(m.epoch)), func(_ *State, m *member) {
+		n.emit(step.of("recovered", "has recovered"), s)
+	case confirming:
+		n.commit(s, who, m.inserted, n.mark(m, m.anchor), step.of("confirmed", "confirms offset %d, epoch %d", int(m.inserted), int(m.epoch)), func(_ *State, m *member) {
 			m.unconfirmed = false
 			m.settle(consuming)
 		})
@@ -90,16 +91,16 @@ func (n next) member(who int) {
 	case sealed:
 		if !rules.AnnounceFirst {
 			m.pc, m.fresh = inserting, true
-			n.emit(step.of("announced", "begins to insert offsets %d to %d without waiting for Kafka", int(m.inserted), int(m.end)), s)
+			n.emit(step.of("announced", "begins to insert offsets [%d,%d) without waiting for Kafka", int(m.inserted), int(m.end)), s)
 			return
 		}
-		n.announce(s, who, step.of("announced", "announces offsets %d to %d", int(m.inserted), int(m.end)))
+		n.announce(s, who, step.of("announced", "announces offsets [%d,%d)", int(m.inserted), int(m.end)))
 	case announcing:
 		event := "reannounced"
 		if m.mode == forQuery {
 			event = "reconciling"
 		}
-		n.announce(s, who, step.of(event, "announces offsets %d to %d", int(m.inserted), int(m.end)))
+		n.announce(s, who, step.of(event, "announces offsets [%d,%d)", int(m.inserted), int(m.end)))
 	case inserting:
 		n.attempt(s, who)
 	case flying:
@@ -123,10 +124,10 @@ func (n next) member(who int) {
 	}
 	// What it knows of the partition may be out of date for other reasons: it looks again.
 	switch m := &s.m[who]; m.pc {
-	case comparing, redoing, remaking, asking, waiting, querying, announcing:
+	case comparing, redoing, remaking, asking, waiting, querying, announcing, consuming:
 		s := *n.s
 		s.m[who].again()
-		n.emit(step.of("", "fails to ask, and looks again"), s)
+		n.emit(step.of("", "gets an error, and looks again"), s)
 	}
 	n.notice(who)
 }
@@ -153,8 +154,8 @@ func (s *State) land(who int) {
 	s.order()
 }
 
-// anchorNow is the last batch before end, by what the member has read.
-func (m *member) anchorNow(*State) anchor {
+// lastBatch is the last batch before end, by what the member has read.
+func (m *member) lastBatch() anchor {
 	if m.end == 0 {
 		return anchor{}
 	}
@@ -165,17 +166,16 @@ func (m *member) anchorNow(*State) anchor {
 }
 
 // mark is metadata without an intent.
-func (n next) mark(m *member, offset uint8, a anchor) mark {
+func (n next) mark(m *member, a anchor) mark {
 	if !n.c.Rules.Anchor {
 		a = anchor{}
 	}
-	_ = offset
 	return mark{ours: true, epoch: m.epoch, anchor: a}
 }
 
 // intent is the metadata that announces [inserted, end).
 func (n next) intent(m *member) mark {
-	i := n.mark(m, m.inserted, m.anchor)
+	i := n.mark(m, m.anchor)
 	i.end, i.print, i.query, i.missing, i.reader = m.end, m.m.print, m.m.query, m.m.missing, m.reader
 	if n.c.Rules.FirstTime {
 		i.first = m.m.first
@@ -184,7 +184,7 @@ func (n next) intent(m *member) mark {
 		i.print = 0
 	}
 	if !n.c.Rules.Intent {
-		i = n.mark(m, m.inserted, m.anchor)
+		i = n.mark(m, m.anchor)
 	}
 	return i
 }
@@ -254,10 +254,10 @@ func (n next) consume(s State, who int) {
 		m := &s.m[who]
 		m.pc, m.mode, m.end, m.rows = sealed, forFlush, end, bits(m.inserted, end)
 		m.m.print = s.print(m.inserted, end)
-		n.emit(step.of("sealed", "seals offsets %d to %d", int(m.inserted), int(end)), s)
+		n.emit(step.of("sealed", "seals offsets [%d,%d)", int(m.inserted), int(end)), s)
 	}
 	if m.unconfirmed {
-		n.commit(s, who, m.inserted, n.mark(m, m.inserted, m.anchor), step.of("confirmed", "confirms offset %d", int(m.inserted)), func(_ *State, m *member) {
+		n.commit(s, who, m.inserted, n.mark(m, m.anchor), step.of("confirmed", "confirms offset %d", int(m.inserted)), func(_ *State, m *member) {
 			m.unconfirmed = false
 			m.settle(consuming)
 		})
@@ -281,7 +281,7 @@ func (n next) part(s *State, m *member) (done bool) {
 	for ; m.part < 2; m.part++ {
 		if m.rows&n.partOf(m.part, m.reader) != 0 {
 			m.pc, m.retried = inserting, false
-			if !n.c.Rules.Recheck {
+			if m.mode == forFlush || !n.c.Rules.Recheck {
 				m.since = since{}
 			}
 			return false
@@ -289,7 +289,7 @@ func (n next) part(s *State, m *member) (done bool) {
 	}
 	switch m.mode {
 	case forFlush:
-		m.inserted, m.anchor, m.unconfirmed = m.end, m.anchorNow(s), true
+		m.inserted, m.anchor, m.unconfirmed = m.end, m.lastBatch(), true
 		m.settle(consuming)
 	case forRedo:
 		m.pc = redone
@@ -320,7 +320,7 @@ func (n next) attempt(s State, who int) {
 	}
 	if rules.Lease && !m.fresh {
 		i := n.intent(m)
-		n.commit(s, who, m.inserted, i, step.of("", "announces offsets %d to %d again: the lease is over", int(m.inserted), int(m.end)), func(_ *State, m *member) {
+		n.commit(s, who, m.inserted, i, step.of("", "announces offsets [%d,%d) again: the lease is over", int(m.inserted), int(m.end)), func(_ *State, m *member) {
 			m.fresh = true
 			m.m.first = i.first
 		})
@@ -338,7 +338,7 @@ func (n next) attempt(s State, who int) {
 	}
 	s.order()
 	m.pc = flying
-	n.emit(step.of("attempt", "sends INSERT of offsets %d to %d, part %d", int(m.inserted), int(m.end), int(m.part)), s)
+	n.emit(step.of("attempt", "sends INSERT of offsets [%d,%d), part %d", int(m.inserted), int(m.end), int(m.part)), s)
 }
 
 // token is the token of the open range, for its rows.

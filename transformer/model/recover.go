@@ -22,7 +22,7 @@ func (n next) compare(s State, who int) {
 		m.unconfirmed = int8(f.mark.end) > f.offset
 		if m.unconfirmed {
 			m.pc = redoing
-			n.emit(step.of("", "finds offsets %d to %d announced", int(f.offset), int(f.mark.end)), s)
+			n.emit(step.of("", "finds offsets [%d,%d) announced", int(f.offset), int(f.mark.end)), s)
 			return
 		}
 	}
@@ -153,17 +153,17 @@ func (n next) redo(s State, who int) {
 		}
 		m.reconcile(f.mark.end, f.mark.old || !rules.Wait)
 		m.asks = true
-		n.emit(step.of("", "asks ClickHouse about offsets %d to %d", int(m.inserted), int(m.to)), s)
+		n.emit(step.of("", "asks ClickHouse about offsets [%d,%d)", int(m.inserted), int(m.to)), s)
 		return
 	}
 	m.pc, m.mode, m.end, m.m = remaking, forRedo, f.mark.end, f.mark
 	m.since = since{}
 	if rules.Window && f.mark.first.aged || rules.Restart && f.mark.first.restarted {
 		m.present = s.present(m.epoch) & bits(m.inserted, m.end)
-		n.emit(step.of("", "asks which rows of offsets %d to %d are there", int(m.inserted), int(m.end)), s)
+		n.emit(step.of("", "asks which rows of offsets [%d,%d) are there", int(m.inserted), int(m.end)), s)
 		return
 	}
-	n.emit(step.of("", "trusts the token of offsets %d to %d", int(m.inserted), int(m.end)), s)
+	n.emit(step.of("", "trusts the token of offsets [%d,%d)", int(m.inserted), int(m.end)), s)
 }
 
 // remake makes the rows of an announced range again.
@@ -203,12 +203,12 @@ func (n next) remake(s State, who int) {
 	if m.rows == 0 {
 		m.part = 2
 		n.part(&s, m)
-		n.emit(step.of("redone", "finds all rows of offsets %d to %d", int(m.inserted), int(m.end)), s)
+		n.emit(step.of("redone", "finds all rows of offsets [%d,%d)", int(m.inserted), int(m.end)), s)
 		return
 	}
 	m.pc = announcing
 	m.found = commit{offset: -1}
-	n.emit(step.of("", "makes the block of offsets %d to %d again", int(m.inserted), int(m.end)), s)
+	n.emit(step.of("", "makes the block of offsets [%d,%d) again", int(m.inserted), int(m.end)), s)
 }
 
 // rewritten is recover.go: rewritten.
@@ -293,11 +293,11 @@ func (n next) query(s State, who int) {
 		if missing == 0 {
 			m.pc = queried
 			m.idle()
-			n.emit(step.of("reconciled", "misses nothing of offsets %d to %d", int(m.inserted), int(end)), s)
+			n.emit(step.of("reconciled", "misses nothing of offsets [%d,%d)", int(m.inserted), int(end)), s)
 			continue
 		}
 		m.rows = missing
 		m.pc = announcing
-		n.emit(step.of("", "misses some of offsets %d to %d", int(m.inserted), int(end)), s)
+		n.emit(step.of("", "misses some of offsets [%d,%d)", int(m.inserted), int(end)), s)
 	}
 }

@@ -22,7 +22,8 @@ const (
 	waiting              // reconcile: until no insert can be under way
 	querying             // reconcileOne: what is missing
 	queried              // reconcileOne: that is in ClickHouse
-	settling             // settle: to be confirmed
+	settling             // settle
+	confirming           // settle: to be confirmed
 	consuming            // partition.go: consume, with an empty open range
 	sealed               // flush: before the announcement
 	announcing           // redo, reconcileOne: before theirs
@@ -194,13 +195,6 @@ func (s *State) print(from, to uint8) (p uint16) {
 
 func versionIn(p uint16, o uint8) uint8 { return uint8(p >> (3 * o) & 7) }
 
-func (s *State) anchorAt(end uint8) anchor {
-	if end == 0 {
-		return anchor{}
-	}
-	return anchor{true, end - 1, s.version[end-1]}
-}
-
 // present are the offsets that have a row.
 func (s *State) present(epoch uint8) (p uint8) {
 	for o, versions := range s.rows[epoch] {
@@ -285,14 +279,14 @@ func (s *State) forget(f func(entry) bool) (any bool) {
 // order makes states equal that differ in the order of things that have none.
 func (s *State) order() {
 	sorted(s.tokens[:], func(e entry) uint64 {
-		return key(e.used, e.token, e.part, 0)<<1 | flag(e.old)
+		return key(e.used, e.token, e.part, 0)<<1 | bit(e.old)
 	})
 	sorted(s.flights[:], func(f flight) uint64 {
 		return key(f.used, f.token, f.part, f.waiter)
 	})
 }
 
-func flag(b bool) uint64 {
+func bit(b bool) uint64 {
 	if b {
 		return 1
 	}
@@ -308,7 +302,7 @@ func key(used bool, t token, part, waiter uint8) uint64 {
 	for _, v := range []uint8{t.epoch, t.start, t.end, t.missing, t.salt} {
 		k = k<<6 | uint64(v)
 	}
-	return (k<<1|flag(t.query))<<3 | uint64(part)<<2 | uint64(waiter)
+	return (k<<1|bit(t.query))<<3 | uint64(part)<<2 | uint64(waiter)
 }
 
 func sorted[T any](s []T, key func(T) uint64) {
