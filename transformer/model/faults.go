@@ -41,30 +41,25 @@ func (n next) inserts() {
 // group: who owns the partition, and what became of a late commit.
 func (n next) group() {
 	for who := range n.s.m {
-		if n.s.m[who].pc != idle {
-			continue
-		}
-		s := *n.s
-		text := "gets the partition, generation %d"
-		if s.owner != 0 {
-			if s.owner == uint8(who+1) || s.left == 0 || n.c.Bounds.Kinds&Rebalance == 0 {
-				continue
-			}
-			s.left--
-			text = "gets the partition from the other, generation %d"
-			if n.c.World.SlowTakeover {
-				s.m[1-who].fresh = false
-			}
-		}
-		if s.owner == 0 && s.gen == 0 && who == 1 {
+		if n.s.m[who].pc != idle || n.s.owner != 0 || n.s.gen == 0 && who == 1 {
 			continue // the first is A: B is its mirror image
 		}
+		s := *n.s
 		s.gen++
 		s.owner = uint8(who + 1)
 		m := &s.m[who]
 		m.gen = s.gen
 		m.again()
-		n.emit(Step{Member: name(who)}.of("", text, int(s.gen)), s)
+		n.emit(Step{Member: name(who)}.of("", "gets the partition, generation %d", int(s.gen)), s)
+	}
+	if s := *n.s; s.owner != 0 && s.left > 0 && n.c.Bounds.Kinds&Rebalance != 0 {
+		if n.c.World.SlowTakeover {
+			s.m[s.owner-1].fresh = false
+		}
+		s.left--
+		s.gen++
+		s.owner = 0
+		n.emit(Step{}.of("", "the group's generation is over: members come, or are missed"), s)
 	}
 	if l := n.s.late; l.used {
 		s := *n.s
