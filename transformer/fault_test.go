@@ -252,7 +252,7 @@ func (f *forgetful) Insert(ctx context.Context, b *block.Block, token string) er
 	f.mutex.Lock()
 	until, tried := f.away[token]
 	if !tried {
-		until = time.Now().Add(2 * time.Second)
+		until = time.Now().Add(4 * time.Second)
 		f.away[token] = until
 	}
 	f.mutex.Unlock()

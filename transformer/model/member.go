@@ -312,6 +312,7 @@ func (n next) attempt(s State, who int) {
 	m, rules := &s.m[who], &n.c.Rules
 	step := Step{Member: name(who)}
 	if m.retried || rules.Recheck && m.mode != forFlush {
+		n.emit(step.of("failed", "cannot ask ClickHouse whether it remembers"), s)
 		if rules.Restart && m.since.restarted || rules.Recheck && rules.Window && m.since.aged {
 			m.again()
 			n.emit(step.of("", "does not trust the token any more, and looks again"), s)
