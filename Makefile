@@ -109,6 +109,10 @@ faults: libchdb debian ## kill and freeze parts of the stack under load, then br
 	MILLRACE_FAULT_MINUTES=$(MINUTES) go test -count 1 -v -run Fault -timeout $$(($(seconds) + 900))s $(TESTFLAGS) $(END_TO_END)
 	MILLRACE_FAULT_MINUTES=$(MINUTES) go test -count 1 -v -run Fault_Property -timeout $$(($(seconds) + 900))s $(TESTFLAGS) ./ingester/publish
 
+.PHONY: model
+model: ## explore the model of exactly once with wider bounds than the tests: minutes, and two gigabytes
+	@MILLRACE_MODEL=1 go test -count 1 -v -timeout 60m $(TESTFLAGS) ./transformer/model
+
 ##  Checks
 
 .PHONY: generate

@@ -219,7 +219,7 @@ func TestFault_RefusedBlockStopsOnlyItsPartition(t *testing.T) {
 	w := newWorld(t)
 	r := new(refuser)
 	r.refuse.Store(true)
-	m := w.startWith(nil, nil, func(t *Transformer) { r.Inserter, t.inserter = t.inserter, r })
+	m := w.startWith(func(o *Options) { o.ReconcileAfter = time.Minute }, nil, func(t *Transformer) { r.Inserter, t.inserter = t.inserter, r })
 	w.load()
 	others := int64(len(w.want["message_events"]) / partitions * (partitions - 1))
 	w.eventually("the other partitions", func() bool { return w.count("SELECT count() FROM DB.message_events") == others })
@@ -228,9 +228,73 @@ func TestFault_RefusedBlockStopsOnlyItsPartition(t *testing.T) {
 		t.Errorf("State: %v, but ClickHouse is there", err)
 	}
 	w.eventually("a new announcement", func() bool { return m.Stats().Reannounced.Load() > 0 })
+	// It says how old the range's token is: whoever finishes the range must know.
+	w.eventually("the first announcement's time", func() bool {
+		_, metadata, _ := strings.Cut(w.committed()[topicPartition{"millrace.message", 0}], " ")
+		announced, ok := parseMark(metadata)
+		return ok && announced.end > 0 && announced.first > 0 && announced.time-announced.first >= m.o.Lease.Milliseconds()
+	})
 	r.refuse.Store(false)
 	w.exactlyOnce()
 	w.eventually("the end of the alarm", func() bool { return len(m.State().Blocked) == 0 })
+}
+
+// forgetful is a server whose window has forgotten every token, and which cannot
+// be reached for a while after its first answer was lost.
+type forgetful struct {
+	insert.Inserter
+	mutex sync.Mutex
+	away  map[string]time.Time // by token: until when
+	lost  int
+}
+
+func (f *forgetful) Insert(ctx context.Context, b *block.Block, token string) error {
+	f.mutex.Lock()
+	until, tried := f.away[token]
+	if !tried {
+		until = time.Now().Add(4 * time.Second)
+		f.away[token] = until
+	}
+	f.mutex.Unlock()
+	if tried && time.Now().Before(until) {
+		return errors.New("no route to the server")
+	}
+	err := f.Inserter.Insert(ctx, b, token)
+	if err == nil && !tried && b.Kind() == schema.Message {
+		f.mutex.Lock()
+		f.lost++
+		f.mutex.Unlock()
+		return errors.New("connection lost")
+	}
+	return err
+}
+
+// A member that is cut off from ClickHouse for longer than tokens are surely
+// remembered asks what is there before it tries again.
+func TestFault_CutOffBeyondTheWindow(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.load()
+	f := &forgetful{away: map[string]time.Time{}}
+	m := w.startWith(func(o *Options) {
+		o.InsertSettings = clickhouse.Settings{"deduplicate_insert": "disable"} // what a window that is over means
+	}, nil, func(t *Transformer) { f.Inserter, t.inserter = t.inserter, f })
+	w.exactlyOnce()
+	w.eventually("everything confirmed", func() bool {
+		for _, metadata := range w.committed() {
+			if strings.Contains(metadata, ";e=") {
+				return false
+			}
+		}
+		return true
+	})
+	m.stop()
+	w.exactlyOnce()
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	if f.lost == 0 {
+		t.Error("no answer was lost")
+	}
 }
 
 // A commit without an answer may arrive later than the next one. The member must

@@ -5,6 +5,7 @@ import (
 	"hash/crc32"
 	"strconv"
 	"strings"
+	"time"
 
 	"millrace/schema"
 )
@@ -20,6 +21,7 @@ type mark struct {
 	reader      uint32 // what makes rows of the records: see rowsOf
 	query       bool   // only what was missing is inserted, by asking ClickHouse
 	time        int64  // of the announcement, milliseconds
+	first       int64  // of the range's first announcement, where that is another
 
 	// The last record batch before the offset, by which a topic that was made
 	// again is told from the one the offset is of.
@@ -31,6 +33,15 @@ type anchor struct {
 	known bool
 	base  int64
 	crc   uint32
+}
+
+// since is when the first INSERT of the range may have been sent: ClickHouse is to
+// remember its token since then.
+func (m *mark) since() time.Time {
+	if m.first != 0 {
+		return time.UnixMilli(m.first)
+	}
+	return time.UnixMilli(m.time)
 }
 
 // markVersion is the first field of the text. A reader that does not know it
@@ -47,6 +58,9 @@ func (m mark) String() string {
 		b = fmt.Appendf(b, ";e=%d;fp=%08x;r=%08x", m.end, m.fingerprint, m.reader)
 		if m.query {
 			b = append(b, ";q=1"...)
+		}
+		if m.first != 0 && m.first != m.time {
+			b = fmt.Appendf(b, ";t0=%d", m.first)
 		}
 	}
 	if m.anchor.known {
@@ -72,6 +86,8 @@ func parseMark(s string) (m mark, ok bool) {
 			m.epoch, hasEpoch = uint16(u), true
 		case "t":
 			m.time, err = strconv.ParseInt(value, 10, 64)
+		case "t0":
+			m.first, err = strconv.ParseInt(value, 10, 64)
 		case "e":
 			m.end, err = strconv.ParseInt(value, 10, 64)
 		case "fp":

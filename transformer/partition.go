@@ -39,6 +39,9 @@ type partition struct {
 	// open: Kafka holds an intent, or an offset before inserted.
 	unconfirmed bool
 	announced   time.Time // when the last acknowledged announcement was sent
+	// trusted: when ClickHouse was asked what it has, or remembers, of the range that
+	// is inserted; zero for a range that nobody has tried to insert.
+	trusted time.Time
 
 	// The open range is [inserted, end).
 	end         int64
@@ -273,7 +276,8 @@ const minPressedBytes = 4 << 20
 
 // flush seals the open range, announces it, inserts it, and begins the next one.
 func (p *partition) flush() error {
-	m := mark{epoch: p.epoch, end: p.end, fingerprint: p.fingerprint}
+	m := mark{epoch: p.epoch, end: p.end, fingerprint: p.fingerprint, first: time.Now().UnixMilli()}
+	p.trusted = time.Time{}
 	p.step("sealed")
 	if err := p.announce(m); err != nil {
 		return err
@@ -351,9 +355,15 @@ func (p *partition) insertBlock(b *block.Block, m mark, token string) error {
 	if b.Rows() == 0 {
 		return nil
 	}
-	first := time.Now()
+	since := p.trusted
+	if since.IsZero() {
+		since = time.Now()
+	}
 	for n := 0; ; n++ {
-		err := p.sameServer(n, first)
+		var err error
+		if n > 0 || !p.trusted.IsZero() {
+			err = p.remembers(since)
+		}
 		if err == nil {
 			err = p.attempt(b, m, token)
 		}
@@ -381,12 +391,14 @@ func (p *partition) insertBlock(b *block.Block, m mark, token string) error {
 	}
 }
 
-// sameServer tells, before attempt n, whether the server is still the one of the
-// first. One that was started again may have lost its newest tokens with its power,
-// and kept the rows: then the range is recovered, by asking what is there.
-func (p *partition) sameServer(n int, first time.Time) error {
-	if n == 0 {
-		return nil
+// remembers tells, before an attempt that may not be the first, whether the server
+// still knows the tokens of since. One that was started again may have lost its
+// newest ones with its power, and kept the rows; and others may have inserted so
+// much since that they fell out of the window. Then the range is recovered, by
+// asking what is there.
+func (p *partition) remembers(since time.Time) error {
+	if age := time.Since(since); age > p.t.o.ReconcileAfter {
+		return fmt.Errorf("%w: ClickHouse may have forgotten the token of %s ago", errRestart, age.Round(time.Second))
 	}
 	ctx, cancel := context.WithTimeout(p.g.alive, p.t.o.CommitTimeout)
 	defer cancel()
@@ -394,7 +406,7 @@ func (p *partition) sameServer(n int, first time.Time) error {
 	if p.g.alive.Err() != nil {
 		return errStopped
 	}
-	if err == nil && uptime < time.Since(first) {
+	if err == nil && uptime < time.Since(since) {
 		return fmt.Errorf("%w: ClickHouse was started again during an INSERT", errRestart)
 	}
 	return err

@@ -55,6 +55,7 @@ func (p *partition) reconcileOne(ctx context.Context, to int64) error {
 	}
 	p.waitForMemory(ctx)
 	p.doing(doingReconcile)
+	p.trusted = time.Now()
 	present, found, err := p.present(ctx, p.inserted, end)
 	if err != nil {
 		return err
@@ -108,7 +109,7 @@ func (p *partition) read(ctx context.Context, from, to int64, each func(*recordb
 		c, err := fetch.Once(ctx, o, p.topic, int32(p.id), from)
 		if err != nil {
 			if errors.Is(err, fetch.ErrOutOfRange) {
-				return fmt.Errorf("%w: %w", errOtherLog, err)
+				return p.outOfRange(ctx, from, err)
 			}
 			return fmt.Errorf("%w: %w", errRestart, err)
 		}
@@ -148,6 +149,20 @@ func (p *partition) read(ctx context.Context, from, to int64, each func(*recordb
 		}
 	}
 	return nil
+}
+
+// outOfRange is for a fetch from an offset that the log does not have. One that
+// retention has removed since the log's bounds were asked for says nothing about
+// which log it is.
+func (p *partition) outOfRange(ctx context.Context, from int64, cause error) error {
+	first, _, err := p.t.bounds(ctx, p.topic, p.id)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: %w", errRestart, err)
+	case from < first:
+		return fmt.Errorf("%w: retention has removed offset %d of %s/%d meanwhile: %w", errRestart, from, p.topic, p.id, cause)
+	}
+	return fmt.Errorf("%w: %w", errOtherLog, cause)
 }
 
 // endsBefore is for a fetch that showed the log to end before to. A new leader may

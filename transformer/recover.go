@@ -311,10 +311,16 @@ func (p *partition) redo(ctx context.Context, f found) error {
 	if m.query || m.reader != rowsOf(p.kind, p.t.version) {
 		// Or another version announced it: its block may have had other rows, and
 		// one half of it may be there.
+		if !m.query && p.inserted == f.offset {
+			if err := p.isAnnounced(ctx, m); err != nil {
+				return err
+			}
+		}
 		return p.reconcile(ctx, m.end, time.UnixMilli(m.time))
 	}
 	p.waitForMemory(ctx)
 	p.doing(doingRedo)
+	p.trusted = time.Now()
 	present, found := new(offsets), 0
 	remembered, err := p.tokenRemembered(ctx, m)
 	if err == nil && !remembered {
@@ -349,6 +355,7 @@ func (p *partition) redo(ctx context.Context, f found) error {
 	// The offset stays what the token was made with, though some of it may be lost.
 	p.inserted = f.offset
 	if p.rows.count() > 0 {
+		m.first = m.since().UnixMilli() // its token is as old as that
 		if err := p.announce(m); err != nil {
 			return err
 		}
@@ -365,11 +372,26 @@ func (p *partition) redo(ctx context.Context, f found) error {
 	return p.announce(mark{epoch: p.epoch})
 }
 
+// isAnnounced returns errOtherLog when the log does not hold the record batches of
+// the announced range any more, but others.
+func (p *partition) isAnnounced(ctx context.Context, m mark) error {
+	p.doing(doingCompare)
+	sum := uint32(0)
+	err := p.read(ctx, p.inserted, m.end, func(b *recordbatch.Batch) error {
+		sum = fingerprint(sum, b)
+		return nil
+	})
+	if err == nil && sum != m.fingerprint {
+		err = errOtherLog
+	}
+	return err
+}
+
 // tokenRemembered tells whether ClickHouse still knows the tokens of when m was
-// announced: it has not been restarted since (a power failure may cost it the
+// first announced: it has not been restarted since (a power failure may cost it the
 // newest ones), and not so much was inserted since that they fell out of the window.
 func (p *partition) tokenRemembered(ctx context.Context, m mark) (bool, error) {
-	age := time.Since(time.UnixMilli(m.time))
+	age := time.Since(m.since())
 	if age < 0 || age > p.t.o.ReconcileAfter {
 		return false, nil
 	}

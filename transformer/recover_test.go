@@ -3,6 +3,7 @@ package transformer
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -331,12 +332,48 @@ func TestRecover_AnnouncedByAnotherReader(t *testing.T) {
 	}
 }
 
+// A topic is made again while a range of it is announced that another version has
+// begun to insert: the new records are not taken for the old ones.
+func TestRecover_MadeAgainAndAnnouncedByAnotherReader(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.produce(schema.Message, 60)
+	step, killed := killAt("inserted", 0)
+	m := w.start(nil, step)
+	<-killed
+	m.wait()
+	old := w.committed()
+	w.deleteTopic(schema.Message)
+	w.createTopic("millrace.message", partitions)
+	w.connect()
+	w.eventually("the old offsets, behind the session's end", func() bool {
+		w.restore(old)
+		is := w.committed()
+		for p := range partitions {
+			if key := (topicPartition{"millrace.message", p}); is[key] != old[key] {
+				return false
+			}
+		}
+		return true
+	})
+	// What was not inserted is gone with the old topic.
+	first := w.count("SELECT count() FROM DB.message_events")
+	w.want = map[string][]string{}
+	w.produce(schema.Message, 60)
+	w.startWith(nil, nil, func(t *Transformer) { t.version++ })
+	w.eventually("the new records", func() bool { return w.count("SELECT count() FROM DB.message_events") >= first+60 })
+	if o := w.check(); o.missing != 0 || o.doubled != 0 || o.foreign != int(first) {
+		t.Errorf("%+v, want %d rows of the old topic beside the new ones", o, first)
+	}
+}
+
 func TestMark(t *testing.T) {
 	t.Parallel()
 	for _, m := range []mark{
 		{epoch: 1, time: 1762257600000},
 		{epoch: 65535, time: 1, end: 1 << 60, fingerprint: 0xdeadbeef, reader: 0xfeedf00d},
 		{epoch: 2, end: 5, query: true, anchor: anchor{true, 4, 7}},
+		{epoch: 3, time: 1762257600000, first: 1762257540000, end: 5, anchor: anchor{true, 4, 7}},
 	} {
 		got, ok := parseMark(m.String())
 		if !ok || got != m {
@@ -372,4 +409,43 @@ func FuzzMark(f *testing.F) {
 			t.Errorf("%q reads as %+v, written and read again as %+v", s, m, again)
 		}
 	})
+}
+
+// Retention overtakes between the look at the log's bounds and the reading of an
+// announced range: that is no other log, and what is there is not inserted again.
+func TestRecover_TruncatedWhileLooking(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for range 3 {
+		w.produce(schema.Message, 30) // three batches a partition
+	}
+	step, killed := killAt("inserted", 0)
+	m := w.start(nil, step)
+	<-killed
+	m.wait()
+	r := kmsg.NewPtrDeleteRecordsRequest()
+	topic := kmsg.NewDeleteRecordsRequestTopic()
+	topic.Topic = "millrace.message"
+	for i := range int32(partitions) {
+		p := kmsg.NewDeleteRecordsRequestTopicPartition()
+		p.Partition, p.Offset = i, 10
+		topic.Partitions = append(topic.Partitions, p)
+	}
+	r.Topics = append(r.Topics, topic)
+	var once sync.Once
+	m = w.start(nil, func(_ *member, step, topic string, _ int) {
+		if step == "looked" && topic == "millrace.message" {
+			once.Do(func() { request[*kmsg.DeleteRecordsResponse](w, r) })
+		}
+	})
+	w.eventually("what is left", func() bool {
+		return w.count("SELECT count() FROM DB.message_events WHERE k_off >= 10") >= 60
+	})
+	m.stop()
+	if o := w.check(); o.doubled != 0 || o.missing != int(m.Stats().LostRecords.Load()) {
+		t.Errorf("%+v, and %d counted as lost", o, m.Stats().LostRecords.Load())
+	}
+	if n := m.Stats().NewEpochs.Load(); n != 0 {
+		t.Errorf("NewEpochs is %d for a log that was only cut at its beginning", n)
+	}
 }
