@@ -49,7 +49,7 @@ func BenchmarkScan(b *testing.B) {
 	for b.Loop() {
 		all := map[place]*held{}
 		for _, w := range weeks {
-			if err := t.scan(ctx, w, time.Time{}, all); err != nil {
+			if _, err := t.scan(ctx, w, time.Time{}, all); err != nil {
 				b.Fatal(err)
 			}
 		}
