@@ -176,7 +176,7 @@ func (a *auditor) findExplanations(ctx context.Context, weeks []week) (err error
 	}
 	x.erased = map[place]int64{}
 	for table, at := range erased {
-		since, _, err := a.tables.edges(ctx, a.places, weeks, at)
+		since, _, err := a.tables.edges(ctx, a.places, weeks, at.Add(time.Second)) // ClickHouse notes whole seconds
 		if err != nil {
 			return err
 		}
@@ -273,7 +273,9 @@ func (a *auditor) judge(ctx context.Context, p place) error {
 		c.state = NewLog
 	default:
 		c.state, c.log = Current, l
-		c.expired = max(c.expired, a.explain.dropped[kafka])
+		if dropped := a.explain.dropped[kafka]; dropped > l.start { // else Kafka knows none that old
+			c.expired = max(c.expired, dropped)
+		}
 		var err error
 		if c.before, err = a.cutFrom(ctx, p, l, c.held); err != nil {
 			return err

@@ -131,16 +131,25 @@ func (b *broker) logs(ctx context.Context) (map[partition]*log, error) {
 	if len(topics) == 0 {
 		return all, nil
 	}
+	none := false
 	err = b.again(ctx, func(ctx context.Context) error {
 		r, err := b.client.OffsetFetch(ctx, &kafka.OffsetFetchRequest{GroupID: b.group, Topics: topics})
 		if err == nil {
 			err = r.Error
+		}
+		if errors.Is(err, kafka.GroupIdNotFound) {
+			none = true // it has never committed anything
+			return nil
 		}
 		if err != nil {
 			return err
 		}
 		for topic, partitions := range r.Topics {
 			for _, p := range partitions {
+				if errors.Is(p.Error, kafka.GroupIdNotFound) {
+					none = true
+					continue
+				}
 				if p.Error != nil {
 					return p.Error
 				}
@@ -156,8 +165,12 @@ func (b *broker) logs(ctx context.Context) (map[partition]*log, error) {
 	}
 	for topic, ids := range topics {
 		for _, id := range ids {
-			if all[b.partition(topic, id)] == nil {
+			p := b.partition(topic, id)
+			if all[p] == nil && !none {
 				return nil, b.explain("read the committed offsets", fmt.Errorf("the answer does not name %s/%d", topic, id))
+			}
+			if all[p] == nil {
+				all[p] = &log{committed: -1}
 			}
 		}
 	}
@@ -213,8 +226,8 @@ func (b *broker) offsets(ctx context.Context, topics map[string][]int, which fun
 	return found, nil
 }
 
-// at is by partition the offset of the first record of time t or later, and the
-// log's end when there is none.
+// at is by partition the offset of the first record of that time or later, and the
+// log's end when there is none. At the log's start nothing is known of those before.
 func (b *broker) at(ctx context.Context, logs map[partition]*log, times map[string]time.Time) (map[partition]int64, error) {
 	all := map[partition]int64{}
 	for topic, t := range times {
