@@ -141,14 +141,12 @@ func runAudit(ctx context.Context, c *cobra.Command, o audit.Options, asJSON boo
 	o.Progress = bar.show
 	report, err := audit.Run(ctx, o)
 	bar.end()
-	switch {
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("%w; millrace up serves it there, another place is --server HOST:PORT for ClickHouse and --kafka HOST:PORT for Kafka", err)
-	case err != nil:
+	if err != nil {
 		return err
-	case asJSON:
+	}
+	if asJSON {
 		err = json.NewEncoder(c.OutOrStdout()).Encode(report)
-	default:
+	} else {
 		err = report.Write(c.OutOrStdout())
 	}
 	if err != nil {

@@ -329,6 +329,29 @@ func TestAudit_Cut(t *testing.T) {
 	w.text(0, "message epoch 2 partition 0: 100 offsets are in the epoch before")
 }
 
+// What is older than --since does not count, whatever it is.
+func TestAudit_Since(t *testing.T) {
+	t.Parallel()
+	w := newAuditWorld(t)
+	old := w.now.AddDate(0, 0, -30)
+	w.produce(200, old)
+	w.rows("message_events", 1, 0, 100, old)
+	w.rows("message_events", 1, 103, 200, old)
+	w.rows("message_events", 1, 150, 155, old)
+	w.produce(200, w.now)
+	w.rows("message_events", 1, 200, 300, w.now)
+	w.rows("message_events", 1, 302, 400, w.now)
+	w.commit(400, 1)
+	w.audit(1, audit.Report{Rows: 400, Missing: 5, Doubled: 5})
+	got := w.audit(1, audit.Report{Rows: 198, Missing: 2}, "--since", "1d")
+	if p := got.Places[0]; p.From != 200 || p.To != 400 || got.Scanned != 198 {
+		t.Errorf("from %d to %d, %d rows read", p.From, p.To, got.Scanned)
+	}
+	w.rows("message_events", 1, 300, 302, w.now)
+	w.audit(0, audit.Report{Rows: 200}, "--since", "1d")
+	w.audit(1, audit.Report{Rows: 402, Missing: 3, Doubled: 5}, "--since", old.AddDate(0, 0, -1).Format(time.DateOnly))
+}
+
 // A topic that Kafka has no more, a commit of somebody else, rows of another
 // pipeline.
 func TestAudit_Strange(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -359,7 +360,10 @@ const (
 func (t *tables) explain(what string, k *schema.Kind, err error) error {
 	hint := ""
 	var refused *clickhouse.Exception
-	if errors.As(err, &refused) {
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		hint = "; millrace up serves ClickHouse there, another place is --server HOST:PORT"
+	case errors.As(err, &refused):
 		err = errors.New(strings.TrimSpace(strings.TrimPrefix(refused.Message, "DB::Exception: ")))
 		switch refused.Code {
 		case codeUnknownTable, codeUnknownDatabase:
