@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/signal"
@@ -14,9 +13,7 @@ import (
 	"syscall"
 	"time"
 
-	bars "github.com/jedib0t/go-pretty/v6/progress"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"millrace/internal/config"
 	"millrace/transformer/audit"
@@ -137,10 +134,10 @@ func trialLogin(cfg *config.Config, data string) error {
 }
 
 func runAudit(ctx context.Context, c *cobra.Command, o audit.Options, asJSON bool) error {
-	bar := newAuditBar(c.ErrOrStderr())
-	o.Progress = bar.show
+	line := newProgress(c.ErrOrStderr())
+	o.Progress = func(done, rows uint64) { line.show("%s", auditBar(done, rows)) }
 	report, err := audit.Run(ctx, o)
-	bar.end()
+	line.end()
 	if err != nil {
 		return err
 	}
@@ -158,41 +155,13 @@ func runAudit(ctx context.Context, c *cobra.Command, o audit.Options, asJSON boo
 	return nil
 }
 
-// auditBar shows how far it is, on a terminal only.
-type auditBar struct {
-	writer bars.Writer // nil: nobody looks
-	rows   *bars.Tracker
-	done   chan struct{}
-}
-
-func newAuditBar(out io.Writer) *auditBar {
-	b := &auditBar{}
-	if f, ok := out.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
-		return b
+// auditBar shows how far it is.
+func auditBar(done, rows uint64) string {
+	const width = 40
+	share := 1.0
+	if rows > 0 {
+		share = float64(done) / float64(rows)
 	}
-	b.writer, b.done = bars.NewWriter(), make(chan struct{})
-	b.writer.SetOutputWriter(out)
-	b.writer.SetUpdateFrequency(100 * time.Millisecond)
-	return b
-}
-
-func (b *auditBar) show(done, rows uint64) {
-	if b.writer == nil {
-		return
-	}
-	if b.rows == nil {
-		b.rows = &bars.Tracker{Message: "rows read", Total: int64(rows), RemoveOnCompletion: true}
-		b.writer.AppendTracker(b.rows)
-		go func() { defer close(b.done); b.writer.Render() }()
-	}
-	b.rows.SetValue(int64(done))
-}
-
-func (b *auditBar) end() {
-	if b.rows == nil {
-		return
-	}
-	b.rows.MarkAsDone()
-	b.writer.Stop()
-	<-b.done
+	full := int(share * width)
+	return fmt.Sprintf("[%s%s] %3.0f%% of %.1f million rows", strings.Repeat("#", full), strings.Repeat(".", width-full), 100*share, float64(rows)/1e6)
 }

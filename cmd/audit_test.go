@@ -364,6 +364,19 @@ func TestAudit_Strange(t *testing.T) {
 	w.text(0, `Note: 1 rows have k_topic "theirs"`, "Note: message epoch 1 partition 0: Kafka's log ends at 0, before the committed offset 300")
 }
 
+func TestAuditBar(t *testing.T) {
+	t.Parallel()
+	f := func(done, rows uint64, want string) {
+		t.Helper()
+		if got := auditBar(done, rows); got != want {
+			t.Errorf("%d of %d: %q, want %q", done, rows, got, want)
+		}
+	}
+	f(0, 0, "["+strings.Repeat("#", 40)+"] 100% of 0.0 million rows")
+	f(0, 2_000_000, "["+strings.Repeat(".", 40)+"]   0% of 2.0 million rows")
+	f(500_000, 2_000_000, "["+strings.Repeat("#", 10)+strings.Repeat(".", 30)+"]  25% of 2.0 million rows")
+}
+
 func TestAudit_Usage(t *testing.T) {
 	t.Parallel()
 	for _, s := range []string{"yesterday", "-1h", "0s", "2026-13-01"} {
