@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -352,6 +353,27 @@ func TestAudit_Since(t *testing.T) {
 	w.audit(1, audit.Report{Rows: 402, Missing: 3, Doubled: 5}, "--since", old.AddDate(0, 0, -1).Format(time.DateOnly))
 }
 
+// With another Kafka or another group nothing would ever be missing: that is said.
+func TestAudit_NotComparable(t *testing.T) {
+	t.Parallel()
+	w := newAuditWorld(t)
+	w.produce(300, w.now)
+	w.rows("message_events", 1, 0, 100, w.now)
+	w.rows("message_events", 1, 103, 300, w.now)
+	w.text(0, `Note: group "millrace" has confirmed nothing of message partition 0`, "3 not yet inserted")
+	r := execute(t, "", "audit", "--config", file(t, "other.yaml", strings.Replace(text(t, w.config), "kafka: {", "kafka: {topic_prefix: other., ", 1)))
+	r.contains(t, 1, "millrace: cannot compare message_events with Kafka at ", `it has no topic "other.message"`, "--kafka off")
+}
+
+func text(t *testing.T, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
 // A topic that Kafka has no more, a commit of somebody else, rows of another
 // pipeline.
 func TestAudit_Strange(t *testing.T) {
@@ -361,7 +383,7 @@ func TestAudit_Strange(t *testing.T) {
 	w.rows("message_events", 1, 0, 300, w.now)
 	w.commit(300, 1)
 	w.audit(0, audit.Report{Rows: 300})
-	w.text(0, `Note: 1 rows have k_topic "theirs"`, "Note: message epoch 1 partition 0: Kafka's log ends at 0, before the committed offset 300")
+	w.text(0, `Note: rows with k_topic "theirs", which is none of our topics, so that they are not from this pipeline: 1.`, "Note: message epoch 1 partition 0: Kafka's log ends at 0, before the committed offset 300")
 }
 
 func TestAuditBar(t *testing.T) {

@@ -84,11 +84,14 @@ func (a *auditor) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := a.compareTopics(); err != nil {
+		return err
+	}
 	if err := a.findExplanations(ctx, weeks); err != nil {
 		return err
 	}
 	for topic, n := range a.foreign {
-		a.report.note("%s rows have k_topic %q, which is none of our topics: they are not from this pipeline", count(int64(n)), topic)
+		a.report.note("rows with k_topic %q, which is none of our topics, so that they are not from this pipeline: %s", topic, count(int64(n)))
 	}
 	for _, p := range a.everyPlace() {
 		if err := a.judge(ctx, p); err != nil {
@@ -96,6 +99,33 @@ func (a *auditor) run(ctx context.Context) (err error) {
 		}
 	}
 	a.report.finish()
+	return nil
+}
+
+// compareTopics refuses to call good what cannot be compared: with the wrong brokers
+// or prefix nothing would ever be missing.
+func (a *auditor) compareTopics() error {
+	if a.broker == nil {
+		return nil
+	}
+	for _, k := range schema.Kinds() {
+		inKafka, inTables := false, false
+		for p := range a.logs {
+			inKafka = inKafka || p.topic == k.Topic
+		}
+		for p := range a.places {
+			inTables = inTables || p.topic == k.Topic
+		}
+		name := a.o.TopicPrefix + k.Topic
+		switch {
+		case inKafka:
+		case inTables:
+			return fmt.Errorf("cannot compare %s with Kafka at %s: it has no topic %q; kafka.brokers and kafka.topic_prefix say which it is, --kafka off looks at the tables alone",
+				k.Table, strings.Join(a.o.Brokers, ","), name)
+		default:
+			a.report.note("Kafka has no topic %q, and there are no rows of it", name)
+		}
+	}
 	return nil
 }
 
@@ -280,6 +310,9 @@ func (a *auditor) judge(ctx context.Context, p place) error {
 		if c.before, err = a.cutFrom(ctx, p, l, c.held); err != nil {
 			return err
 		}
+	}
+	if c.log != nil && l.committed < 0 && len(c.held.ranges) > 0 {
+		a.report.note("group %q has confirmed nothing of %s partition %d, of which there are rows: what has no row counts as not yet inserted; is kafka.group right?", a.o.Group, p.topic, p.part)
 	}
 	found := c.judge()
 	for _, w := range c.held.doubles {
