@@ -76,7 +76,7 @@ $(debian_stamp): scripts/install-debian.sh
 .PHONY: test
 test: libchdb debian ## run all tests, real components included; RACE=1: with the race detector
 	@scripts/need.sh test $(if $(RACE),race)
-	$(test_environment) go test $(test_arguments) -timeout 15m $(TESTFLAGS) $(PACKAGES)
+	$(test_environment) go test $(test_arguments) -timeout 40m $(TESTFLAGS) $(PACKAGES)
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for MINUTES minutes, two at a time

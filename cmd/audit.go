@@ -40,7 +40,7 @@ as by millrace query, Kafka by the configuration (kafka).`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			from, err := parseSince(since, time.Now())
 			if err != nil {
-				return err
+				return usagef("--since %q: %w", since, err)
 			}
 			cfg, err := loadConfig(c, path)
 			if err != nil {
@@ -61,30 +61,13 @@ as by millrace query, Kafka by the configuration (kafka).`,
 	}
 	configFlag(c, &path, theDefaults)
 	f := c.Flags()
-	f.StringVar(&since, "since", "", "leave out what was received before `T`: 2026-11-02, 2026-11-02T15:04:05Z, or so long ago: 7d, 12h")
+	f.StringVar(&since, "since", "", "leave out what was received before `TIME`, as 2026-11-25 or 2026-11-25T14:00:00Z, or how long ago, as 48h or 7d")
 	f.BoolVar(&asJSON, "json", false, "print the report as one JSON object")
 	f.StringVar(&data, "data", "", "data `DIR` of millrace up, with the reader's password (default: where up keeps it)")
 	f.StringVar(&server, "server", "", "ask `HOST:PORT` (native protocol; more than one with commas) instead of clickhouse.addresses")
 	f.StringVar(&kafka, "kafka", "", "ask the broker at `HOST:PORT` (more than one with commas) instead of kafka.brokers; off: look at the tables alone")
 	_ = c.MarkFlagDirname("data")
 	return c
-}
-
-// parseSince reads a day, a time, or how long ago.
-func parseSince(s string, now time.Time) (time.Time, error) {
-	if s == "" {
-		return time.Time{}, nil
-	}
-	for _, layout := range []string{time.DateOnly, time.RFC3339} {
-		if t, err := time.Parse(layout, s); err == nil {
-			return t.UTC(), nil
-		}
-	}
-	d, err := config.ParseDuration(s)
-	if err != nil || d <= 0 {
-		return time.Time{}, usagef("--since %q: allowed 2026-11-02, 2026-11-02T15:04:05Z, or so long ago: 7d, 12h", s)
-	}
-	return now.Add(-d).UTC(), nil
 }
 
 // auditOptions are where and as whom to ask both.

@@ -19,6 +19,32 @@ type ListenerFormats struct {
 // listeners that name them, in the listeners' order. Errors name the key and its
 // place in the file.
 func CompileFormats(cfg *config.Config) ([]ListenerFormats, error) {
+	known, err := knownFormats(cfg)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]ListenerFormats, len(cfg.Listeners))
+	for i := range cfg.Listeners {
+		l := &cfg.Listeners[i]
+		for _, name := range l.FormatNames() {
+			all[i].List = append(all[i].List, known[name])
+		}
+		set, err := format.NewSet(all[i].List, optionsOf(l))
+		if err != nil {
+			return nil, cfg.Wrong(fmt.Sprintf("listeners[%d].formats", i), err)
+		}
+		all[i].Set = set
+	}
+	return all, nil
+}
+
+// optionsOf is how a listener's values are read.
+func optionsOf(l *config.Listener) format.Options {
+	return format.Options{TimeZone: l.TimeZone, Nulls: l.Nulls, Direction: l.Direction}
+}
+
+// knownFormats are the built-in and the configured formats, by name.
+func knownFormats(cfg *config.Config) (map[string]*format.Format, error) {
 	known := map[string]*format.Format{}
 	for _, f := range format.Builtin() {
 		known[f.Name] = f
@@ -30,17 +56,5 @@ func CompileFormats(cfg *config.Config) ([]ListenerFormats, error) {
 		}
 		known[f.Name] = &format.Format{Name: f.Name, Kind: schema.KindByName(f.Kind), Template: t, CSVQuoting: f.Quoting == "csv"}
 	}
-	all := make([]ListenerFormats, len(cfg.Listeners))
-	for i := range cfg.Listeners {
-		l := &cfg.Listeners[i]
-		for _, name := range l.FormatNames() {
-			all[i].List = append(all[i].List, known[name])
-		}
-		set, err := format.NewSet(all[i].List, format.Options{TimeZone: l.TimeZone, Nulls: l.Nulls, Direction: l.Direction})
-		if err != nil {
-			return nil, cfg.Wrong(fmt.Sprintf("listeners[%d].formats", i), err)
-		}
-		all[i].Set = set
-	}
-	return all, nil
+	return known, nil
 }

@@ -3,6 +3,7 @@ package ingester
 import (
 	"fmt"
 
+	"millrace/ingester/format"
 	"millrace/ingester/transport"
 	"millrace/internal/config"
 	"millrace/schema"
@@ -26,7 +27,7 @@ func plan(cfg *config.Config) ([]planned, error) {
 	plans := make([]planned, len(cfg.Listeners))
 	for i := range plans {
 		l, p := &cfg.Listeners[i], &plans[i]
-		p.rules = &rules{direction: schema.Padded(l.Direction), formats: formats[i].Set, zone: l.TimeZone, raw: l.Raw}
+		p.rules = rulesOf(l, formats[i].Set)
 		p.rejects = l.RejectLimit
 		p.listening = transport.Options{Allow: l.Allow.Prefixes, AllowAny: l.Allow.Any, ProxyFrom: l.ProxyFrom}
 		if l.TLS.Cert == "" {
@@ -40,6 +41,11 @@ func plan(cfg *config.Config) ([]planned, error) {
 		p.expires = config.Expiry(c).Unix()
 	}
 	return plans, nil
+}
+
+// rulesOf are a listener's.
+func rulesOf(l *config.Listener, formats *format.Set) *rules {
+	return &rules{direction: schema.Padded(l.Direction), formats: formats, zone: l.TimeZone, raw: l.Raw}
 }
 
 // follow makes the frames to come follow a plan.

@@ -39,8 +39,8 @@ type ReasonDoc struct {
 }
 
 var rejectDocs = []ReasonDoc{
-	{ReasonNoTemplate, "The frame begins like none of the listener's formats, with or without a syslog header.", "See what came: `millrace query \"SELECT raw FROM rejects WHERE reason = 'no_template' ORDER BY received_at DESC LIMIT 5\"`. If it is a template of yours, add it under `formats:` and try it with `millrace template test`."},
-	{ReasonColumnCount, "The frame is whole, but its number of values fits none of the listener's formats.", "The template at the filter is not the one configured: `millrace source check` shows the difference."},
+	{ReasonNoTemplate, "The frame begins like none of the listener's formats, with or without a syslog header.", "See what came: `millrace query \"SELECT raw FROM rejects WHERE reason = 'no_template' ORDER BY received_at DESC LIMIT 5\"`. If it is a template of yours, add it under `formats:`, try it with `millrace template test`, and then `millrace replay --rejects`."},
+	{ReasonColumnCount, "The frame is whole, but its number of values fits none of the listener's formats.", "The template at the filter is not the one configured: `millrace source check` shows the difference. Once the right one is configured, `millrace replay --rejects` makes events of these."},
 	{ReasonShort, "The frame begins as a format and ends before its last value is closed.", "A value held the frame's delimiter, or a relay cut it. Use TCP with `framing: nul`, or a template with an end mark (m3, s3)."},
 	{ReasonTruncated, "The frame begins as a format that has an end mark, and the mark is missing.", "A datagram or a relay cut the frame: use TCP, and raise the relay's message size."},
 	{ReasonTemplateUnexpanded, "The text `%(name)s` stands in the frame: the filter did not know the variable.", "Correct the template at the filter: `millrace source check` shows where it differs from the configured one, whose variables exist."},

@@ -79,6 +79,15 @@ func logger(cfg *config.Config, to io.Writer) (*slog.Logger, *slog.LevelVar, err
 	return log, level, err
 }
 
+// promising says in each line of a transformer's log when less than exactly once is
+// promised.
+func promising(cfg *config.Config, log *slog.Logger) *slog.Logger {
+	if cfg.Transform.Delivery == config.AtLeastOnce {
+		return log.With("delivery", config.AtLeastOnce)
+	}
+	return log
+}
+
 // RunIngest is `millrace ingest`: an ingester over an existing Kafka.
 func RunIngest(soft, hard context.Context, o Options, logTo io.Writer) error {
 	log, level, err := logger(o.Config, logTo)
@@ -118,6 +127,7 @@ func RunTransform(soft, hard context.Context, o Options, logTo io.Writer) error 
 	if err != nil {
 		return err
 	}
+	log = promising(o.Config, log)
 	hangups := service.ListenHangups(log)
 	defer hangups.Close()
 	go hangups.Each(soft, func() { log.Warn("SIGHUP: a transformer has nothing to reload; a new configuration needs a restart") })
@@ -128,7 +138,7 @@ func RunTransform(soft, hard context.Context, o Options, logTo io.Writer) error 
 	}
 	started := time.Now()
 	report := func(c *service.Conditions) status.Status { return o.report("transform", started, c, nil, t) }
-	d, err := startDaemon(o.Config, o.Config.HTTP.Transform, o, report, t, log, kafkaCondition, clickHouseCondition)
+	d, err := startDaemon(o.Config, o.Config.HTTP.Transform, o, report, t.Collector(), log, kafkaCondition, clickHouseCondition)
 	if err != nil {
 		return err
 	}

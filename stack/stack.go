@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -97,7 +98,7 @@ func Run(soft, hard context.Context, o Options) (err error) {
 		}
 	}()
 	if err := s.start(soft); err != nil {
-		if soft.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
+		if soft.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded)) {
 			return nil // stopped while starting, by a signal or by --for
 		}
 		return err
@@ -160,7 +161,7 @@ func (s *Stack) start(ctx context.Context) error {
 	if err := s.applySchema(ctx); err != nil {
 		return err
 	}
-	if s.transformer, err = transformer.FromConfig(s.cfg, s.log); err != nil {
+	if s.transformer, err = transformer.FromConfig(s.cfg, promising(s.cfg, s.log)); err != nil {
 		return err
 	}
 	s.confirming.Store(s.transformer)
@@ -246,7 +247,7 @@ func (s *Stack) watch() error {
 		observe: free.Set,
 	}
 	s.reloads = newReloader(s.o, s.level, s.log, s.ingester.Reload, "source")
-	for _, c := range []prometheus.Collector{free, s.ingester, s.transformer, s.reloads} {
+	for _, c := range []prometheus.Collector{free, s.ingester, s.transformer.Collector(), s.reloads} {
 		if err := s.registry.Register(c); err != nil {
 			return fmt.Errorf("cannot register metrics: %w", err)
 		}

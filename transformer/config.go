@@ -40,7 +40,15 @@ func FromConfig(cfg *config.Config, log *slog.Logger) (*Transformer, error) {
 			_, err := topics.Ensure(ctx, wanted)
 			return err
 		},
-		Logger: log,
+		CheckTopics: func(ctx context.Context) error {
+			notes, err := topics.AwaitDurable(ctx, wanted)
+			for _, note := range notes {
+				log.Warn("Kafka may lose what it has acknowledged", "note", note)
+			}
+			return err
+		},
+		AtLeastOnce: cfg.Transform.Delivery == config.AtLeastOnce,
+		Logger:      log,
 	})
 }
 
@@ -63,6 +71,15 @@ func (t *Transformer) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(kafkaUpDesc, prometheus.GaugeValue, up(s.Kafka))
 	ch <- prometheus.MustNewConstMetric(tablesDesc, prometheus.GaugeValue, up(s.ClickHouse))
 	t.stats.Collect(ch)
+}
+
+// Collector is the Transformer as one, of whose metrics each says so when less than
+// exactly once is promised.
+func (t *Transformer) Collector() prometheus.Collector {
+	if !t.o.AtLeastOnce {
+		return t
+	}
+	return prometheus.WrapCollectorWith(prometheus.Labels{"delivery": config.AtLeastOnce}, t)
 }
 
 func up(err error) float64 {

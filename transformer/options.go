@@ -62,7 +62,13 @@ type Options struct {
 
 	// EnsureTopics is called when topics are missing; nil: wait for them.
 	EnsureTopics func(context.Context) error
-	Logger       *slog.Logger
+	// CheckTopics is called once, when the topics are there: an error of it says that Kafka
+	// may lose what it has acknowledged. nil: nobody looks.
+	CheckTopics func(context.Context) error
+	// AtLeastOnce goes on although CheckTopics, or the tables' deduplication windows, do not
+	// allow to promise more.
+	AtLeastOnce bool
+	Logger      *slog.Logger
 }
 
 // Defaults of Options.

@@ -2,6 +2,7 @@ package transformer
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -164,25 +165,80 @@ func TestRun_OnePartPerPartition(t *testing.T) {
 	}
 }
 
+// Tables and views' targets that forget tokens are refused, each with the statement that
+// mends it; views that fill themselves are nobody's matter.
 func TestRun_TableWithoutWindowIsRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	ctx := context.Background()
-	if err := w.conn.Exec(ctx, "ALTER TABLE "+w.database+".status_events MODIFY SETTING non_replicated_deduplication_window = 0"); err != nil {
-		t.Fatal(err)
+	const window = " SETTINGS non_replicated_deduplication_window = 100"
+	for _, statement := range []string{
+		"ALTER TABLE DB.status_events MODIFY SETTING non_replicated_deduplication_window = 0",
+		"CREATE TABLE DB.`by ``domain` (domain String, n UInt64) ENGINE = SummingMergeTree ORDER BY domain",
+		"CREATE MATERIALIZED VIEW DB.to_by_domain TO DB.`by ``domain` AS SELECT domain, count() AS n FROM DB.message_events GROUP BY domain",
+		"CREATE MATERIALIZED VIEW DB.inner_one (id String) ENGINE = MergeTree ORDER BY id AS SELECT id FROM DB.status_events",
+		// Behind a table that keeps nothing: one that remembers, and one that does not.
+		"CREATE TABLE DB.passing (id String) ENGINE = Null",
+		"CREATE MATERIALIZED VIEW DB.to_passing TO DB.passing AS SELECT id FROM DB.message_events",
+		"CREATE TABLE DB.remembers (id String) ENGINE = MergeTree ORDER BY id" + window,
+		"CREATE MATERIALIZED VIEW DB.to_remembers TO DB.remembers AS SELECT id FROM DB.passing",
+		"CREATE TABLE DB.forgets (id String) ENGINE = MergeTree ORDER BY id",
+		"CREATE MATERIALIZED VIEW DB.to_forgets TO DB.forgets AS SELECT id FROM DB.passing",
+		"CREATE MATERIALIZED VIEW DB.refreshed REFRESH EVERY 1 HOUR ENGINE = MergeTree ORDER BY id AS SELECT id FROM DB.message_events",
+	} {
+		if err := w.conn.Exec(ctx, strings.ReplaceAll(statement, "DB.", w.database+".")); err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
 	}
 	err := w.start(nil, nil).wait()
-	const advice = "ALTER TABLE "
-	if err == nil || !strings.Contains(err.Error(), advice) {
-		t.Fatalf("Run = %v, want an error with the statement that mends it", err)
+	if err == nil {
+		t.Fatal("it runs")
 	}
-	_, statement, _ := strings.Cut(err.Error(), "run: ")
-	if err := w.conn.Exec(ctx, statement); err != nil {
-		t.Fatalf("%s: %v", statement, err)
+	for _, want := range []string{"`by \\`domain`", "`status_events`", "`forgets`", "`.inner", "--delivery at-least-once"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%s is not in: %v", want, err)
+		}
+	}
+	// At least once is to be had as it is.
+	loose := w.start(func(o *Options) { o.AtLeastOnce = true }, nil)
+	w.produce(schema.Message, 3)
+	w.eventually("rows", func() bool { return loose.Stats().Rows("message_events") == 3 })
+	loose.stop()
+
+	mended := 0
+	for line := range strings.Lines(err.Error()) {
+		if _, statement, ok := strings.Cut(line, "run: "); ok {
+			mended++
+			if err := w.conn.Exec(ctx, strings.TrimSpace(statement)); err != nil {
+				t.Fatalf("%s: %v", statement, err)
+			}
+		}
+	}
+	if mended != 4 {
+		t.Errorf("%d statements in: %v", mended, err)
+	}
+	w.start(nil, nil)
+	w.produce(schema.Message, 3)
+	w.exactlyOnce()
+}
+
+// Topics that may lose records are refused, unless that is accepted.
+func TestRun_UnfitTopicsAreRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	asked := 0
+	unfit := func(o *Options) {
+		o.CheckTopics = func(context.Context) error { asked++; return errors.New("one copy") }
+	}
+	if err := w.start(unfit, nil).wait(); err == nil || !strings.Contains(err.Error(), "one copy") || !strings.Contains(err.Error(), "--delivery at-least-once") {
+		t.Errorf("Run = %v", err)
 	}
 	w.produce(schema.Message, 3)
-	w.start(nil, nil)
+	w.start(func(o *Options) { unfit(o); o.AtLeastOnce = true }, nil)
 	w.exactlyOnce()
+	if asked != 2 {
+		t.Errorf("asked %d times", asked)
+	}
 }
 
 // Topics that are missing are waited for, and asked for.

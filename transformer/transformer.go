@@ -153,12 +153,32 @@ func (t *Transformer) Run(soft, hard context.Context) error {
 		return err
 	}
 	wg.Go(func() { t.pingClickHouse(watch) })
+	checked := t.o.CheckTopics == nil
 	for soft.Err() == nil && hard.Err() == nil {
-		if t.waitForTopics(soft) {
-			t.member(soft, hard)
+		if !t.waitForTopics(soft) {
+			continue
 		}
+		if !checked {
+			if err := t.promise(t.o.CheckTopics(soft)); err != nil {
+				return err
+			}
+			checked = true
+		}
+		t.member(soft, hard)
 	}
 	return nil
+}
+
+// promise is err, which says why rows may be lost or doubled, unless that was accepted.
+func (t *Transformer) promise(err error) error {
+	if err == nil {
+		return nil
+	}
+	if t.o.AtLeastOnce {
+		t.log.Warn("rows may be doubled or lost", "error", err)
+		return nil
+	}
+	return fmt.Errorf("%w\nor take what that may cost: millrace transform --delivery at-least-once (transform.delivery)", err)
 }
 
 // checkTables waits until ClickHouse answers and returns what is wrong with its tables.
@@ -167,8 +187,12 @@ func (t *Transformer) checkTables(ctx context.Context) error {
 		ask, cancel := context.WithTimeout(ctx, t.o.CommitTimeout)
 		err := t.server.Check(ask, t.o.Kinds)
 		cancel()
-		if errors.Is(err, insert.ErrUnfit) {
+		switch {
+		case errors.Is(err, insert.ErrUnfit):
 			return err
+		case errors.Is(err, insert.ErrForgetful):
+			t.clickhouse.set(nil)
+			return t.promise(err)
 		}
 		if ctx.Err() != nil {
 			return nil

@@ -23,6 +23,7 @@ var colours = map[string]string{ours: "#0072b2", rsyslog: "#e69f00", syslogng: "
 type bar struct {
 	label, colour string
 	value         float64
+	note          string // behind the value
 }
 
 func (r *Report) plot() string {
@@ -32,9 +33,9 @@ func (r *Report) plot() string {
 	fmt.Fprintf(&b, `<rect width="%d" height="%d" fill="white"/>`+"\n", width, height)
 	panels := []func(*strings.Builder){
 		func(b *strings.Builder) {
-			drawBars(b, "TCP: CPU-s per million frames (less is better)", r.bars("tcp", mCPUPerM))
+			drawBars(b, "TCP: CPU-s per million frames (and of rsyslog lz4); less is better", r.bars("tcp", mCPUPerM))
 		},
-		func(b *strings.Builder) { drawBars(b, "TCP: frames/s", r.bars("tcp", mFramesPerSec)) },
+		func(b *strings.Builder) { drawBars(b, "TCP: frames/s (and of rsyslog lz4)", r.bars("tcp", mFramesPerSec)) },
 		r.drawLoss,
 		func(b *strings.Builder) {
 			drawBars(b, "Latency, socket to acknowledgement, ms (less is better)", r.latencyBars())
@@ -53,7 +54,11 @@ func (r *Report) bars(section, metric string) []bar {
 	var all []bar
 	for _, x := range r.section(section) {
 		if v, ok := x.median(metric); ok {
-			all = append(all, bar{x.Peer + " " + x.Case, colours[x.Peer], v})
+			note := ""
+			if ratio, ok := r.ratio(section, metric, x.Peer, x.Case, rsyslog, caseLZ4); ok {
+				note = "(" + ratioCell(ratio, true) + ")"
+			}
+			all = append(all, bar{x.Peer + " " + x.Case, colours[x.Peer], v, note})
 		}
 	}
 	return all
@@ -67,7 +72,7 @@ func (r *Report) latencyBars() []bar {
 		}
 		for _, p := range []struct{ name, metric string }{{"p50", mP50}, {"p99", mP99}, {"p99.9", mP999}} {
 			if v, ok := x.median(p.metric); ok {
-				all = append(all, bar{x.Peer + " " + p.name, colours[x.Peer], v})
+				all = append(all, bar{x.Peer + " " + p.name, colours[x.Peer], v, ""})
 			}
 		}
 	}
@@ -80,7 +85,7 @@ func title(b *strings.Builder, s string) {
 
 func drawBars(b *strings.Builder, name string, bars []bar) {
 	title(b, name)
-	const left, right, top = 140, 80, 40
+	const left, right, top = 140, 130, 40
 	most := 0.0
 	for _, x := range bars {
 		most = max(most, x.value)
@@ -91,7 +96,7 @@ func drawBars(b *strings.Builder, name string, bars []bar) {
 		length := x.value / most * (panelWidth - left - right)
 		fmt.Fprintf(b, `<text x="%d" y="%d" text-anchor="end">%s</text>`, left-8, y+step/2+4, html.EscapeString(x.label))
 		fmt.Fprintf(b, `<rect x="%d" y="%d" width="%.1f" height="%d" fill="%s"/>`, left, y+3, length, step-6, x.colour)
-		fmt.Fprintf(b, `<text x="%.1f" y="%d">%s</text>`+"\n", left+length+6, y+step/2+4, number(x.value))
+		fmt.Fprintf(b, `<text x="%.1f" y="%d">%s</text>`+"\n", left+length+6, y+step/2+4, strings.TrimSpace(number(x.value)+" "+x.note))
 	}
 }
 

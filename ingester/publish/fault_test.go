@@ -237,6 +237,11 @@ func TestAway(t *testing.T) {
 	if len(seen) != count+tried || r.acked[0].Load() != count || r.acked[1].Load() != uint64(tried) {
 		t.Errorf("%d ids, acknowledged %d and %d, appended %d and %d", len(seen), r.acked[0].Load(), r.acked[1].Load(), count, tried)
 	}
+	eventually(t, "the log says so", func() bool {
+		log.mu.Lock()
+		defer log.mu.Unlock()
+		return log.n["Kafka takes records again"] == 1
+	})
 	log.mu.Lock()
 	defer log.mu.Unlock()
 	// The class of the trouble may change once: first sends fail, then metadata.

@@ -56,7 +56,7 @@ func New(o Options) (*Publisher, error) {
 		wake:       make(chan struct{}),
 		current:    noIdentity,
 	}
-	p.state.class, p.state.ready = classStart, make(chan struct{})
+	p.state.told, p.state.ready = classStart, make(chan struct{})
 	p.state.err = fmt.Errorf("cannot publish yet: no answer from Kafka at %s so far", o.where())
 	for _, name := range p.topicNames {
 		p.topics = append(p.topics, &topic{p: p, name: name})

@@ -17,8 +17,14 @@ type state struct {
 	answered    bool  // Kafka has answered at least once
 	err         error // what State returns
 	class       string
-	since       time.Time
 	ready       chan struct{} // closed when err is nil for the first time
+
+	// What the log said last, and when. A trouble that comes and goes with every batch must
+	// not have two lines for each.
+	told      string
+	toldAt    time.Time
+	troubleAt time.Time
+	later     *time.Timer // tells of a trouble that was not told of at once, if it lasts
 }
 
 // State is nil when Kafka takes records of every kind, else it says why not and
@@ -45,6 +51,9 @@ func (p *Publisher) setReachable(err error, failures int) {
 	}
 }
 
+// stateInterval is the least time between two lines that tell of a trouble.
+const stateInterval = 5 * time.Second
+
 // judge derives the state anew and logs a change of it, once.
 func (p *Publisher) judge() {
 	s := &p.state
@@ -61,29 +70,42 @@ func (p *Publisher) judge() {
 	if s.unreachable != nil {
 		err, class = s.unreachable, "unreachable"
 	}
-	s.err = err
-	if class == s.class {
+	s.err, s.class = err, class
+	if err == nil {
+		select {
+		case <-s.ready:
+		default:
+			close(s.ready)
+		}
+	}
+	if class == s.told {
 		return
 	}
-	lasted := time.Since(s.since).Round(time.Millisecond)
-	s.since = time.Now()
-	before := s.class
-	s.class = class
-	if err != nil {
+	if wait := time.Until(s.troubleAt.Add(stateInterval)); err != nil && wait > 0 {
+		if s.later == nil {
+			s.later = time.AfterFunc(wait, p.judgeLater)
+		}
+		return
+	}
+	before, lasted := s.told, time.Since(s.toldAt).Round(time.Millisecond)
+	s.told, s.toldAt = class, time.Now()
+	switch {
+	case err != nil:
+		s.troubleAt = s.toldAt
 		p.o.Log.Warn("Kafka does not take records", "error", err)
-		return
-	}
-	if before == classStart {
+	case before == classStart:
 		p.o.Log.Info("Kafka takes records", "brokers", p.o.where())
-		close(s.ready)
-		return
-	}
-	p.o.Log.Info("Kafka takes records again", "brokers", p.o.where(), "after", lasted)
-	select {
-	case <-s.ready:
 	default:
-		close(s.ready)
+		p.o.Log.Info("Kafka takes records again", "brokers", p.o.where(), "after", lasted)
 	}
+}
+
+// judgeLater is judge for a change that was not told at once.
+func (p *Publisher) judgeLater() {
+	p.state.mu.Lock()
+	p.state.later = nil
+	p.state.mu.Unlock()
+	p.judge()
 }
 
 // classStart is the state before the first answer.

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"log/slog"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -46,20 +47,41 @@ func (n *notices) due(what string) (count uint64) {
 	return count
 }
 
-// rest says at the end what has not been said.
-func (n *notices) rest(log *slog.Logger) {
+// watch says what was held back once its interval is over, whether or not more happens,
+// until the function that it returns is called, which says the rest.
+func (n *notices) watch(log *slog.Logger) (end func()) {
+	ended, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(noticeInterval / 10)
+		defer tick.Stop()
+		for {
+			select {
+			case now := <-tick.C:
+				n.overdue(log, now)
+			case <-ended:
+				return
+			}
+		}
+	}()
+	return func() {
+		close(ended)
+		<-done
+		n.overdue(log, time.Time{})
+	}
+}
+
+// overdue says what is to be said at a time, or all with the zero time.
+func (n *notices) overdue(log *slog.Logger, now time.Time) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	var all []string
-	for what, of := range n.about {
-		if of.held > 0 {
-			all = append(all, what)
+	for _, what := range slices.Sorted(maps.Keys(n.about)) {
+		of := n.about[what]
+		if of.held == 0 || !now.IsZero() && now.Before(of.next) {
+			continue
 		}
-	}
-	slices.Sort(all)
-	for _, what := range all {
-		log.Warn(what, "count", n.about[what].held)
-		n.about[what].held = 0
+		log.Warn(what, "count", of.held)
+		of.held, of.next = 0, now.Add(noticeInterval)
 	}
 }
 

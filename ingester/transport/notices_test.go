@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // TestNotices: of ten thousand there are two lines, and their counts are all of them.
@@ -31,9 +32,21 @@ func TestNotices(t *testing.T) {
 	}
 	var b bytes.Buffer
 	log := slog.New(slog.NewTextHandler(&b, nil))
-	n.rest(log)
-	n.rest(log)
+	now := time.Now()
+	n.overdue(log, now)
+	if b.Len() > 0 {
+		t.Errorf("too early: %s", &b)
+	}
+	// Nothing more has to happen for the rest to be said.
+	n.overdue(log, now.Add(noticeInterval+time.Minute))
+	n.overdue(log, now.Add(noticeInterval+time.Minute))
 	if got := b.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, `msg="closed a connection" count=9999`) {
+		t.Errorf("once it is due: %s", got)
+	}
+	b.Reset()
+	n.due("closed a connection")
+	n.watch(log)()
+	if got := b.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, `msg="closed a connection" count=1`) {
 		t.Errorf("at the end: %s", got)
 	}
 }

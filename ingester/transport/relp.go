@@ -14,7 +14,7 @@ const relpSoftware = "millrace"
 
 // closePatience is how long a sender may take to close its side once we have, so that
 // it has read its answers before the connection goes.
-const closePatience = time.Second
+const closePatience = 5 * time.Second
 
 // listenRELP is TCP on which senders are told what is safe: see package relp for the
 // frames and answers.go for the answers.

@@ -1,12 +1,17 @@
 package transport
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 )
+
+// errForeign: another user has the door.
+var errForeign = errors.New("the instance that runs is another user's")
 
 // share is what a listener knows about others that serve the same sockets: the kernel's
 // sockets and their queues live on when it ends. nil: they are its own alone.
@@ -17,8 +22,9 @@ import (
 // of their own in one SO_REUSEPORT group would not do: the kernel resets the connections
 // in the queue, and in the making, of one that closes.
 type share struct {
-	kept      bool // by systemd
-	inherited bool // we have not opened them
+	kept      bool     // by systemd
+	inherited bool     // we have not opened them
+	counts    []uint32 // where the account of each socket begins, if the one before us told
 
 	door   *net.UnixListener
 	mu     sync.Mutex
@@ -35,14 +41,19 @@ func (o Options) inherit() (files []*os.File, s *share, err error) {
 	if !o.ReusePort {
 		return nil, nil, nil
 	}
-	if files, s, err = knock(o.door(o.Address)); s != nil {
+	files, s, err = knock(o.door(o.Address))
+	if errors.Is(err, errForeign) {
+		o.Logger.Warn("no sockets are shared", "error", err) // the port is ours, if we can have it
+		return nil, nil, nil
+	}
+	if s != nil {
 		o.Logger.Info("shares the sockets of the instance that runs", "address", o.url())
 	}
 	return files, s, err
 }
 
 // open lets others in to sockets that we have opened.
-func (o Options) open(bound net.Addr, sockets ...syscall.Conn) *share {
+func (o Options) open(bound net.Addr, handing func() []uint32, sockets ...syscall.Conn) *share {
 	if !o.ReusePort {
 		return nil
 	}
@@ -56,7 +67,7 @@ func (o Options) open(bound net.Addr, sockets ...syscall.Conn) *share {
 		o.Logger.Warn("no second instance can share the sockets", "error", err)
 		return nil
 	}
-	s.serve(sockets)
+	s.serve(handing, sockets)
 	return s
 }
 
@@ -71,29 +82,66 @@ func (o Options) door(address string) string {
 	return "@millrace/" + network + "/" + address
 }
 
-// serve gives the sockets to who knocks, until leave.
-func (s *share) serve(sockets []syscall.Conn) {
+// serve gives the sockets to who knocks, until leave, and with them what handing says, if
+// there is anything to say.
+func (s *share) serve(handing func() []uint32, sockets []syscall.Conn) {
 	go func() {
 		for {
 			c, err := s.door.AcceptUnix()
 			if err != nil {
 				return
 			}
-			s.admit(c, sockets)
+			s.admit(c, handing, sockets)
 		}
 	}()
 }
 
 // admit gives the sockets to one who knocks. Under the lock: leave must know of everyone
-// who has them, or else it would seal sockets that another reads.
-func (s *share) admit(c *net.UnixConn, sockets []syscall.Conn) {
+// who has them, or else it would seal sockets that another reads. There are two at most,
+// as each knows of those alone that it has given them to, or has them of.
+func (s *share) admit(c *net.UnixConn, handing func() []uint32, sockets []syscall.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.gone || give(c, append([]syscall.Conn{s.door}, sockets...)) != nil {
-		c.Close()
-		return
+	switch {
+	case s.gone:
+	case s.prune() > 0:
+		refuse(c)
+	default:
+		var counts []uint32
+		if handing != nil {
+			counts = handing()
+		}
+		if give(c, counts, append([]syscall.Conn{s.door}, sockets...)) == nil {
+			s.others = append(s.others, c)
+			return
+		}
 	}
-	s.others = append(s.others, c)
+	c.Close()
+}
+
+// prune forgets those who have left, and returns how many are there.
+func (s *share) prune() int {
+	s.others = slices.DeleteFunc(s.others, func(c *net.UnixConn) bool {
+		if !hungUp(c) {
+			return false
+		}
+		c.Close()
+		return true
+	})
+	return len(s.others)
+}
+
+// alone tells whether nobody else has the sockets.
+func (s *share) alone() bool {
+	if s == nil {
+		return true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.gone {
+		return !s.remain
+	}
+	return s.prune() == 0
 }
 
 // leave is called at the stop. It reports whether the sockets go on without us: whatever

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -27,6 +28,7 @@ func (s *share) listen(door string) (err error) {
 func knock(door string) ([]*os.File, *share, error) {
 	var c *net.UnixConn
 	var files []*os.File
+	var counts []uint32
 	for until := time.Now().Add(handOverTimeout); ; {
 		var err error
 		c, err = net.DialUnix("unixpacket", nil, &net.UnixAddr{Net: "unixpacket", Name: door})
@@ -36,13 +38,14 @@ func knock(door string) ([]*os.File, *share, error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		if files, err = take(c); err == nil {
+		if files, counts, err = take(c); err == nil {
 			break
 		}
 		c.Close()
-		// Whoever opened was just leaving: another opens the door, or nobody is there any more.
-		left := errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)
-		if !left || time.Now().After(until) {
+		// Whoever opened was just leaving: another opens the door, or nobody is there any
+		// more. Or one of two is about to leave.
+		again := errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, errTwo)
+		if !again || time.Now().After(until) {
 			return nil, nil, fmt.Errorf("cannot take over the sockets of the instance that runs: %w", err)
 		}
 		time.Sleep(time.Millisecond)
@@ -55,7 +58,7 @@ func knock(door string) ([]*os.File, *share, error) {
 		closeAll(files)
 		return nil, nil, err
 	}
-	return files, &share{inherited: true, door: ln.(*net.UnixListener), others: []*net.UnixConn{c}}, nil
+	return files, &share{inherited: true, counts: counts, door: ln.(*net.UnixListener), others: []*net.UnixConn{c}}, nil
 }
 
 // sameUser: the kernel lets nobody else into a SO_REUSEPORT group, either.
@@ -69,13 +72,22 @@ func sameUser(c *net.UnixConn) error {
 		return errors.Join(cerr, err)
 	}
 	if int(cred.Uid) != os.Geteuid() {
-		return fmt.Errorf("it belongs to user %d, and we are %d", cred.Uid, os.Geteuid())
+		return fmt.Errorf("%w: it belongs to user %d, and we are %d", errForeign, cred.Uid, os.Geteuid())
 	}
 	return nil
 }
 
-// give sends the sockets.
-func give(c *net.UnixConn, sockets []syscall.Conn) error {
+// errTwo: two instances share the sockets.
+var errTwo = errors.New("two share them already, and one has to stop first (listeners[].reuse_port)")
+
+// refuse says errTwo.
+func refuse(c *net.UnixConn) {
+	c.SetWriteDeadline(time.Now().Add(handOverTimeout))
+	c.Write([]byte{0})
+}
+
+// give sends the sockets: their number, then each of counts in four bytes.
+func give(c *net.UnixConn, counts []uint32, sockets []syscall.Conn) error {
 	if err := sameUser(c); err != nil {
 		return err
 	}
@@ -97,23 +109,31 @@ func give(c *net.UnixConn, sockets []syscall.Conn) error {
 		fds = append(fds, fd)
 	}
 	c.SetWriteDeadline(time.Now().Add(handOverTimeout))
-	_, _, err := c.WriteMsgUnix([]byte{byte(len(fds))}, unix.UnixRights(fds...), nil)
+	message := []byte{byte(len(fds))}
+	for _, n := range counts {
+		message = binary.LittleEndian.AppendUint32(message, n)
+	}
+	_, _, err := c.WriteMsgUnix(message, unix.UnixRights(fds...), nil)
 	return err
 }
 
 // take receives what give sends, the door first.
-func take(c *net.UnixConn) ([]*os.File, error) {
+func take(c *net.UnixConn) (files []*os.File, counts []uint32, err error) {
 	if err := sameUser(c); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	c.SetReadDeadline(time.Now().Add(handOverTimeout))
-	count, rights := make([]byte, 1), make([]byte, unix.CmsgSpace(4*mostSockets))
-	n, size, _, _, err := c.ReadMsgUnix(count, rights)
-	if err != nil {
-		return nil, err
+	message, rights := make([]byte, 1+4*mostSockets), make([]byte, unix.CmsgSpace(4*mostSockets))
+	n, size, _, _, err := c.ReadMsgUnix(message, rights)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case n == 0:
+		return nil, nil, io.EOF
+	case message[0] == 0:
+		return nil, nil, errTwo
 	}
 	c.SetReadDeadline(time.Time{})
-	var files []*os.File
 	messages, err := unix.ParseSocketControlMessage(rights[:size])
 	for _, m := range messages {
 		fds, ferr := unix.ParseUnixRights(&m)
@@ -122,14 +142,17 @@ func take(c *net.UnixConn) ([]*os.File, error) {
 			files = append(files, os.NewFile(uintptr(fd), "socket"))
 		}
 	}
-	if err == nil && (n != 1 || len(files) != int(count[0]) || len(files) < 2) {
+	if err == nil && (len(files) != int(message[0]) || len(files) < 2) {
 		err = fmt.Errorf("%d sockets came", len(files))
 	}
 	if err != nil {
 		closeAll(files)
-		return nil, err
+		return nil, nil, err
 	}
-	return files, nil
+	for m := message[1:n]; len(m) >= 4; m = m[4:] {
+		counts = append(counts, binary.LittleEndian.Uint32(m))
+	}
+	return files, counts, nil
 }
 
 // hungUp reports whether the other end has left, or is dead.

@@ -33,6 +33,11 @@ type instance struct {
 
 func runInstance(t *testing.T, o Options, frames *atomic.Int64) *instance {
 	t.Helper()
+	return runInstanceWith(t, o, func(Receipts) Sink { return counting{frames} })
+}
+
+func runInstanceWith(t *testing.T, o Options, open func(Receipts) Sink) *instance {
+	t.Helper()
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -43,7 +48,7 @@ func runInstance(t *testing.T, o Options, frames *atomic.Int64) *instance {
 	soft, stop := context.WithCancel(context.Background())
 	hard, abort := context.WithCancel(context.Background())
 	i := &instance{l, stop, abort, make(chan error, 1)}
-	go func() { i.done <- l.Serve(soft, hard, func(Receipts) Sink { return counting{frames} }) }()
+	go func() { i.done <- l.Serve(soft, hard, open) }()
 	t.Cleanup(func() { i.end(t) })
 	return i
 }

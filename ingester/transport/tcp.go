@@ -88,7 +88,7 @@ func openTCP(o Options) (*net.TCPListener, *share, error) {
 		}
 		ln, err := listener(files)
 		if err == nil && share.door != nil {
-			share.serve([]syscall.Conn{ln})
+			share.serve(nil, []syscall.Conn{ln})
 		}
 		return ln, share, err
 	}
@@ -97,7 +97,7 @@ func openTCP(o Options) (*net.TCPListener, *share, error) {
 		return nil, nil, err
 	}
 	tcp := ln.(*net.TCPListener)
-	return tcp, o.open(tcp.Addr(), tcp), nil
+	return tcp, o.open(tcp.Addr(), nil, tcp), nil
 }
 
 func (l *tcpListener) Addr() net.Addr { return l.ln.Addr() }
@@ -109,15 +109,17 @@ func (l *tcpListener) Close() error {
 
 func (l *tcpListener) Serve(soft, hard context.Context, open func(Receipts) Sink) error {
 	l.hard = hard
-	defer l.ln.Close()
 	defer context.AfterFunc(soft, l.stop)()
 	defer context.AfterFunc(hard, l.abort)()
+	defer l.notices.watch(l.o.Logger)()
 	err := l.accept(soft, open)
+	// Connections that are served to their end may take their time: whoever comes
+	// meanwhile is refused, and does not write to a queue that nobody serves.
+	l.ln.Close()
 	if err != nil {
 		l.stop()
 	}
 	l.wg.Wait()
-	l.notices.rest(l.o.Logger)
 	return err
 }
 

@@ -182,6 +182,19 @@ func Validate(o Options) error {
 	return nil
 }
 
+// guarded is for a socket that somebody else has bound, to more than o.Address perhaps.
+func (o Options) guarded(bound net.Addr) error {
+	if o.Network == unixgram || o.AllowAny || len(o.Allow) > 0 {
+		return nil
+	}
+	host, _, _ := net.SplitHostPort(bound.String())
+	if isLoopback(host) {
+		return nil
+	}
+	return fmt.Errorf("cannot serve the socket on %s that was passed for %q without a list of senders: anyone who reaches it could write events. "+
+		"Set listeners[].allow to the networks of your senders, as [\"192.0.2.0/24\"], or write allow: any", bound, o.url())
+}
+
 // isLoopback does not ask the resolver: a name other than localhost may mean anything tomorrow.
 func isLoopback(host string) bool {
 	if host == "localhost" {
@@ -217,6 +230,10 @@ func Listen(o Options) (Listener, error) {
 			l, err := t.listen(o)
 			if err != nil {
 				return nil, listenError(o, err)
+			}
+			if err := o.guarded(l.Addr()); err != nil {
+				l.Close()
+				return nil, err
 			}
 			return l, nil
 		}

@@ -33,34 +33,18 @@ type datagramSocket interface {
 	syscall.Conn
 }
 
-// queue is one socket and who reads it: a goroutine that waits for datagrams, and others
-// that read along when a batch was a full one, so that more is waiting than one takes.
-type queue struct {
-	datagramSocket
-	drops dropCount
-	more  chan struct{} // wakes one of the others
-	ended chan struct{} // closed when nobody waits for datagrams any more
-}
-
-// call asks one of the others for help. They may all be at it.
-func (q *queue) call() {
-	select {
-	case q.more <- struct{}{}:
-	default:
-	}
-}
-
 // udpListener reads datagrams: of UDP, and of a Unix socket.
 type udpListener struct {
 	o       Options
-	sockets []datagramSocket
-	readers int // of each socket
+	queues  []*queue
+	readers int // of each queue
 	allow   atomic.Pointer[allowList]
 	stats   Stats
 	notices notices
 	seal    func(datagramSocket) error // makes the kernel queue no more datagrams; nil: it cannot
 	share   *share                     // nil: the sockets are ours alone
 	remain  bool                       // set by stop: others go on with the sockets
+	hard    atomic.Bool                // what is queued is given up
 	closed  func()                     // after the sockets are closed; may be nil
 	stopper
 }
@@ -73,15 +57,13 @@ type message struct {
 }
 
 func listenUDP(o Options) (Listener, error) {
-	sockets, share, err := openDatagrams(o, openUDP)
-	if err != nil {
-		share.leave()
+	l := &udpListener{o: o, readers: min(runtime.GOMAXPROCS(0), mostReaders), stopper: newStopper(), seal: sealUDP}
+	if err := l.open(openUDP); err != nil {
 		return nil, err
 	}
-	l := &udpListener{o: o, sockets: sockets, readers: min(runtime.GOMAXPROCS(0), mostReaders), share: share, stopper: newStopper(), seal: sealUDP}
-	l.Reload(o)
-	for i, s := range sockets {
-		size, err := prepareUDP(s, o.ReceiveBuffer)
+	inherited := l.share != nil && l.share.inherited
+	for i, q := range l.queues {
+		size, err := prepareUDP(q, o.ReceiveBuffer, inherited)
 		if err != nil {
 			l.Close()
 			return nil, err
@@ -91,42 +73,59 @@ func listenUDP(o Options) (Listener, error) {
 		case i > 0:
 		case size < o.ReceiveBuffer:
 			o.Logger.Warn("the kernel gives less receive buffer than listeners[].receive_buffer asks for: raise the sysctl net.core.rmem_max",
-				"receive_buffer", size, "asked", o.ReceiveBuffer, "sockets", len(sockets))
+				"receive_buffer", size, "asked", o.ReceiveBuffer, "sockets", len(l.queues))
 		default:
-			o.Logger.Debug("receive buffer", "receive_buffer", size, "sockets", len(sockets))
+			o.Logger.Debug("receive buffer", "receive_buffer", size, "sockets", len(l.queues))
 		}
 	}
 	return l, nil
 }
 
-// openDatagrams takes the sockets that there are, or binds its own.
-func openDatagrams(o Options, bind func(Options) ([]datagramSocket, error)) ([]datagramSocket, *share, error) {
-	conns := func(sockets []datagramSocket) (all []syscall.Conn) {
-		for _, s := range sockets {
-			all = append(all, s)
-		}
-		return all
+// open takes the sockets that there are, or binds its own.
+func (l *udpListener) open(bind func(Options) ([]datagramSocket, error)) error {
+	files, share, err := l.o.inherit()
+	l.share = share
+	defer closeAll(files)
+	var sockets []datagramSocket
+	switch {
+	case err != nil:
+	case share != nil:
+		sockets, err = datagramSockets(l.o.Network, files)
+	default:
+		sockets, err = bind(l.o)
 	}
-	files, share, err := o.inherit()
-	if err != nil || share != nil {
-		defer closeAll(files)
-		if err != nil {
-			return nil, share, err
-		}
-		sockets, err := datagramSockets(o.Network, files)
-		if err == nil && share.door != nil {
-			share.serve(conns(sockets))
-		}
-		return sockets, share, err
-	}
-	sockets, err := bind(o)
 	if err != nil {
-		return nil, nil, err
+		share.leave()
+		return err
 	}
-	return sockets, o.open(sockets[0].LocalAddr(), conns(sockets)...), nil
+	var all []syscall.Conn
+	for i, s := range sockets {
+		q := &queue{datagramSocket: s, stats: &l.stats, alone: func() bool { return l.share.alone() }, more: make(chan struct{}, 1), ended: make(chan struct{})}
+		if share != nil {
+			q.inherit(share, i, l.o.Logger)
+		}
+		l.queues, all = append(l.queues, q), append(all, q)
+	}
+	switch {
+	case share == nil:
+		l.share = l.o.open(sockets[0].LocalAddr(), l.handing, all...)
+	case share.door != nil:
+		share.serve(l.handing, all)
+	}
+	l.Reload(l.o)
+	return nil
 }
 
-func (l *udpListener) Addr() net.Addr { return l.sockets[0].LocalAddr() }
+// handing says up to which count each socket's drops are counted here: who is given the
+// sockets goes on from there.
+func (l *udpListener) handing() (counts []uint32) {
+	for _, q := range l.queues {
+		counts = append(counts, q.hand())
+	}
+	return counts
+}
+
+func (l *udpListener) Addr() net.Addr { return l.queues[0].LocalAddr() }
 func (l *udpListener) Stats() *Stats  { return &l.stats }
 
 // Reload holds from the next batch of datagrams on.
@@ -135,8 +134,8 @@ func (l *udpListener) Reload(o Options) { l.allow.Store(newAllowList(o)) }
 func (l *udpListener) Close() error {
 	remain := l.share.leave()
 	var errs []error
-	for _, s := range l.sockets {
-		errs = append(errs, s.Close())
+	for _, q := range l.queues {
+		errs = append(errs, q.Close())
 	}
 	if l.closed != nil && !remain {
 		l.closed()
@@ -148,13 +147,13 @@ func (l *udpListener) Serve(soft, hard context.Context, open func(Receipts) Sink
 	defer l.Close()
 	defer context.AfterFunc(soft, l.stop)()
 	defer context.AfterFunc(hard, func() {
+		l.hard.Store(true)
 		l.stop()
-		l.Close()
 	})()
-	errs := make([]error, len(l.sockets))
+	defer l.notices.watch(l.o.Logger)()
+	errs := make([]error, len(l.queues))
 	var wg sync.WaitGroup
-	for i, s := range l.sockets {
-		q := &queue{datagramSocket: s, more: make(chan struct{}, 1), ended: make(chan struct{})}
+	for i, q := range l.queues {
 		for range l.readers - 1 {
 			wg.Go(func() { l.help(q, func() Sink { return open(nil) }) })
 		}
@@ -166,20 +165,19 @@ func (l *udpListener) Serve(soft, hard context.Context, open func(Receipts) Sink
 		})
 	}
 	wg.Wait()
-	l.notices.rest(l.o.Logger)
 	return errors.Join(errs...)
 }
 
 func (l *udpListener) stop() {
 	l.stopOnce(func() {
 		l.remain = l.share.leave()
-		for _, s := range l.sockets {
+		for _, q := range l.queues {
 			if l.seal != nil && !l.remain {
-				if err := l.seal(s); err != nil {
+				if err := l.seal(q.datagramSocket); err != nil {
 					l.o.Logger.Debug("cannot keep the kernel from queueing more", "error", err)
 				}
 			}
-			s.SetReadDeadline(time.Unix(1, 0))
+			q.SetReadDeadline(time.Unix(1, 0))
 		}
 	})
 }
@@ -196,7 +194,7 @@ func (l *udpListener) help(q *queue, open func() Sink) {
 		}
 		if r == nil { // most are never called
 			var err error
-			if r, err = newReceiver(q, l.o.MaxFrame, &l.stats); err != nil {
+			if r, err = newReceiver(q, l.o.MaxFrame); err != nil {
 				return // serve meets the same
 			}
 			sink = open()
@@ -222,14 +220,9 @@ func (l *udpListener) help(q *queue, open func() Sink) {
 // serve reads one socket until a stop, and then what is queued in it.
 func (l *udpListener) serve(q *queue, sink Sink) error {
 	defer sink.Flush()
-	r, err := newReceiver(q, l.o.MaxFrame, &l.stats)
+	r, err := newReceiver(q, l.o.MaxFrame)
 	if err != nil {
 		return fmt.Errorf("cannot read %q: %w", l.o.url(), err)
-	}
-	if l.share != nil && l.share.inherited {
-		if n := r.forget(); n > 0 {
-			l.o.Logger.Warn("the sockets that were passed to us have lost datagrams before, which no metric of ours counts", "datagrams", n)
-		}
 	}
 	flushed := time.Now()
 	var until time.Time
@@ -240,15 +233,22 @@ func (l *udpListener) serve(q *queue, sink Sink) error {
 		if stopping && until.IsZero() {
 			<-l.woken
 			if l.remain {
+				q.countDrops()
 				return nil // what is in the queue is for who goes on
 			}
 			until = time.Now().Add(l.o.DrainTime)
+		}
+		if stopping && (l.hard.Load() || time.Now().After(until)) {
+			l.giveUp(r)
+			q.countDrops()
+			return nil
 		}
 		batch, err := r.receive(!stopping && !open)
 		l.deliver(sink, batch)
 		switch {
 		case err == nil && len(batch) == 0 && stopping:
 			if settled {
+				q.countDrops()
 				return nil // the queue is empty
 			}
 			// A datagram that the kernel was about to queue when it was told to stop.
@@ -269,18 +269,30 @@ func (l *udpListener) serve(q *queue, sink Sink) error {
 			}
 			time.Sleep(time.Millisecond)
 		}
-		if stopping && time.Now().After(until) {
-			return nil
-		}
 		// Nothing more waits, or more has come without a pause for long enough.
 		if open = r.filled(); !open || time.Since(flushed) > flushAfter {
 			sink.Flush()
+			q.countDrops()
 			flushed, open = time.Now(), false
 		}
 		if r.filled() {
 			q.call()
 			runtime.Gosched() // or others wait for the end of our time slice, in which their socket's buffer may fill up
 		}
+	}
+}
+
+// giveUp counts what is queued, which nobody takes any more.
+func (l *udpListener) giveUp(r *receiver) {
+	for {
+		batch, _ := r.receive(false)
+		if len(batch) == 0 {
+			return
+		}
+		for i := range batch {
+			l.stats.Bytes.Add(uint64(len(batch[i].data)))
+		}
+		l.stats.Shutdown.Add(uint64(len(batch)))
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
-	"sync/atomic"
 	"syscall"
 	"unsafe"
 
@@ -90,28 +89,28 @@ func sealUDP(s datagramSocket) error {
 	return err
 }
 
-// prepareUDP sets the receive buffer and asks for the kernel's count of drops. It
-// returns the size that the kernel gives.
-func prepareUDP(s datagramSocket, buffer int) (size int, err error) {
+// prepareUDP sets the receive buffer and returns the size that the kernel gives. One of a
+// socket that somebody else has opened is not made smaller: he had a reason.
+func prepareUDP(s *queue, buffer int, inherited bool) (size int, err error) {
 	raw, err := s.SyscallConn()
 	if err != nil {
 		return 0, err
 	}
 	cerr := raw.Control(func(fd uintptr) {
-		// Force needs CAP_NET_ADMIN and is not bound by net.core.rmem_max.
-		if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, buffer) != nil {
-			unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, buffer)
-		}
-		if size, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF); err != nil {
+		// The kernel reports twice what it was asked for, to count its own overhead.
+		if size, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF); err != nil || inherited && size/2 >= buffer {
 			return
 		}
-		size /= 2 // the kernel reports twice what it was asked for, to count its own overhead
-		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RXQ_OVFL, 1)
+		// Force needs CAP_NET_ADMIN and is not bound by net.core.rmem_max.
+		if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, buffer) != nil && !(inherited && size/2 > buffer) {
+			unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, buffer)
+		}
+		size, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF)
 	})
 	if cerr != nil {
 		return 0, cerr
 	}
-	return size, err
+	return size / 2, err
 }
 
 // peerAddr is a socket address as the kernel writes it.
@@ -138,14 +137,11 @@ type mmsghdr struct {
 // receiver takes datagrams by the batch. golang.org/x/net/ipv4 does so too, with two
 // allocations for the address of each datagram; this has none.
 type receiver struct {
-	raw   syscall.RawConn
-	drops *dropCount
-	stats *Stats
+	raw syscall.RawConn
 
 	headers  []mmsghdr
 	iovecs   [][2]unix.Iovec
 	names    []unix.RawSockaddrInet6
-	controls [][controlSize]byte
 	slots    []byte // of slotSize bytes each
 	longs    []byte // of maxFrame bytes each; the front of a long datagram is moved there from its slot
 	maxFrame int
@@ -158,37 +154,16 @@ type receiver struct {
 	err     error
 }
 
-// dropCount is the kernel's count of a socket's drops when it was last seen.
-type dropCount struct{ atomic.Uint32 }
-
-// advance returns by how much the count has grown to now. Of those who read a socket one
-// may come late with a count that another has gone past.
-func (d *dropCount) advance(now uint32) uint32 {
-	for {
-		seen := d.Load()
-		if int32(now-seen) <= 0 {
-			return 0
-		}
-		if d.CompareAndSwap(seen, now) {
-			return now - seen
-		}
-	}
-}
-
-// controlSize holds one control message with a counter of 32 bits.
-const controlSize = 32
-
-func newReceiver(q *queue, maxFrame int, stats *Stats) (*receiver, error) {
-	raw, err := q.SyscallConn()
+func newReceiver(s datagramSocket, maxFrame int) (*receiver, error) {
+	raw, err := s.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
 	r := &receiver{
-		raw: raw, drops: &q.drops, stats: stats,
+		raw:      raw,
 		headers:  make([]mmsghdr, batchSize),
 		iovecs:   make([][2]unix.Iovec, batchSize),
 		names:    make([]unix.RawSockaddrInet6, batchSize),
-		controls: make([][controlSize]byte, batchSize),
 		slots:    make([]byte, batchSize*slotSize),
 		maxFrame: maxFrame,
 		messages: make([]message, batchSize),
@@ -208,7 +183,6 @@ func newReceiver(q *queue, maxFrame int, stats *Stats) (*receiver, error) {
 			r.iovecs[i][1].SetLen(maxFrame - slotSize)
 		}
 		h.Name = (*byte)(unsafe.Pointer(&r.names[i]))
-		h.Control = &r.controls[i][0]
 		r.messages[i].peer = peerAddr{&r.names[i]}
 	}
 	r.rearm(batchSize)
@@ -222,7 +196,6 @@ func (r *receiver) rearm(n int) {
 	for i := range n {
 		h := &r.headers[i].hdr
 		h.Namelen = unix.SizeofSockaddrInet6
-		h.SetControllen(controlSize)
 		h.Flags = 0
 	}
 }
@@ -255,9 +228,6 @@ func (r *receiver) receive(wait bool) ([]message, error) {
 		}
 		m.data = slot[:min(m.size, r.maxFrame, len(slot))]
 	}
-	if r.n > 0 {
-		r.countDropped(r.n - 1)
-	}
 	return r.messages[:r.n], err
 }
 
@@ -279,29 +249,17 @@ func (r *receiver) tryRead(fd uintptr) bool {
 	}
 }
 
-// forget begins the count of drops anew, and returns what it was.
-func (r *receiver) forget() uint32 {
+// kernelDrops is how many datagrams a socket has not taken for want of room, since it was
+// opened: a count that passes zero. It is 0 where nobody knows.
+func kernelDrops(s datagramSocket) uint32 {
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return 0
+	}
 	var info [9]uint32 // SK_MEMINFO_VARS
 	size := uint32(unsafe.Sizeof(info))
-	r.raw.Control(func(fd uintptr) {
+	raw.Control(func(fd uintptr) {
 		unix.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_MEMINFO, uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
 	})
-	r.drops.Store(info[unix.SK_MEMINFO_DROPS])
 	return info[unix.SK_MEMINFO_DROPS]
-}
-
-// countDropped reads the kernel's count of drops that came with message i. It counts
-// from the birth of the socket, and is absent before the first drop.
-func (r *receiver) countDropped(i int) {
-	const header = unix.SizeofCmsghdr
-	n := int(r.headers[i].hdr.Controllen)
-	if n < header+4 {
-		return
-	}
-	control := &r.controls[i]
-	c := (*unix.Cmsghdr)(unsafe.Pointer(control))
-	if c.Level != unix.SOL_SOCKET || c.Type != unix.SO_RXQ_OVFL {
-		return
-	}
-	r.stats.Kernel.Add(uint64(r.drops.advance(binary.NativeEndian.Uint32(control[unix.CmsgLen(0):]))))
 }

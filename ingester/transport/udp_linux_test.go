@@ -89,15 +89,3 @@ func TestReadAlong(t *testing.T) {
 		t.Errorf("%d sinks, %d drops, %d not taken", p.sinks, l.Stats().Kernel.Load(), l.Stats().Shutdown.Load())
 	}
 }
-
-// A count of drops that comes late, behind a later one, adds nothing; it may pass zero.
-func TestDropCount(t *testing.T) {
-	t.Parallel()
-	var d dropCount
-	d.Store(1<<32 - 3)
-	for _, step := range []struct{ now, want uint32 }{{1<<32 - 1, 2}, {1<<32 - 2, 0}, {4, 5}, {1<<32 - 1, 0}, {4, 0}} {
-		if got := d.advance(step.now); got != step.want {
-			t.Errorf("to %d: %d, want %d", step.now, got, step.want)
-		}
-	}
-}

@@ -19,9 +19,12 @@ func openUDP(o Options) ([]datagramSocket, error) {
 	return []datagramSocket{s.(*net.UDPConn)}, nil
 }
 
-func prepareUDP(s datagramSocket, buffer int) (int, error) {
-	return buffer, s.(*net.UDPConn).SetReadBuffer(buffer)
+func prepareUDP(q *queue, buffer int, _ bool) (int, error) {
+	return buffer, q.datagramSocket.(*net.UDPConn).SetReadBuffer(buffer)
 }
+
+// kernelDrops is not to be had here.
+func kernelDrops(datagramSocket) uint32 { return 0 }
 
 // sealUDP is nil: there is no way known here.
 var sealUDP func(datagramSocket) error
@@ -29,9 +32,6 @@ var sealUDP func(datagramSocket) error
 type peerAddr struct{ peer netip.AddrPort }
 
 func (p peerAddr) addrPort() netip.AddrPort { return p.peer }
-
-// dropCount would be the kernel's count of drops, which is not to be had here.
-type dropCount struct{}
 
 // receiver takes one datagram at a time.
 type receiver struct {
@@ -41,11 +41,9 @@ type receiver struct {
 	messages [1]message
 }
 
-func newReceiver(q *queue, maxFrame int, _ *Stats) (*receiver, error) {
-	return &receiver{s: q.datagramSocket, maxFrame: maxFrame, buf: make([]byte, MaxUDP)}, nil
+func newReceiver(s datagramSocket, maxFrame int) (*receiver, error) {
+	return &receiver{s: s, maxFrame: maxFrame, buf: make([]byte, MaxUDP)}, nil
 }
-
-func (r *receiver) forget() uint32 { return 0 }
 
 func (r *receiver) filled() bool { return false }
 

@@ -17,14 +17,12 @@ const maxSocketPath = 107
 // queue is full (net.unix.max_dgram_qlen datagrams), so nothing is dropped here: a Sink
 // may block, as on TCP.
 func listenUnixgram(o Options) (Listener, error) {
-	sockets, share, err := openDatagrams(o, bindUnixgram)
-	if err != nil {
-		share.leave()
+	l := &udpListener{o: o, readers: 1, stopper: newStopper(), seal: sealUnixgram}
+	if err := l.open(bindUnixgram); err != nil {
 		return nil, err
 	}
-	l := &udpListener{o: o, sockets: sockets, readers: 1, share: share, stopper: newStopper(), seal: sealUnixgram}
-	l.Reload(o)
-	if share == nil || !share.kept {
+	if l.share == nil || !l.share.kept {
+		var err error
 		if l.closed, err = fileRemover(o.Address); err != nil {
 			l.Close()
 			return nil, err

@@ -252,7 +252,7 @@ func (c *Config) Warnings() []string {
 		}
 	}
 	if c.Kafka.Replication == 1 && len(c.Kafka.Brokers) > 1 {
-		all = append(all, "kafka.replication is 1 with several brokers: a disk that fails loses records")
+		all = append(all, "kafka.replication is 1 with several brokers: transform refuses such topics, as a disk that fails loses records")
 	}
 	for i := range c.Listeners {
 		l := &c.Listeners[i]

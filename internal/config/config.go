@@ -174,11 +174,18 @@ type Login struct {
 
 // Transform says when a block of rows is complete.
 type Transform struct {
+	Delivery    string // ExactlyOnce, AtLeastOnce
 	BlockRows   int
 	BlockBytes  Size
 	BlockAge    time.Duration
 	BufferBytes Size
 }
+
+// Values of Transform.Delivery.
+const (
+	ExactlyOnce = "exactly-once"
+	AtLeastOnce = "at-least-once"
+)
 
 // Retention is how long ClickHouse keeps what.
 type Retention struct {

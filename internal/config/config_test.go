@@ -319,14 +319,14 @@ func TestWarnings(t *testing.T) {
 	c, err := Parse("m.yaml", []byte(`
 listeners: [{name: a, address: "tcp://:1", allow: any}]
 formats: [{name: x, template: "%(id)s"}]
-kafka: {brokers: ["a:1", "b:1"]}
+kafka: {brokers: ["a:1", "b:1"], replication: 1}
 `), noEnv)
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := strings.Join(c.Warnings(), "\n")
 	want := `format "x" is in no listener's formats: it decodes nothing
-kafka.replication is 1 with several brokers: a disk that fails loses records
+kafka.replication is 1 with several brokers: transform refuses such topics, as a disk that fails loses records
 listener "a" takes events from anybody who can reach tcp://:1`
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)

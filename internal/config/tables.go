@@ -22,7 +22,7 @@ func (c *Config) keys() []key {
 				"A listener uses those that its own formats name."},
 		sub("kafka", &c.Kafka, "The log between ingest and transform."),
 		sub("clickhouse", &c.ClickHouse, "Where the rows go, and where query asks."),
-		sub("transform", &c.Transform, "When a block of rows is complete: whichever comes first."),
+		sub("transform", &c.Transform, "What the transformer promises, and when a block of rows is complete: whichever of the limits comes first."),
 		sub("retention", &c.Retention, "How long ClickHouse keeps what; millrace schema apply writes it into the tables."),
 		sub("http", &c.HTTP, "Metrics, health and profiles of the daemons: /metrics /healthz /readyz /debug/pprof; of ingest and up also /tap /capture."),
 		sub("log", &c.Log, "What the daemons write to standard error."),
@@ -111,7 +111,7 @@ func (k *Kafka) keys() []key {
 		text("client_id", &k.ClientID, "millrace", "How the brokers name us in their logs and quotas."),
 		boolean("create_topics", &k.CreateTopics, "true", "Create missing topics. If false, or not permitted, the error says what to create."),
 		number("partitions", &k.Partitions, "6", 1, 1000, "Partitions of a created topic: at most so many transformers work at a time."),
-		number("replication", &k.Replication, "1", 1, 100, "Copies of a created topic. 3 on a cluster, where 1 loses data with a disk."),
+		number("replication", &k.Replication, "0", 0, 100, "Copies of a created topic; 0 is three, or as many as there are brokers."),
 		duration("retention", &k.Retention, "7d", hour, 3650*day, "How long a created topic keeps its records: how long ClickHouse may be away."),
 		oneOf("compression", &k.Compression, "snappy", "Of the records. A million of them: snappy 0.4 CPU seconds, lz4 0.8, zstd 1.2.", "none", "snappy", "lz4", "zstd"),
 		duration("linger", &k.Linger, "50ms", 0, 10*second, "How long a batch waits for more records."),
@@ -169,6 +169,7 @@ func (l *Login) keys() []key {
 
 func (t *Transform) keys() []key {
 	return []key{
+		oneOf("delivery", &t.Delivery, ExactlyOnce, "What is promised of each row. exactly-once refuses to start when the topics' or the tables' settings do not allow it.", ExactlyOnce, AtLeastOnce),
 		number("block_rows", &t.BlockRows, "250000", 1, 1_000_000, "Rows."),
 		size("block_bytes", &t.BlockBytes, "64MiB", 64*KiB, 120*MiB, "Bytes."),
 		duration("block_age", &t.BlockAge, "1s", 10*ms, 5*minute, "Time since its first row: most of the delay at low traffic."),

@@ -30,7 +30,7 @@ type Options struct {
 	Topics      []string           // full names
 	Create      bool               // create missing ones
 	Partitions  int                // of a created topic
-	Replication int                // of a created topic
+	Replication int                // of a created topic; 0: three, or as many as there are brokers
 	Retention   time.Duration      // of a created topic
 	BatchBytes  int                // largest batch that will be sent; 0: not checked
 }
@@ -54,12 +54,8 @@ const (
 // Ensure checks the topics once and creates missing ones if o.Create is set.
 // Another process that creates them at the same time is no error.
 func Ensure(ctx context.Context, o Options) ([]Topic, error) {
-	if o.Transport == nil {
-		t := &kafka.Transport{ClientID: "millrace", MetadataTTL: time.Second, MetadataTopics: o.Topics}
-		defer t.CloseIdleConnections()
-		o.Transport = t
-	}
-	client := &kafka.Client{Addr: kafka.TCP(o.Brokers...), Timeout: requestTimeout, Transport: o.Transport}
+	client, done := o.client()
+	defer done()
 	found, missing, err := o.look(ctx, client)
 	if err != nil {
 		return nil, err
@@ -85,11 +81,25 @@ func Ensure(ctx context.Context, o Options) ([]Topic, error) {
 	return found, nil
 }
 
+// client makes requests; done ends its connections, unless they are the caller's.
+func (o *Options) client() (c *kafka.Client, done func()) {
+	done = func() {}
+	if o.Transport == nil {
+		t := &kafka.Transport{ClientID: "millrace", MetadataTTL: time.Second, MetadataTopics: o.Topics}
+		done = t.CloseIdleConnections
+		o.Transport = t
+	}
+	return &kafka.Client{Addr: kafka.TCP(o.Brokers...), Timeout: requestTimeout, Transport: o.Transport}, done
+}
+
 // look asks which topics there are.
 func (o *Options) look(ctx context.Context, client *kafka.Client) (found []Topic, missing []string, err error) {
 	res, err := client.Metadata(ctx, &kafka.MetadataRequest{Topics: o.Topics})
 	if err != nil {
 		return nil, nil, o.unreachable(err)
+	}
+	if o.Replication == 0 {
+		o.Replication = min(enoughCopies, len(res.Brokers))
 	}
 	for i := range res.Topics {
 		t := &res.Topics[i]

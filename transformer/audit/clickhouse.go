@@ -42,6 +42,10 @@ type held struct {
 	twice   uint64 // rows beyond the first of their offset in one table and week
 	weeks   map[time.Time]Range
 	doubles []week // where twice are
+
+	// Of the topic of rejects: those that have become events since, which stand
+	// under the same offsets in other tables. The reject stays.
+	replayed []Range
 }
 
 // tables ask ClickHouse.
@@ -183,12 +187,11 @@ func (t *tables) scanTopic(ctx context.Context, w week, topic string, count time
 			all[p] = h
 		}
 		union, _ := join(f.ranges)
-		h.ranges = append(h.ranges, union...)
-		bounds, seen := h.weeks[w.monday]
-		if !seen {
-			bounds = Range{math.MaxInt64, 0}
+		if topic == schema.Reject.Topic && w.table != schema.Reject {
+			h.replayed = append(h.replayed, union...)
+		} else {
+			h.note(w.monday, union)
 		}
-		h.weeks[w.monday] = Range{min(bounds.From, union[0].From), max(bounds.To, union[len(union)-1].To)}
 		if w.monday.Before(count) {
 			continue
 		}
@@ -202,6 +205,16 @@ func (t *tables) scanTopic(ctx context.Context, w week, topic string, count time
 		}
 	}
 	return total, nil
+}
+
+// note adds the offsets of a week.
+func (h *held) note(monday time.Time, union ranges) {
+	h.ranges = append(h.ranges, union...)
+	bounds, seen := h.weeks[monday]
+	if !seen {
+		bounds = Range{math.MaxInt64, 0}
+	}
+	h.weeks[monday] = Range{min(bounds.From, union[0].From), max(bounds.To, union[len(union)-1].To)}
 }
 
 // extend adds an offset that is higher than those of the last range.

@@ -14,6 +14,9 @@
 //     weeks that the table's TTL has deleted, and, where somebody has run a DELETE
 //     on the table, gaps among rows older than that.
 //
+// A reject that millrace replay has made an event of is there under one place in
+// two tables. That is no double; two events of one reject are.
+//
 // A gap behind the first row is not excused by Kafka having forgotten the record:
 // what retention took before it was inserted is lost, and an audit that looked no
 // further back than the log reaches would prove little.

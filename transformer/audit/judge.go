@@ -41,6 +41,8 @@ type evidence struct {
 // judge tells gaps from what explains them.
 func (c *evidence) judge() Place {
 	union, again := join(slices.Clone(c.held.ranges))
+	replayed, more := join(slices.Clone(c.held.replayed))
+	again = append(again, more...)
 	p := Place{
 		Topic: c.topic, Epoch: c.epoch, Partition: c.part, Log: c.state,
 		Refused: int64(c.held.refused), Doubled: int64(c.held.twice) + again.count(),
@@ -73,7 +75,8 @@ func (c *evidence) judge() Place {
 	}
 	p.From, p.To = from, max(confirmed, end, from)
 	p.Offsets = union.within(from, forever).count()
-	p.Rows = p.Offsets + p.Doubled
+	p.Replayed = replayed.within(from, forever).count()
+	p.Rows = p.Offsets + p.Replayed + p.Doubled
 
 	for _, gap := range union.gaps(from, confirmed).without(c.before) {
 		c.classify(&p, gap, first)

@@ -41,7 +41,9 @@ type Place struct {
 	Rows    int64 `json:"rows"`
 	Refused int64 `json:"refused"` // of the rows, those in rejects that the transformer refused
 	Offsets int64 `json:"offsets"` // different ones
-	Before  int64 `json:"in_epoch_before,omitempty"`
+	// Of the rows, events that millrace replay has made of rejects, which stay.
+	Replayed int64 `json:"replayed,omitempty"`
+	Before   int64 `json:"in_epoch_before,omitempty"`
 
 	LogStart  *int64 `json:"log_start,omitempty"`
 	LogEnd    *int64 `json:"log_end,omitempty"`
@@ -201,6 +203,9 @@ func (p *Place) details(w io.Writer) {
 	}
 	if more := rest(p.Removed, shown); more != "" {
 		fmt.Fprintf(w, "Removed %s:%s\n", p.name(), more)
+	}
+	if p.Replayed > 0 {
+		fmt.Fprintf(w, "%s: %s of its rejects have become events too (millrace replay)\n", p.name(), count(p.Replayed))
 	}
 	if p.Before > 0 {
 		fmt.Fprintf(w, "%s: %s offsets are in the epoch before: the log was cut short there and went on\n", p.name(), count(p.Before))

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
-	"strings"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
@@ -135,72 +133,4 @@ func (c *ClickHouse) Uptime(ctx context.Context) (time.Duration, error) {
 		return 0, fmt.Errorf("cannot ask ClickHouse for its uptime: %w", err)
 	}
 	return time.Duration(seconds) * time.Second, nil
-}
-
-// ErrUnfit is wrapped by what Check finds wrong with a table, as opposed to a
-// server that does not answer.
-var ErrUnfit = errors.New("table is not fit for exactly-once inserts")
-
-var windowSetting = regexp.MustCompile(`\b(?:non_)?replicated_deduplication_window\s*=\s*(\d+)`)
-
-// Check refuses tables without a deduplication window: a repeated insert would
-// double its rows. The error holds the statement that mends it.
-func (c *ClickHouse) Check(ctx context.Context, kinds []*schema.Kind) error {
-	seen := map[*schema.Kind]bool{}
-	for _, k := range kinds {
-		for _, t := range tables(k) {
-			if seen[t] {
-				continue
-			}
-			seen[t] = true
-			if err := c.check(ctx, t); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func (c *ClickHouse) check(ctx context.Context, k *schema.Kind) error {
-	var engine, full string
-	found := false
-	err := ask(ctx, func(ctx context.Context) error {
-		rows, err := c.conn.Query(ctx, "SELECT engine, engine_full FROM system.tables WHERE database = ? AND name = ?", c.database, k.Table)
-		if err != nil {
-			return err
-		}
-		return each(rows, func() error { found = true; return rows.Scan(&engine, &full) })
-	})
-	if err != nil {
-		return fmt.Errorf("cannot look for table %s: %w", c.table(k), err)
-	}
-	if !found {
-		return fmt.Errorf("cannot insert into %s: %w: it does not exist, or the user may not see it; `millrace schema apply` makes it", c.table(k), ErrUnfit)
-	}
-	if !strings.HasSuffix(engine, "MergeTree") {
-		return fmt.Errorf("cannot insert into %s: %w: its engine is %s, not of the MergeTree family", c.table(k), ErrUnfit, engine)
-	}
-	setting, source, advice := "non_replicated_deduplication_window", "system.merge_tree_settings", 10000
-	if strings.HasPrefix(engine, "Replicated") || strings.HasPrefix(engine, "Shared") {
-		setting, source, advice = "replicated_deduplication_window", "system.replicated_merge_tree_settings", 20000
-	}
-	window := ""
-	for _, m := range windowSetting.FindAllStringSubmatch(full, -1) {
-		if strings.HasPrefix(m[0], setting) {
-			window = m[1]
-		}
-	}
-	if window == "" { // the server's default
-		err := ask(ctx, func(ctx context.Context) error {
-			return c.conn.QueryRow(ctx, "SELECT value FROM "+source+" WHERE name = ?", setting).Scan(&window)
-		})
-		if err != nil {
-			return fmt.Errorf("cannot read the default of %s: %w", setting, err)
-		}
-	}
-	if window == "0" {
-		return fmt.Errorf("cannot insert into %s exactly once: %w: it forgets tokens at once (%s = 0), so that a repeated insert would double its rows; run: ALTER TABLE %s MODIFY SETTING %s = %d",
-			c.table(k), ErrUnfit, setting, c.table(k), setting, advice)
-	}
-	return nil
 }

@@ -114,10 +114,11 @@ func (c *ClickHouse) insertSettings(ctx context.Context) (clickhouse.Settings, e
 		return nil, fmt.Errorf("cannot read ClickHouse's settings: %w", err)
 	}
 	s := clickhouse.Settings{
-		"async_insert":                             0, // on by default since 26.2; it would cut and merge our blocks
-		"insert_deduplicate":                       1,
-		"low_cardinality_allow_in_native_format":   0, // the server builds the dictionaries faster than the driver
-		"throw_on_max_partitions_per_insert_block": 0, // received_at of a foreign record must not stop a partition for ever
+		"async_insert":       0, // on by default since 26.2; it would cut and merge our blocks
+		"insert_deduplicate": 1,
+		"deduplicate_blocks_in_dependent_materialized_views": 1, // off by default before 26.2
+		"low_cardinality_allow_in_native_format":             0, // the server builds the dictionaries faster than the driver
+		"throw_on_max_partitions_per_insert_block":           0, // received_at of a foreign record must not stop a partition for ever
 	}
 	if known > 0 {
 		s["deduplicate_insert"] = "enable"

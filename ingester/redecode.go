@@ -1,0 +1,95 @@
+package ingester
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"millrace/ingester/format"
+	"millrace/ingester/framing"
+	"millrace/internal/config"
+	"millrace/schema"
+)
+
+// Stored is a frame as a row of a table has it.
+type Stored struct {
+	Listener, Transport string
+	Peer                netip.Addr
+	Received            int64 // ms since 1970
+	Frame               []byte
+}
+
+// Redecoder decodes stored frames as the configuration would have them decoded now. It is
+// used by one goroutine.
+type Redecoder struct {
+	inputs  map[string]*input // by the listener's name
+	scratch scratch
+	frame   []byte // the last one's copy
+
+	// The event goes the way of the others, through a record: it repairs text and names flags.
+	record []byte
+	reader schema.Reader
+	event  schema.Event
+}
+
+// NewRedecoder compiles the formats of cfg. With formatName the frames of all listeners
+// are read as that format alone.
+func NewRedecoder(cfg *config.Config, formatName string) (*Redecoder, error) {
+	formats, err := CompileFormats(cfg)
+	if err != nil {
+		return nil, err
+	}
+	known, err := knownFormats(cfg)
+	if err != nil {
+		return nil, err
+	}
+	only := known[formatName]
+	if only == nil && formatName != "" {
+		return nil, fmt.Errorf("cannot decode as format %q: there are %q (formats[].name)", formatName, slices.Sorted(maps.Keys(known)))
+	}
+	r := &Redecoder{inputs: map[string]*input{}}
+	for i := range cfg.Listeners {
+		l := &cfg.Listeners[i]
+		set := formats[i].Set
+		if only != nil {
+			if set, err = format.NewSet([]*format.Format{only}, optionsOf(l)); err != nil {
+				return nil, err
+			}
+		}
+		in := &input{name: schema.Padded(l.Name)}
+		in.rules.Store(rulesOf(l, set))
+		r.inputs[l.Name] = in
+	}
+	return r, nil
+}
+
+// ErrListener is what Decode returns for a frame of a listener that is not configured.
+var ErrListener = errors.New("the configuration has no listener of that name")
+
+// Decode returns the event of a stored frame, valid until the next call, or the reason why
+// it is still none. ErrListener: the configuration does not have its listener.
+func (r *Redecoder) Decode(f Stored) (e *schema.Event, reason schema.Reason, err error) {
+	in := r.inputs[f.Listener]
+	if in == nil {
+		return nil, "", ErrListener
+	}
+	r.frame = append(r.frame[:0], f.Frame...)
+	s := &sink{in: in, scratch: &r.scratch, rules: in.rules.Load(), now: f.Received}
+	whole := framing.Frame{Bytes: r.frame}
+	outcome, ok := s.decode(whole)
+	switch {
+	case !ok:
+		return nil, schema.DropEmpty, nil
+	case outcome != 0:
+		return nil, rejectReasons[outcome-1], nil
+	}
+	s.common(netip.AddrPortFrom(f.Peer, 0), whole, outcome)
+	s.event.SetText(schema.Transport, []byte(f.Transport))
+	r.record = schema.AppendRecord(r.record[:0], &s.event)
+	if err := r.reader.Read(s.event.Kind, r.record, &r.event); err != nil {
+		return nil, "", fmt.Errorf("BUG: cannot read the record of a decoded frame: %w", err)
+	}
+	return &r.event, "", nil
+}
