@@ -85,15 +85,15 @@ func parseSince(s string, now time.Time) (time.Time, error) {
 	if s == "" {
 		return time.Time{}, nil
 	}
-	if ago, err := time.ParseDuration(s); err == nil && ago >= 0 {
+	if ago, err := config.ParseDuration(s); err == nil {
 		return now.Add(-ago), nil
 	}
 	for _, layout := range []string{time.RFC3339, time.DateOnly} {
 		if t, err := time.Parse(layout, s); err == nil {
-			return t, nil
+			return t.UTC(), nil
 		}
 	}
-	return time.Time{}, errors.New("allowed: a time as 2026-11-25 or 2026-11-25T14:00:00Z, or how long ago, as 48h")
+	return time.Time{}, errors.New("allowed: a time as 2026-11-25 or 2026-11-25T14:00:00Z, or how long ago, as 48h or 7d")
 }
 
 // writeAs lets the configuration write to the ClickHouse of millrace up, whose user's

@@ -7,7 +7,8 @@
 // each transport with garbage beside it (MILLRACE_SOAK_MINUTES, make soak), and TestFault, which
 // kills, freezes and stops parts of the stack in traffic (MILLRACE_FAULT_MINUTES,
 // make faults). What both rest on is checkPlaces: every row carries its record's
-// place in Kafka, so one query shows a loss or a double.
+// place in Kafka, so one query shows a loss or a double, and millrace audit has to
+// find none either.
 //
 // With the race detector in the tests it is in the program under test too.
 package e2e

@@ -77,7 +77,8 @@ func (s *sender) end() int {
 }
 
 // checkPlaces proves by the rows' Kafka places that none is missing and none is
-// there twice: every partition's offsets run from 0 to the last without a gap.
+// there twice: every partition's offsets run from 0 to the last without a gap. The
+// program's own audit has to find the same.
 func (p *process) checkPlaces() (rows int) {
 	p.t.Helper()
 	for _, row := range p.query(`
@@ -91,6 +92,9 @@ func (p *process) checkPlaces() (rows int) {
 		}
 		n, _ := strconv.Atoi(row[3])
 		rows += n
+	}
+	if got := p.audit(); got.Rows < rows {
+		p.t.Errorf("the audit counts %d rows, after there were %d", got.Rows, rows)
 	}
 	return rows
 }

@@ -115,6 +115,13 @@ func parseMark(s string) (m mark, ok bool) {
 	return m, true
 }
 
+// CommittedEpoch reads the epoch from the metadata of a commit; ok is false when a
+// transformer did not write it.
+func CommittedEpoch(metadata string) (epoch uint16, ok bool) {
+	m, ok := parseMark(metadata)
+	return m.epoch, ok
+}
+
 // readerVersion changes with the code that reads records, wherever the same record
 // may give another row, or a row of another table, than it did before.
 const readerVersion = 1
