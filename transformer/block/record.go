@@ -94,6 +94,7 @@ func (b *Block) appendFields(record []byte) (seen uint64, size int, ok bool) {
 			}
 			seen |= 1 << i
 			c.rows++
+			c.before.data = len(c.data)
 			if c.typ == schema.Names || c.typ == schema.Map {
 				c.before = mark{len(c.data) / max(c.width, 1), len(c.keys), c.n}
 				c.ends = binary.LittleEndian.AppendUint64(c.ends, uint64(c.n))
@@ -121,12 +122,10 @@ func (b *Block) appendFields(record []byte) (seen uint64, size int, ok bool) {
 		end := at + int(v)
 		switch c.typ {
 		case schema.Text:
-			c.before.data = len(c.data)
 			if !c.clean(record, head, at, end) {
 				return seen, 0, false
 			}
 		case schema.Bytes:
-			c.before.data = len(c.data)
 			c.data = append(c.data, record[head:end]...)
 		case schema.Word:
 			if !c.numberUTF8(record[at:end]) {
