@@ -12,25 +12,24 @@ import (
 // costs nothing until a later row has one: rows counts what is filled in, and pad
 // catches up.
 type Column struct {
-	field *schema.Field
-	typ   schema.Type
-	width int // of a value in data: 0 for strings
-	rows  int
-
-	// What AppendRecord looks for in a record: the protobuf wire type, and a number's
-	// lowest value and how far it may be above that.
-	wire        byte
-	least, span uint64
+	// What AppendRecord needs of every column stands first, in few cache lines.
 
 	// data is, of strings, each one's length and bytes; of numbers and addresses, the
 	// values, lowest byte first; of Word and Names, numbers in dict; of Map, the values.
-	data []byte
-	keys []byte     // Map: the keys, each one's length and bytes
-	ends []byte     // Names and Map: how many entries there are up to each row's end, 8 bytes a row
-	n    int        // Names and Map: entries
-	dict dictionary // Word and Names
+	data  []byte
+	rows  int
+	typ   schema.Type
+	wire  byte // protobuf wire type
+	width int  // of a value in data: 0 for strings
 
-	before mark // AppendRecord's, to take a row back
+	least, span uint64     // of a number: the lowest value, and how far it may be above that
+	before      mark       // AppendRecord's, to take a row back
+	dict        dictionary // Word and Names
+
+	keys  []byte // Map: the keys, each one's length and bytes
+	ends  []byte // Names and Map: how many entries there are up to each row's end, 8 bytes a row
+	n     int    // Names and Map: entries
+	field *schema.Field
 }
 
 // mark is how long the slices of a column were.

@@ -8,10 +8,11 @@ import (
 // dictionary numbers the distinct values of a Word or Names column in the order in
 // which they come. Value 0 is the empty one, so that a row without a value is a zero.
 type dictionary struct {
-	keys  []byte // all values in wire form
-	spans []span // where each value's bytes are in keys
-	table []uint32
-	last  uint32 // the number given out last: most rows say what the row before says
+	last   uint32 // the number given out last: most rows say what the row before says
+	latest span   // its bytes
+	keys   []byte // all values in wire form
+	spans  []span // where each value's bytes are in keys
+	table  []uint32
 }
 
 type span struct{ start, end uint32 }
@@ -23,6 +24,7 @@ var seed = maphash.MakeSeed()
 
 func (d *dictionary) reset() {
 	d.keys, d.spans, d.last = append(d.keys[:0], 0), append(d.spans[:0], span{1, 1}), 0
+	d.latest = d.spans[0]
 	if d.table == nil {
 		d.table = make([]uint32, minTable)
 	}
@@ -31,20 +33,25 @@ func (d *dictionary) reset() {
 
 func (d *dictionary) capacity() int { return cap(d.keys) + 8*cap(d.spans) + 4*cap(d.table) }
 
+// again tells whether v is the value whose number was given out last.
+func (d *dictionary) again(v []byte) bool {
+	return string(d.keys[d.latest.start:d.latest.end]) == string(v)
+}
+
 // find returns the value's number if it has one, else the place for it in the table.
 func (d *dictionary) find(v []byte) (n uint32, place uint64, known bool) {
-	if s := d.spans[d.last]; string(d.keys[s.start:s.end]) == string(v) {
+	if d.again(v) {
 		return d.last, 0, true
 	}
 	if len(v) == 0 {
-		d.last = 0
+		d.last, d.latest = 0, d.spans[0]
 		return 0, 0, true
 	}
 	mask := uint64(len(d.table) - 1)
 	for place = maphash.Bytes(seed, v) & mask; d.table[place] != 0; place = (place + 1) & mask {
 		n := d.table[place]
 		if s := d.spans[n]; string(d.keys[s.start:s.end]) == string(v) {
-			d.last = n
+			d.last, d.latest = n, s
 			return n, 0, true
 		}
 	}
@@ -58,7 +65,7 @@ func (d *dictionary) add(v []byte, place uint64) uint32 {
 	start := uint32(len(d.keys))
 	d.keys = append(d.keys, v...)
 	d.spans = append(d.spans, span{start, uint32(len(d.keys))})
-	d.table[place], d.last = n, n
+	d.table[place], d.last, d.latest = n, n, d.spans[n]
 	if 2*len(d.spans) > len(d.table) {
 		d.grow()
 	}

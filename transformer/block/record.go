@@ -79,7 +79,7 @@ func (b *Block) appendFields(record []byte) (seen uint64, size int, ok bool) {
 		at++
 		if v >= 0x80 {
 			var n int
-			if v, n = binary.Uvarint(record[head:]); n <= 0 || n > 1 && record[head+n-1] == 0 {
+			if v, n = uvarint(record[head:]); n <= 0 || record[head+n-1] == 0 {
 				return seen, 0, false // the form with the fewest bytes alone is copied
 			}
 			at = head + n
@@ -128,7 +128,9 @@ func (b *Block) appendFields(record []byte) (seen uint64, size int, ok bool) {
 		case schema.Bytes:
 			c.data = append(c.data, record[head:end]...)
 		case schema.Word:
-			if !c.numberUTF8(record[at:end]) {
+			if c.width == 1 && c.dict.again(record[at:end]) {
+				c.data = append(c.data, byte(c.dict.last))
+			} else if !c.numberUTF8(record[at:end]) {
 				return seen, 0, false
 			}
 		case schema.IP:
@@ -160,6 +162,19 @@ func (b *Block) appendFields(record []byte) (seen uint64, size int, ok bool) {
 		at = end
 	}
 	return seen, size, true
+}
+
+// uvarint is binary.Uvarint, of two bytes or more, with the loop's ends told apart.
+func uvarint(b []byte) (v uint64, n int) {
+	v = uint64(b[0] & 0x7f)
+	for n = 1; n < len(b) && n < 9; n++ {
+		c := b[n]
+		v |= uint64(c&0x7f) << (7 * uint(n) & 63)
+		if c < 0x80 {
+			return v, n + 1
+		}
+	}
+	return binary.Uvarint(b)
 }
 
 var mapped = [12]byte{10: 0xff, 11: 0xff}
