@@ -198,22 +198,13 @@ func (m *meter) report(b *testing.B, rows int) {
 func BenchmarkTransform(b *testing.B) {
 	rows := rowsOf()
 	broker := startTopic(b)
-	in, err := input.New(distinct)
-	if err != nil {
-		b.Fatal(err)
-	}
-	if perFrame, command, err := in.Zstd19(); err != nil {
-		b.Log(err)
-	} else {
-		b.Logf("%d rows of %d different frames, %.0f bytes each, %.1f under %s of all", rows, distinct, in.MeanBytes(), perFrame, command)
-	}
 	run := 0
 	for _, compression := range []clickhouse.CompressionMethod{clickhouse.CompressionNone, clickhouse.CompressionLZ4} {
 		b.Run(fmt.Sprintf("way=millrace/compression=%s", compression), func(b *testing.B) {
 			database := tables(b)
 			run++
 			t, err := transformer.New(transformer.Options{
-				Brokers: []string{broker}, Group: fmt.Sprintf("bench-%d-%d", run, time.Now().UnixNano()),
+				Brokers: []string{broker}, TopicPrefix: "millrace.", Group: fmt.Sprintf("bench-%d-%d", run, time.Now().UnixNano()),
 				ClickHouse: server(b, compression), Database: database, Kinds: []*schema.Kind{schema.Message},
 			})
 			if err != nil {
@@ -224,6 +215,9 @@ func BenchmarkTransform(b *testing.B) {
 			m := startMeter(b)
 			go func() { done <- t.Run(ctx, context.Background()) }()
 			for t.Stats().Rows(schema.Message.Table) < uint64(rows) {
+				if time.Since(m.began) > 5*time.Minute {
+					b.Fatalf("%d rows of %d: %+v", t.Stats().Rows(schema.Message.Table), rows, t.State())
+				}
 				time.Sleep(5 * time.Millisecond)
 			}
 			m.report(b, rows)
@@ -248,6 +242,15 @@ func BenchmarkTransform(b *testing.B) {
 		}
 		m.report(b, rows)
 	})
+	in, err := input.New(distinct)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if perFrame, command, err := in.Zstd19(); err != nil {
+		b.Log(err)
+	} else {
+		b.Logf("%d rows of %d different frames, %.0f bytes each, %.1f under %s of all", rows, distinct, in.MeanBytes(), perFrame, command)
+	}
 }
 
 // ready reads the topic into blocks.
