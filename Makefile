@@ -26,6 +26,8 @@ TESTFLAGS   ?=
 ROUNDS      ?= 3
 SECONDS     ?= 2
 BENCHFLAGS  ?=
+# Of "make bench-transform": rows of each run.
+ROWS        ?= 1000000
 # The packages of test and bench.
 PACKAGES    ?= ./...
 # Those of soak and faults; go test is content when no test has the name, so "exists" looks.
@@ -95,6 +97,12 @@ bench: libchdb ## run every benchmark once, to see that it works; to measure: go
 bench-ingest: build debian ## measure the ingester beside rsyslog and syslog-ng, on two cores: ROUNDS=3 SECONDS=2 BENCHFLAGS="-only tcp"
 	@go build -o bin/bench-ingest ./benchmarks/ingest
 	taskset -c 0,1 bin/bench-ingest -rounds $(ROUNDS) -seconds $(SECONDS) $(BENCHFLAGS)
+
+.PHONY: bench-transform
+bench-transform: libchdb ## measure the transformer from a topic to ClickHouse's rows, and its parts: ROUNDS=3 ROWS=1000000
+	@MILLRACE_BENCHMARK_ROWS=$(ROWS) go test ./benchmarks -run '^$$' -bench 'Transform' -benchtime 1x -count $(ROUNDS) -timeout 30m
+	go test ./transformer/block -run '^$$' -bench . -benchtime $(ROWS)x -count $(ROUNDS)
+	go test ./transformer/insert -run '^$$' -bench . -benchtime 8x -count $(ROUNDS) -timeout 30m
 
 .PHONY: soak
 soak: libchdb debian ## run the daemons under steady load with a fault every second for MINUTES minutes

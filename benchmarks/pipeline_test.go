@@ -20,6 +20,7 @@ import (
 
 	"millrace/ingester"
 	"millrace/internal/config"
+	"millrace/internal/embedded/embeddedtest"
 	"millrace/internal/traffic"
 	"millrace/schema"
 )
@@ -28,14 +29,19 @@ import (
 const roleEnv = "MILLRACE_BENCHMARK_ROLE"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(roleEnv) == "world" {
-		if err := world(os.Stdin, os.Stdout); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
+	var err error
+	switch os.Getenv(roleEnv) {
+	case "world":
+		err = world(os.Stdin, os.Stdout)
+	case "topic":
+		err = topic(os.Stdin, os.Stdout, rowsOf())
+	default:
+		os.Exit(embeddedtest.Main(m))
 	}
-	os.Exit(m.Run())
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 }
 
 const (

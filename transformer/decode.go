@@ -98,6 +98,8 @@ func (d *decoder) append(r rows, b *recordbatch.Batch, from, to int64, skip func
 		if len(rec.Value) == 0 {
 			r.rejects.AppendBadRecord(&d.reject, rec.Value, rec.Time, rec.Offset, emptyRecord)
 			refused++
+		} else if r.main.AppendRecord(rec.Value, rec.Offset) {
+			continue
 		} else if err := d.reader.Read(kind, rec.Value, &d.event); err != nil {
 			r.rejects.AppendBadRecord(&d.reject, rec.Value, rec.Time, rec.Offset, err.Error())
 			refused++

@@ -66,9 +66,9 @@ func (r rows) each(f func(*block.Block)) {
 // offsets calls f with the offset of every row.
 func (r rows) offsets(f func(int64)) {
 	r.each(func(b *block.Block) {
-		columns := b.Columns()
-		for _, o := range columns[schema.KOff].Uint64s() {
-			f(int64(o))
+		offsets := &b.Columns()[schema.KOff]
+		for i := range b.Rows() {
+			f(int64(offsets.Uint64(i)))
 		}
 	})
 }
@@ -77,13 +77,13 @@ func (r rows) offsets(f func(int64)) {
 func (r rows) times(f func(offset, receivedMillis int64)) {
 	r.each(func(b *block.Block) {
 		columns := b.Columns()
-		times := columns[schema.ReceivedAt].Int64s()
-		for i, o := range columns[schema.KOff].Uint64s() {
+		offsets, times := &columns[schema.KOff], &columns[schema.ReceivedAt]
+		for i := range b.Rows() {
 			ms := int64(0)
-			if i < len(times) {
-				ms = times[i]
+			if !times.Empty() {
+				ms = int64(times.Uint64(i))
 			}
-			f(int64(o), ms)
+			f(int64(offsets.Uint64(i)), ms)
 		}
 	})
 }

@@ -20,6 +20,8 @@ type Block struct {
 	rows    int
 	bytes   int
 	columns []Column // by the field's position
+
+	byNumber [256]uint8 // position of the field with that number
 }
 
 // Place is what all rows of a block have in common of their Kafka place.
@@ -33,7 +35,15 @@ type Place struct {
 func New(k *schema.Kind) *Block {
 	b := &Block{kind: k, columns: make([]Column, len(k.Fields))}
 	for i := range b.columns {
-		b.columns[i].field = &k.Fields[i]
+		b.columns[i].init(&k.Fields[i])
+	}
+	for i := range b.byNumber {
+		b.byNumber[i] = unknown
+	}
+	for i := range k.Fields {
+		if n := k.Fields[i].Number; n != 0 { // the others are not in records
+			b.byNumber[n] = uint8(i)
+		}
 	}
 	return b
 }
@@ -85,59 +95,45 @@ func (b *Block) Append(e *schema.Event, offset int64) {
 	row := b.rows
 	b.rows++
 	size := b.fixed()
-	for s := e.Set(); s != 0; s &= s - 1 {
+	for s := e.Set() &^ placeFields; s != 0; s &= s - 1 {
 		i := bits.TrailingZeros64(s)
 		c := &b.columns[i]
-		if i >= schema.KTopic && i <= schema.KOff {
-			continue // ours to say, not the record's
-		}
 		c.pad(row)
-		c.rows++
-		switch c.field.Type {
-		case schema.UInt8:
-			c.u8 = append(c.u8, uint8(e.Uint(i)))
-		case schema.UInt16:
-			c.u16 = append(c.u16, uint16(e.Uint(i)))
-		case schema.UInt64:
-			c.u64 = append(c.u64, e.Uint(i))
-		case schema.Seconds:
-			c.i64 = append(c.i64, int64(e.Uint(i)))
-		case schema.Millis:
-			c.i64 = append(c.i64, e.Millis(i))
-		case schema.IP:
-			c.ip = append(c.ip, e.IP(i))
-		default:
+		switch c.typ {
+		case schema.Text, schema.Bytes:
 			v := e.Text(i)
-			c.text = append(c.text, v...)
-			c.ends = append(c.ends, uint32(len(c.text)))
+			c.text(v)
 			size += len(v)
+		case schema.Word:
+			v := e.Text(i)
+			c.word(v)
+			size += len(v)
+		case schema.IP:
+			a := e.IP(i)
+			c.rows++
+			c.data = append(c.data, a[:]...)
+		default:
+			c.uint(e.Uint(i))
 		}
 	}
 	for _, n := range e.Names() {
-		c := b.entry(n.Field, row)
-		c.values.add(n.Name)
-		c.ends[row] = uint32(len(c.values.ends))
+		c := &b.columns[n.Field]
+		c.pad(row + 1)
+		c.entry(row, nil, n.Name)
 		size += len(n.Name) + 1
 	}
 	for _, p := range e.Pairs() {
-		c := b.entry(p.Field, row)
-		c.keys.add(p.Key)
-		c.values.add(p.Value)
-		c.ends[row] = uint32(len(c.values.ends))
+		c := &b.columns[p.Field]
+		c.pad(row + 1)
+		c.entry(row, p.Key, p.Value)
 		size += len(p.Key) + len(p.Value) + 2
 	}
-	off := &b.columns[schema.KOff]
-	off.u64 = append(off.u64, uint64(offset))
-	off.rows++
+	b.columns[schema.KOff].uint(uint64(offset))
 	b.bytes += size
 }
 
-// entry is the column of a Names or Map field with a place for row.
-func (b *Block) entry(i, row int) *Column {
-	c := &b.columns[i]
-	c.pad(row + 1)
-	return c
-}
+// placeFields are those of a record's Kafka place: ours to say, not the record's.
+const placeFields = 1<<schema.KTopic | 1<<schema.KEpoch | 1<<schema.KPart | 1<<schema.KOff
 
 // fixed is about what a row takes whatever its values: a length byte for each
 // string and the width of the rest.

@@ -1,57 +1,66 @@
 package block
 
 import (
-	"unsafe"
+	"encoding/binary"
+	"unicode/utf8"
 
 	"millrace/schema"
 )
 
-// Column holds one field of all rows. Which of its slices is used follows from
-// the field's type. A row without a value costs nothing until a later row has
-// one: rows counts what is filled in, and pad catches up.
+// Column holds one field of all rows, in the form that ClickHouse's native format
+// has for it, so that an INSERT is handing this memory over. A row without a value
+// costs nothing until a later row has one: rows counts what is filled in, and pad
+// catches up.
 type Column struct {
-	field *schema.Field
+	// What AppendRecord needs of every column stands first, in few cache lines.
+
+	// data is, of strings, each one's length and bytes; of numbers and addresses, the
+	// values, lowest byte first; of Word and Names, numbers in dict; of Map, the values.
+	data  []byte
 	rows  int
+	typ   schema.Type
+	wire  byte // protobuf wire type
+	width int  // of a value in data: 0 for strings
 
-	text   []byte   // Text, Word, Bytes: all values behind one another
-	ends   []uint32 // where each row's value ends in text; for Names and Map where its entries end
-	u8     []uint8
-	u16    []uint16
-	u64    []uint64
-	i64    []int64 // Millis and Seconds
-	ip     [][16]byte
-	values strs // Names: the names; Map: the values
-	keys   strs // Map
+	least, span uint64     // of a number: the lowest value, and how far it may be above that
+	before      mark       // AppendRecord's, to take a row back
+	dict        dictionary // Word and Names
+
+	keys  []byte // Map: the keys, each one's length and bytes
+	ends  []byte // Names and Map: how many entries there are up to each row's end, 8 bytes a row
+	n     int    // Names and Map: entries
+	field *schema.Field
 }
 
-// strs is a list of strings in one buffer.
-type strs struct {
-	text []byte
-	ends []uint32
+// mark is how long the slices of a column were.
+type mark struct{ data, keys, n int }
+
+// widths are those of values in data. Numbers in a dictionary begin with a byte.
+var widths = [...]int{
+	schema.UInt8: 1, schema.UInt16: 2, schema.UInt64: 8, schema.Millis: 8, schema.Seconds: 4, schema.IP: 16,
+	schema.Word: 1, schema.Names: 1, schema.Map: 0,
 }
 
-func (s *strs) add(v []byte) {
-	s.text = append(s.text, v...)
-	s.ends = append(s.ends, uint32(len(s.text)))
-}
-
-func (s *strs) reset() { s.text, s.ends = s.text[:0], s.ends[:0] }
-
-// strings appends views of the list's values to dst.
-func (s *strs) strings(dst []string) []string { return views(dst, s.text, s.ends) }
-
-// views appends the values of text as strings that share its memory.
-func views(dst []string, text []byte, ends []uint32) []string {
-	start := uint32(0)
-	for _, end := range ends {
-		dst = append(dst, view(text[start:end]))
-		start = end
+// init makes c the column of f.
+func (c *Column) init(f *schema.Field) {
+	c.field, c.typ = f, f.Type
+	switch f.Type {
+	case schema.UInt8:
+		c.span = 1<<8 - 1
+	case schema.UInt16:
+		c.span = 1<<16 - 1
+	case schema.UInt64:
+		c.span = 1<<64 - 1
+	case schema.Seconds:
+		c.span = schema.MaxSeconds
+	case schema.Millis:
+		least := int64(schema.MinMillis)
+		c.least, c.span = uint64(least), schema.MaxMillis-schema.MinMillis
+	default:
+		c.wire = 2 // a length and bytes
 	}
-	return dst
+	c.reset()
 }
-
-// view is b as a string, without a copy: valid until b's memory is reused.
-func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // Field is what the column holds.
 func (c *Column) Field() *schema.Field { return c.field }
@@ -59,47 +68,116 @@ func (c *Column) Field() *schema.Field { return c.field }
 // Empty tells whether no row has a value.
 func (c *Column) Empty() bool { return c.rows == 0 }
 
-// Strings appends the values of a Text, Word or Bytes column to dst.
-func (c *Column) Strings(dst []string) []string { return views(dst, c.text, c.ends) }
-
-// Uint8s are the values of a UInt8 column.
-func (c *Column) Uint8s() []uint8 { return c.u8 }
-
-// Uint16s are the values of a UInt16 column.
-func (c *Column) Uint16s() []uint16 { return c.u16 }
-
-// Uint64s are the values of a UInt64 column.
-func (c *Column) Uint64s() []uint64 { return c.u64 }
-
-// Int64s are the values of a Millis column in milliseconds, of a Seconds column
-// in seconds since 1970.
-func (c *Column) Int64s() []int64 { return c.i64 }
-
-// IPs are the values of an IP column.
-func (c *Column) IPs() [][16]byte { return c.ip }
-
-// Ends are, for a Names or Map column, where each row's entries end in what
-// Entries returns.
-func (c *Column) Ends() []uint32 { return c.ends }
-
-// Entries appends all keys and values of a Map column, or all names of a Names
-// column as values, to the given slices.
-func (c *Column) Entries(keys, values []string) (k, v []string) {
-	return c.keys.strings(keys), c.values.strings(values)
-}
+// Uint64 is the row's value in a column of type UInt64 or Millis.
+func (c *Column) Uint64(row int) uint64 { return binary.LittleEndian.Uint64(c.data[8*row:]) }
 
 func (c *Column) reset() {
-	c.rows = 0
-	c.text, c.ends = c.text[:0], c.ends[:0]
-	c.u8, c.u16, c.u64, c.i64, c.ip = c.u8[:0], c.u16[:0], c.u64[:0], c.i64[:0], c.ip[:0]
-	c.values.reset()
-	c.keys.reset()
+	c.rows, c.n = 0, 0
+	c.data, c.keys, c.ends = c.data[:0], c.keys[:0], c.ends[:0]
+	c.width = widths[c.typ]
+	if c.typ == schema.Word || c.typ == schema.Names {
+		c.dict.reset()
+	}
 }
 
 // capacity is the memory that the column keeps.
-func (c *Column) capacity() int {
-	return cap(c.text) + 4*cap(c.ends) + cap(c.u8) + 2*cap(c.u16) + 8*cap(c.u64) + 8*cap(c.i64) + 16*cap(c.ip) +
-		cap(c.values.text) + 4*cap(c.values.ends) + cap(c.keys.text) + 4*cap(c.keys.ends)
+func (c *Column) capacity() int { return cap(c.data) + cap(c.keys) + cap(c.ends) + c.dict.capacity() }
+
+// uint adds a row of a number.
+func (c *Column) uint(v uint64) {
+	c.rows++
+	switch c.width {
+	case 1:
+		c.data = append(c.data, byte(v))
+	case 2:
+		c.data = binary.LittleEndian.AppendUint16(c.data, uint16(v))
+	case 4:
+		c.data = binary.LittleEndian.AppendUint32(c.data, uint32(v))
+	default:
+		c.data = binary.LittleEndian.AppendUint64(c.data, v)
+	}
+}
+
+// text adds a row of text: Text and Bytes.
+func (c *Column) text(v []byte) {
+	c.rows++
+	c.data = appendString(c.data, v)
+}
+
+// word adds a row of a Word.
+func (c *Column) word(v []byte) {
+	c.rows++
+	c.number(v)
+}
+
+// number adds the value's number in the dictionary to data.
+func (c *Column) number(v []byte) {
+	n, place, known := c.dict.find(v)
+	if !known {
+		n = c.dict.add(v, place)
+	}
+	c.put(n)
+}
+
+// numberUTF8 is number of a value that may not be UTF-8, and is not added then.
+func (c *Column) numberUTF8(v []byte) bool {
+	n, place, known := c.dict.find(v)
+	if !known {
+		if !utf8.Valid(v) {
+			return false
+		}
+		n = c.dict.add(v, place)
+	}
+	c.put(n)
+	return true
+}
+
+func (c *Column) put(n uint32) {
+	if c.width == 1 && n < 1<<8 {
+		c.data = append(c.data, byte(n))
+		return
+	}
+	if n>>(8*c.width) != 0 {
+		c.widen()
+	}
+	if c.width == 2 {
+		c.data = binary.LittleEndian.AppendUint16(c.data, uint16(n))
+	} else {
+		c.data = binary.LittleEndian.AppendUint32(c.data, n)
+	}
+}
+
+// widen doubles the width of the numbers in data.
+func (c *Column) widen() {
+	n := len(c.data) / c.width
+	wide := extend(c.data, len(c.data))
+	for i := n - 1; i >= 0; i-- { // from the end, so that none is overwritten before it is read
+		if c.width == 1 {
+			binary.LittleEndian.PutUint16(wide[2*i:], uint16(wide[i]))
+		} else {
+			binary.LittleEndian.PutUint32(wide[4*i:], uint32(binary.LittleEndian.Uint16(wide[2*i:])))
+		}
+	}
+	c.data, c.width = wide, 2*c.width
+}
+
+// entry adds an entry to row, the last one begun. The caller has padded to it.
+func (c *Column) entry(row int, key, value []byte) {
+	c.n++
+	if c.typ == schema.Map {
+		c.keys = appendString(c.keys, key)
+		c.data = appendString(c.data, value)
+	} else {
+		c.number(value)
+	}
+	binary.LittleEndian.PutUint64(c.ends[8*row:], uint64(c.n))
+}
+
+// appendString appends v as ClickHouse writes a string, which is how protobuf writes
+// one.
+func appendString(dst, v []byte) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(v)))
+	return append(dst, v...)
 }
 
 // pad fills in defaults up to row n.
@@ -109,34 +187,20 @@ func (c *Column) pad(n int) {
 		return
 	}
 	c.rows = n
-	switch c.field.Type {
-	case schema.UInt8:
-		c.u8 = extend(c.u8, missing)
-	case schema.UInt16:
-		c.u16 = extend(c.u16, missing)
-	case schema.UInt64:
-		c.u64 = extend(c.u64, missing)
-	case schema.Millis, schema.Seconds:
-		c.i64 = extend(c.i64, missing)
-	case schema.IP:
-		c.ip = extend(c.ip, missing)
+	switch c.typ {
 	case schema.Names, schema.Map:
-		end := uint32(len(c.values.ends))
 		for range missing {
-			c.ends = append(c.ends, end)
+			c.ends = binary.LittleEndian.AppendUint64(c.ends, uint64(c.n))
 		}
 	default:
-		end := uint32(len(c.text))
-		for range missing {
-			c.ends = append(c.ends, end)
-		}
+		c.data = extend(c.data, missing*max(c.width, 1)) // an empty string is a length of zero
 	}
 }
 
-// extend appends n zero values.
-func extend[T any](s []T, n int) []T {
+// extend appends n zeros.
+func extend(s []byte, n int) []byte {
 	for cap(s)-len(s) < n {
-		s = append(s[:cap(s)], *new(T))[:len(s)]
+		s = append(s[:cap(s)], 0)[:len(s)]
 	}
 	old := len(s)
 	s = s[:old+n]

@@ -7,6 +7,9 @@
 // an exception from the server included, because a part may be committed before
 // a later step fails.
 //
+// The driver dials, asks and answers; the block itself goes from its own memory to the
+// driver's socket (see lane). A lane belongs to one Insert at a time.
+//
 // Insert borrows the block until it returns, or for ever when it was cancelled, and
 // changes nothing in it. All methods are safe for concurrent use.
 package insert

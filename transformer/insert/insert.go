@@ -45,8 +45,7 @@ type ClickHouse struct {
 	mutex    sync.Mutex
 	settings clickhouse.Settings // nil: not yet known
 
-	scratch  sync.Pool
-	prepared prepared
+	lanes lanes
 }
 
 // Open prepares connections; it does not make one yet.
@@ -66,11 +65,11 @@ func Open(o Options) (*ClickHouse, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot use ClickHouse at %q: %w", strings.Join(c.Addr, ", "), err)
 	}
-	return &ClickHouse{conn: conn, database: o.Database, extra: o.Settings}, nil
+	return &ClickHouse{conn: conn, database: o.Database, extra: o.Settings, lanes: lanes{options: c}}, nil
 }
 
-// Close ends the connections.
-func (c *ClickHouse) Close() error { return c.conn.Close() }
+// Close ends the connections; those of an INSERT that is under way end with it.
+func (c *ClickHouse) Close() error { return errors.Join(c.conn.Close(), c.lanes.close()) }
 
 // loopback tells whether all addresses are this machine's: compression would
 // only cost there.
@@ -88,10 +87,11 @@ func loopback(addrs []string) bool {
 }
 
 // Refused tells whether err is the server's own answer, not a lost connection
-// or a deadline: it read the request and would not do it.
+// or a deadline: it read the request and would not do it, or has another table than
+// the rows are for.
 func Refused(err error) bool {
 	var e *clickhouse.Exception
-	return errors.As(err, &e)
+	return errors.As(err, &e) || errors.Is(err, ErrUnfit)
 }
 
 func (c *ClickHouse) table(k *schema.Kind) string {
@@ -117,7 +117,6 @@ func (c *ClickHouse) insertSettings(ctx context.Context) (clickhouse.Settings, e
 		"async_insert":       0, // on by default since 26.2; it would cut and merge our blocks
 		"insert_deduplicate": 1,
 		"deduplicate_blocks_in_dependent_materialized_views": 1, // off by default before 26.2
-		"low_cardinality_allow_in_native_format":             0, // the server builds the dictionaries faster than the driver
 		"throw_on_max_partitions_per_insert_block":           0, // received_at of a foreign record must not stop a partition for ever
 	}
 	if known > 0 {
@@ -126,17 +125,6 @@ func (c *ClickHouse) insertSettings(ctx context.Context) (clickhouse.Settings, e
 	maps.Copy(s, c.extra)
 	c.settings = s
 	return s, nil
-}
-
-// scratch is reused memory of one insert at a time.
-type scratch struct {
-	strings []string
-	keys    []string
-	values  []string
-	u16     []uint16
-	pairs   pairs
-	columns []int
-	sql     strings.Builder
 }
 
 // Insert implements Inserter.
@@ -169,158 +157,80 @@ func (c *ClickHouse) insert(ctx context.Context, b *block.Block, token string) e
 	settings = maps.Clone(settings)
 	settings["insert_deduplication_token"] = token
 	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(settings), clickhouse.WithQueryID("millrace-"+rand.Text()))
-	s, _ := c.scratch.Get().(*scratch)
-	if s == nil {
-		s = new(scratch)
-	}
-	defer c.scratch.Put(s)
-
-	columns := b.Columns()
-	statement := c.statement(s, b, columns)
-	batch, err := c.prepared.take(ctx, c.conn, statement)
+	l, err := c.lanes.take()
 	if err != nil {
 		return fmt.Errorf("cannot begin an INSERT into %s: %w", c.table(b.Kind()), err)
 	}
-	if err := s.fill(batch.columns, b, columns); err != nil {
-		_ = batch.Batch.Abort()
-		return fmt.Errorf("cannot build a block for %s: %w", c.table(b.Kind()), err)
+	defer c.lanes.put(l)
+	l.columns = columns(l.columns[:0], b)
+	batch, err := l.conn.PrepareBatch(ctx, c.statement(b, l.columns))
+	if err != nil {
+		return fmt.Errorf("cannot begin an INSERT into %s: %w", c.table(b.Kind()), err)
 	}
-	if err := batch.Send(); err != nil {
+	if err := fits(batch.Columns(), b.Kind(), l.columns); err != nil {
+		_ = batch.Abort()
+		return fmt.Errorf("cannot insert into %s: %w", c.table(b.Kind()), err)
+	}
+	deadline, _ := ctx.Deadline()
+	if err := l.write(b, deadline); err != nil {
+		_ = batch.Abort()
+		return fmt.Errorf("cannot send %d rows to %s: %w", b.Rows(), c.table(b.Kind()), err)
+	}
+	if err := batch.Send(); err != nil { // of no rows of the driver's own: the end of ours
 		return fmt.Errorf("cannot insert %d rows into %s: %w", b.Rows(), c.table(b.Kind()), err)
 	}
-	c.prepared.put(batch)
 	return nil
 }
 
-// statement names the columns that have values; s.columns gets their positions.
-func (c *ClickHouse) statement(s *scratch, b *block.Block, columns []block.Column) string {
-	s.columns = s.columns[:0]
-	s.sql.Reset()
-	s.sql.WriteString("INSERT INTO " + c.table(b.Kind()) + " (")
-	for i := range columns {
-		if columns[i].Empty() && (i < schema.KTopic || i > schema.KOff) {
-			continue // the server fills in the type's default
+// columns appends the positions of the columns that have values. The server fills in
+// the others with their type's default.
+func columns(dst []int, b *block.Block) []int {
+	all := b.Columns()
+	for i := range all {
+		if !all[i].Empty() || i >= schema.KTopic && i <= schema.KOff {
+			dst = append(dst, i)
 		}
-		if len(s.columns) > 0 {
-			s.sql.WriteString(", ")
-		}
-		s.sql.WriteString(schema.QuoteName(b.Kind().Fields[i].Name))
-		s.columns = append(s.columns, i)
-	}
-	s.sql.WriteString(")")
-	return s.sql.String()
-}
-
-// fill appends all columns. Every string handed to the driver is a view of the
-// block, which the driver copies at once.
-func (s *scratch) fill(native []column.Interface, b *block.Block, columns []block.Column) error {
-	defer func() { // no view outlives the insert
-		clear(s.strings[:cap(s.strings)])
-		clear(s.keys[:cap(s.keys)])
-		clear(s.values[:cap(s.values)])
-		s.pairs = pairs{}
-	}()
-	for n, i := range s.columns {
-		if err := s.column(native[n], b, i, &columns[i]); err != nil {
-			return fmt.Errorf("column %q: %w", b.Kind().Fields[i].Name, err)
-		}
-	}
-	return nil
-}
-
-func (s *scratch) column(to column.Interface, b *block.Block, i int, c *block.Column) error {
-	var err error
-	switch i {
-	case schema.KTopic:
-		s.strings = repeat(s.strings[:0], b.Place().Topic, b.Rows())
-		_, err = to.Append(s.strings)
-		return err
-	case schema.KEpoch:
-		s.u16 = repeat(s.u16[:0], b.Place().Epoch, b.Rows())
-		_, err = to.Append(s.u16)
-		return err
-	case schema.KPart:
-		s.u16 = repeat(s.u16[:0], b.Place().Partition, b.Rows())
-		_, err = to.Append(s.u16)
-		return err
-	}
-	switch c.Field().Type {
-	case schema.UInt8:
-		_, err = to.Append(c.Uint8s())
-	case schema.UInt16:
-		_, err = to.Append(c.Uint16s())
-	case schema.UInt64:
-		_, err = to.Append(c.Uint64s())
-	case schema.Millis, schema.Seconds:
-		_, err = to.Append(c.Int64s())
-	case schema.IP:
-		for j := range c.IPs() {
-			if err = to.AppendRow(&c.IPs()[j]); err != nil {
-				break
-			}
-		}
-	case schema.Names:
-		s.keys, s.values = c.Entries(s.keys[:0], s.values[:0])
-		err = s.appendNames(to, c.Ends())
-	case schema.Map:
-		s.keys, s.values = c.Entries(s.keys[:0], s.values[:0])
-		err = s.appendMaps(to, c.Ends())
-	default:
-		s.strings = c.Strings(s.strings[:0])
-		_, err = to.Append(s.strings)
-	}
-	return err
-}
-
-func repeat[T any](dst []T, v T, n int) []T {
-	for range n {
-		dst = append(dst, v)
 	}
 	return dst
 }
 
-// noNames is boxed once: most rows have no names.
-var noNames any = []string(nil)
+func (c *ClickHouse) statement(b *block.Block, columns []int) string {
+	var s strings.Builder
+	s.WriteString("INSERT INTO " + c.table(b.Kind()) + " (")
+	for n, i := range columns {
+		if n > 0 {
+			s.WriteString(", ")
+		}
+		s.WriteString(schema.QuoteName(b.Kind().Fields[i].Name))
+	}
+	s.WriteString(")")
+	return s.String()
+}
 
-func (s *scratch) appendNames(to column.Interface, ends []uint32) error {
-	start := uint32(0)
-	for _, end := range ends {
-		row := noNames
-		if end > start {
-			row = s.values[start:end]
+// plain is the type without what changes nothing in the bytes or is converted.
+func plain(t string) string {
+	t = strings.ReplaceAll(t, "LowCardinality(String)", "String")
+	if base, _, ok := strings.Cut(t, "'"); ok && strings.HasPrefix(t, "DateTime") {
+		t = strings.TrimRight(base, "(, ") // the time zone
+	}
+	return strings.TrimSuffix(t, ")")
+}
+
+// fits tells whether the table has the types that a block is written in: the server
+// takes the bytes as they are. It converts LowCardinality from and to plain.
+func fits(table []column.Interface, k *schema.Kind, columns []int) error {
+	if len(table) != len(columns) {
+		return fmt.Errorf("%w: it takes %d columns, not %d", ErrUnfit, len(table), len(columns))
+	}
+	for n, i := range columns {
+		f := &k.Fields[i]
+		got, want := string(table[n].Type()), f.Type.ClickHouse()
+		if table[n].Name() != f.Name {
+			return fmt.Errorf("%w: column %q comes where %q should", ErrUnfit, table[n].Name(), f.Name)
 		}
-		if err := to.AppendRow(row); err != nil {
-			return err
+		if got != want && plain(got) != plain(want) {
+			return fmt.Errorf("%w: its column %q is of type %s, not %s; `millrace schema check` compares them", ErrUnfit, f.Name, got, want)
 		}
-		start = end
 	}
 	return nil
 }
-
-// appendMaps hands every row to the driver as the same ordered map.
-func (s *scratch) appendMaps(to column.Interface, ends []uint32) error {
-	start := uint32(0)
-	for _, end := range ends {
-		s.pairs.keys, s.pairs.values, s.pairs.at = s.keys[start:end], s.values[start:end], -1
-		if err := to.AppendRow(&s.pairs); err != nil {
-			return err
-		}
-		start = end
-	}
-	return nil
-}
-
-// pairs is a map's entries in the form that the driver takes without making a
-// Go map (column.IterableOrderedMap). Pointers are not boxed.
-type pairs struct {
-	keys, values []string
-	at           int
-}
-
-var _ column.IterableOrderedMap = (*pairs)(nil)
-
-func (p *pairs) Put(any, any)                 {}
-func (p *pairs) Iterator() column.MapIterator { return p }
-func (p *pairs) Next() bool                   { p.at++; return p.at < len(p.keys) }
-func (p *pairs) Key() any                     { return &p.keys[p.at] }
-func (p *pairs) Value() any                   { return &p.values[p.at] }
