@@ -9,8 +9,10 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -183,6 +185,33 @@ func (c *Cluster) Run(id int) {
 	c.AwaitSync()
 }
 
+// RunAll starts all nodes that do not run.
+func (c *Cluster) RunAll() {
+	c.t.Helper()
+	for _, n := range c.nodes {
+		if n.runs() {
+			continue
+		}
+		if err := c.start(n); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+	c.AwaitSync()
+}
+
+// Freeze stops a node's process without an end; its connections stay open.
+func (c *Cluster) Freeze(id int) { c.signal(id, syscall.SIGSTOP) }
+
+// Thaw lets it go on.
+func (c *Cluster) Thaw(id int) { c.signal(id, syscall.SIGCONT) }
+
+func (c *Cluster) signal(id int, s syscall.Signal) {
+	c.t.Helper()
+	if err := c.nodes[id-1].cmd.Process.Signal(s); err != nil {
+		c.t.Fatalf("cannot send %v to node %d: %v", s, id, err)
+	}
+}
+
 // AwaitSync waits until every running node is known to all and every partition
 // has a leader and no replica out of sync, but those of nodes that do not run.
 func (c *Cluster) AwaitSync() {
@@ -304,6 +333,44 @@ func (c *Cluster) CreateTopics(partitions int, names ...string) {
 		if err := kerr.ErrorForCode(t.ErrorCode); err != nil {
 			c.t.Fatalf("cannot create topic %s: %v", t.Topic, err)
 		}
+	}
+	c.AwaitSync()
+}
+
+// MoveLeaders makes the next replica of every partition its leader, and with
+// those of the offsets' topic the coordinators of the groups.
+func (c *Cluster) MoveLeaders() {
+	c.t.Helper()
+	c.AwaitSync()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	m, err := c.metadata(ctx, 1)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	r := kmsg.NewPtrAlterPartitionAssignmentsRequest()
+	r.TimeoutMillis = 30_000
+	for _, topic := range m.Topics {
+		t := kmsg.NewAlterPartitionAssignmentsRequestTopic()
+		t.Topic = *topic.Topic
+		for _, partition := range topic.Partitions {
+			p := kmsg.NewAlterPartitionAssignmentsRequestTopicPartition()
+			p.Partition = partition.Partition
+			// The first one is the one that is preferred.
+			at := slices.Index(partition.Replicas, partition.Leader) + 1
+			p.Replicas = slices.Concat(partition.Replicas[at:], partition.Replicas[:at])
+			t.Partitions = append(t.Partitions, p)
+		}
+		r.Topics = append(r.Topics, t)
+	}
+	altered := c.Request(r).(*kmsg.AlterPartitionAssignmentsResponse)
+	if err := kerr.ErrorForCode(altered.ErrorCode); err != nil {
+		c.t.Fatalf("cannot reorder the replicas: %v", err)
+	}
+	elect := kmsg.NewPtrElectLeadersRequest() // of all partitions, the preferred ones
+	elect.TimeoutMillis = 30_000
+	if err := kerr.ErrorForCode(c.Request(elect).(*kmsg.ElectLeadersResponse).ErrorCode); err != nil {
+		c.t.Fatalf("cannot elect leaders: %v", err)
 	}
 	c.AwaitSync()
 }

@@ -68,9 +68,8 @@ func (c *Cluster) settings(n *node) (map[string]string, error) {
 		"default.replication.factor": replicas, "min.insync.replicas": insync,
 		"offsets.topic.replication.factor": replicas, "offsets.topic.num.partitions": "3",
 		"transaction.state.log.replication.factor": replicas, "transaction.state.log.min.isr": insync,
-		"auto.create.topics.enable": "false", // a cluster with care for its names
-		// The tests' members, whose timeouts are short, may come and go at once.
-		"group.min.session.timeout.ms": "1000", "group.initial.rebalance.delay.ms": "0",
+		"auto.create.topics.enable":        "false", // a cluster with care for its names
+		"group.initial.rebalance.delay.ms": "0",
 		// A dead node is noticed in seconds, not in ten and more.
 		"broker.session.timeout.ms": "4000", "broker.heartbeat.interval.ms": "500", "replica.lag.time.max.ms": "4000",
 		"controller.quorum.election.timeout.ms": "1000", "controller.quorum.fetch.timeout.ms": "2000",
