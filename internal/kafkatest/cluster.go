@@ -337,6 +337,43 @@ func (c *Cluster) CreateTopics(partitions int, names ...string) {
 	c.AwaitSync()
 }
 
+// Setting is a topic's setting.
+func (c *Cluster) Setting(topic, name string) string {
+	c.t.Helper()
+	r := kmsg.NewPtrDescribeConfigsRequest()
+	resource := kmsg.NewDescribeConfigsRequestResource()
+	resource.ResourceType, resource.ResourceName, resource.ConfigNames = kmsg.ConfigResourceTypeTopic, topic, []string{name}
+	r.Resources = append(r.Resources, resource)
+	for _, found := range c.Request(r).(*kmsg.DescribeConfigsResponse).Resources {
+		if err := kerr.ErrorForCode(found.ErrorCode); err != nil {
+			c.t.Fatalf("cannot read the settings of topic %s: %v", topic, err)
+		}
+		for _, s := range found.Configs {
+			if s.Name == name && s.Value != nil {
+				return *s.Value
+			}
+		}
+	}
+	return ""
+}
+
+// Set changes a setting of all running brokers.
+func (c *Cluster) Set(name, value string) {
+	c.t.Helper()
+	r := kmsg.NewPtrIncrementalAlterConfigsRequest()
+	brokers := kmsg.NewIncrementalAlterConfigsRequestResource()
+	brokers.ResourceType = kmsg.ConfigResourceTypeBroker // without a name: all
+	setting := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
+	setting.Name, setting.Value, setting.Op = name, &value, kmsg.IncrementalAlterConfigOpSet
+	brokers.Configs = append(brokers.Configs, setting)
+	r.Resources = append(r.Resources, brokers)
+	for _, changed := range c.Request(r).(*kmsg.IncrementalAlterConfigsResponse).Resources {
+		if err := kerr.ErrorForCode(changed.ErrorCode); err != nil {
+			c.t.Fatalf("cannot set %s=%s: %v", name, value, err)
+		}
+	}
+}
+
 // MoveLeaders makes the next replica of every partition its leader, and with
 // those of the offsets' topic the coordinators of the groups.
 func (c *Cluster) MoveLeaders() {
