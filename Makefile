@@ -42,7 +42,7 @@ kafka_stamp       := $(TOOLS)/kafka$(if $(KAFKA),-$(KAFKA))/.installed
 # The tests over it have the tag kafka, and TestKafka_ begins their names. One
 # package at a time: three brokers fill the machine.
 kafka_packages    := ./internal/topics ./ingester/publish ./transformer ./e2e
-kafka_test         = $(test_environment) MILLRACE_KAFKA=$(dir $(kafka_stamp)) go test $(test_arguments) -tags kafka -run '^TestKafka_' -count 1 -p 1
+kafka_test         = $(test_environment) MILLRACE_KAFKA=$(dir $(kafka_stamp)) go test $(test_arguments) -tags kafka -run '^TestKafka_' -count 1 -p 1 -parallel 4
 debian_stamp      := $(TOOLS)/debian/.installed
 staticcheck       := $(TOOLS)/bin/staticcheck-$(STATICCHECK)
 test_environment  := $(if $(RACE),CGO_ENABLED=1,)

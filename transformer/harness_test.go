@@ -98,6 +98,7 @@ func newWorldOn(t *testing.T, server *embedded.ClickHouse, database string, conn
 func (w *world) connect() {
 	w.t.Helper()
 	client, err := kgo.NewClient(kgo.SeedBrokers(w.broker), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchMaxBytes(1<<20),
+		kgo.UnknownTopicRetries(-1),                                                 // Apache Kafka's brokers learn of a topic after its creation
 		kgo.MetadataMinAge(10*time.Millisecond), kgo.MaxVersions(kversion.V3_7_0())) // commits by name, not by topic id
 	if err != nil {
 		w.t.Fatal(err)

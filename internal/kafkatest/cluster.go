@@ -334,6 +334,28 @@ func (c *Cluster) CreateTopics(partitions int, names ...string) {
 			c.t.Fatalf("cannot create topic %s: %v", t.Topic, err)
 		}
 	}
+	// A broker learns of a topic a little later than it answers.
+	c.until("the topics are known", func(ctx context.Context) error {
+		for _, n := range c.nodes {
+			if !n.runs() {
+				continue
+			}
+			m, err := c.metadata(ctx, n.id)
+			if err != nil {
+				return err
+			}
+			known := 0
+			for _, t := range m.Topics {
+				if slices.Contains(names, *t.Topic) {
+					known++
+				}
+			}
+			if known != len(names) {
+				return fmt.Errorf("node %d knows %d of %q", n.id, known, names)
+			}
+		}
+		return nil
+	})
 	c.AwaitSync()
 }
 

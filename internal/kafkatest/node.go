@@ -70,6 +70,7 @@ func (c *Cluster) settings(n *node) (map[string]string, error) {
 		"transaction.state.log.replication.factor": replicas, "transaction.state.log.min.isr": insync,
 		"auto.create.topics.enable":        "false", // a cluster with care for its names
 		"group.initial.rebalance.delay.ms": "0",
+		"log.retention.ms":                 "-1", // the tests' records may be of any day
 		// A dead node is noticed in seconds, not in ten and more.
 		"broker.session.timeout.ms": "4000", "broker.heartbeat.interval.ms": "500", "replica.lag.time.max.ms": "4000",
 		"controller.quorum.election.timeout.ms": "1000", "controller.quorum.fetch.timeout.ms": "2000",
