@@ -5,8 +5,10 @@ package transformer
 import (
 	"fmt"
 	"os"
+	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"millrace/internal/kafkatest"
 	"millrace/schema"
@@ -34,6 +36,7 @@ func TestKafka_Protocol(t *testing.T) {
 		quick bool
 	}{
 		{"AllKinds", TestRun_AllKinds, true},
+		{"SessionBeyondLimit", sessionBeyondLimit, true},
 		{"TopicsAppearLater", TestRun_TopicsAppearLater, false},
 		{"StopInMidChunk", TestRun_StopInMidChunk, false},
 		{"KilledAtEveryStep", TestFault_KilledAtEveryStep, false},
@@ -56,5 +59,16 @@ func TestKafka_Protocol(t *testing.T) {
 				t.Run(test.name, test.f)
 			}
 		}
+	})
+}
+
+// The brokers bound the session's timeout: the state says which of ours it is.
+func sessionBeyondLimit(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	m := w.start(func(o *Options) { o.SessionTimeout = 31 * time.Minute }, nil)
+	w.eventually("the reason", func() bool {
+		err := m.State().Kafka
+		return err != nil && strings.Contains(strings.ToLower(err.Error()), "session timeout")
 	})
 }
