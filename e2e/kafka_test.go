@@ -103,7 +103,7 @@ func TestKafka_Faults(t *testing.T) {
 		}
 		at := time.Now()
 		f.next += 1_000_000
-		f.sender = startPaced(t, f.site.addr["syslog_tcp"], f.next, 20*time.Millisecond)
+		f.sender = startPaced(t, f.site.addr["syslog_tcp"], f.next, kafkaPause)
 		f.site.grown(1000)
 		rounds[i].do()
 		f.check()
@@ -118,6 +118,10 @@ func TestKafka_Faults(t *testing.T) {
 		}
 	}
 }
+
+// kafkaPause makes about 1000 events a second: three brokers, their faults and the
+// rest have two cores.
+const kafkaPause = 100 * time.Millisecond
 
 // kafkaFaults is a site that is broken again and again.
 type kafkaFaults struct {
@@ -261,7 +265,7 @@ func (f *kafkaFaults) killIngester() {
 		func() string { return fmt.Sprintf("%d of %d", f.site.count(rows), f.earlier+published) })
 	f.sent = f.site.count(rows)
 	f.earlier = f.sent
-	f.sender = startPaced(f.t, f.site.addr["syslog_tcp"], f.next+500_000, 20*time.Millisecond)
+	f.sender = startPaced(f.t, f.site.addr["syslog_tcp"], f.next+500_000, kafkaPause)
 	f.site.grown(500)
 }
 

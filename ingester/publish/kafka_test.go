@@ -86,9 +86,9 @@ func TestKafka_Publish(t *testing.T) {
 		r.send(schema.Message, "a", 0, 100, 0)
 		eventually(t, "all is acknowledged", func() bool { return sum(&r.acked) == 100 })
 		p := producer(t, c, "order.message")
-		code, _ := sendBatch(t, c, "order.message", p.ProducerID, int16(p.ProducerEpoch), p.LastSequence+1, "foreign")
-		if code != nil {
-			t.Fatal(code)
+		_, err := sendBatch(t, c, "order.message", p.ProducerID, int16(p.ProducerEpoch), p.LastSequence+1, "foreign")
+		if err != nil {
+			t.Fatal(err)
 		}
 		r.send(schema.Message, "a", 100, 200, 0)
 		r.drain()
@@ -124,7 +124,7 @@ func TestKafka_Publish(t *testing.T) {
 		id, epoch := producerID(t, c)
 		f := func(what string, epoch int16, sequence int32, want error, offset int64) {
 			t.Helper()
-			code, at := sendBatch(t, c, topic, id, epoch, sequence, what)
+			at, code := sendBatch(t, c, topic, id, epoch, sequence, what)
 			if code != want || at != offset {
 				t.Errorf("%s: %v at %d, want %v at %d", what, code, at, want, offset)
 			}
@@ -177,7 +177,7 @@ func producer(t *testing.T, c *kafkatest.Cluster, topic string) kmsg.DescribePro
 }
 
 // sendBatch sends a batch of one event to the topic's first partition.
-func sendBatch(t *testing.T, c *kafkatest.Cluster, topic string, id int64, epoch int16, sequence int32, name string) (code error, offset int64) {
+func sendBatch(t *testing.T, c *kafkatest.Cluster, topic string, id int64, epoch int16, sequence int32, name string) (offset int64, code error) {
 	t.Helper()
 	var s source
 	var b recordbatch.Builder
@@ -207,5 +207,5 @@ func sendBatch(t *testing.T, c *kafkatest.Cluster, topic string, id int64, epoch
 		t.Fatal(err)
 	}
 	answer := res.(*kmsg.ProduceResponse).Topics[0].Partitions[0]
-	return kerr.ErrorForCode(answer.ErrorCode), answer.BaseOffset
+	return answer.BaseOffset, kerr.ErrorForCode(answer.ErrorCode)
 }

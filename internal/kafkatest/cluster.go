@@ -251,14 +251,11 @@ func (c *Cluster) metadata(ctx context.Context, id int) (*kmsg.MetadataResponse,
 	defer client.Close()
 	r := kmsg.NewPtrMetadataRequest() // no topics named: all
 	r.AllowAutoTopicCreation = false
-	for _, seed := range client.SeedBrokers() {
-		m, err := seed.Request(ctx, r)
-		if err != nil {
-			return nil, err
-		}
-		return m.(*kmsg.MetadataResponse), nil
+	m, err := client.SeedBrokers()[0].Request(ctx, r)
+	if err != nil {
+		return nil, err
 	}
-	return nil, fmt.Errorf("the client has no seed broker")
+	return m.(*kmsg.MetadataResponse), nil
 }
 
 func complete(m *kmsg.MetadataResponse, running map[int32]bool) error {
