@@ -17,7 +17,7 @@ STATICCHECK := v0.8.2# supports Go 1.26; a Go of two releases later needs a newe
 ARGS        ?= --demo
 # RACE=1 runs tests with the race detector, which needs a C compiler; binaries never do.
 RACE        ?=
-# Minutes of "make soak" and "make faults", and for each target of "make fuzz"; 0.5 is half of one.
+# Minutes of "make soak", "make faults" and "make test-kafka", and for each target of "make fuzz"; 0.5 is half of one.
 MINUTES     ?= 10
 seconds      = $(shell awk 'BEGIN { n = "$(MINUTES)"; if (n + 0 <= 0 || n !~ /^[0-9]*\.?[0-9]*$$/) exit 1; printf "%d", n * 60 + 0.5 }')
 # More arguments for "go test".
@@ -30,12 +30,21 @@ BENCHFLAGS  ?=
 ROWS        ?= 1000000
 # The packages of test and bench.
 PACKAGES    ?= ./...
+# A version of Apache Kafka other than that of scripts/kafka/pom.xml.
+KAFKA       ?=
+# KAFKA_REQUIRED=1: a test run without Apache Kafka fails.
+KAFKA_REQUIRED ?=
 # Those of soak and faults; go test is content when no test has the name, so "exists" looks.
 END_TO_END  := ./e2e/...
 exists       = go test -list $(1) $(END_TO_END) | grep ^Test >/dev/null || { echo "no test in $(END_TO_END) has $(1) in its name"; exit 1; }
 number       = [ -n "$(seconds)" ] || { echo 'MINUTES=$(MINUTES) is not a number of minutes'; exit 1; }
 
 libchdb_stamp     := $(TOOLS)/libchdb/.installed
+kafka_stamp       := $(TOOLS)/kafka$(if $(KAFKA),-$(KAFKA))/.installed
+# The tests over it have the tag kafka, and TestKafka_ begins their names. One
+# package at a time: three brokers fill the machine.
+kafka_packages    := ./internal/topics ./ingester/publish ./transformer ./e2e
+kafka_test         = $(test_environment) MILLRACE_KAFKA=$(dir $(kafka_stamp)) go test $(test_arguments) -tags kafka -run '^TestKafka_' -count 1 -p 1 -parallel 4
 debian_stamp      := $(TOOLS)/debian/.installed
 staticcheck       := $(TOOLS)/bin/staticcheck-$(STATICCHECK)
 test_environment  := $(if $(RACE),CGO_ENABLED=1,)
@@ -44,7 +53,7 @@ test_arguments    := $(if $(RACE),-race,)
 .PHONY: help
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
-	echo '  variables: ARGS="--demo --for 20s" (run), RACE=1 (test), MINUTES=n (fuzz, soak, faults), PACKAGES=./schema/... TESTFLAGS="-run X" (test, bench)'
+	echo '  variables: ARGS="--demo --for 20s" (run), RACE=1 (test), MINUTES=n (fuzz, soak, faults, test-kafka), PACKAGES=./schema/... TESTFLAGS="-run X" (test, bench)'
 
 ##  Running
 
@@ -75,10 +84,35 @@ debian: $(debian_stamp)
 $(debian_stamp): scripts/install-debian.sh
 	@scripts/install-debian.sh $(TOOLS)
 
+.PHONY: kafka
+kafka: $(kafka_stamp) ## install Apache Kafka for the tests under .tools; needs Java 17 and Maven
+
+$(kafka_stamp): scripts/kafka/pom.xml scripts/install-kafka.sh
+	@scripts/install-kafka.sh $(TOOLS) $(KAFKA)
+
 .PHONY: test
 test: libchdb debian ## run all tests, real components included; RACE=1: with the race detector
 	@scripts/need.sh test $(if $(RACE),race)
 	$(test_environment) go test $(test_arguments) -timeout 40m $(TESTFLAGS) $(PACKAGES)
+	[ '$(PACKAGES)' != ./... ] || $(MAKE) test-kafka-short
+
+# test-kafka-short is the part of test-kafka that every run of the tests has: it
+# passes over what the other tests contain, and each test has fewer cases.
+.PHONY: test-kafka-short
+test-kafka-short:
+	@lacks=$$(scripts/need-kafka.sh $(kafka_stamp))
+	[ -n "$$lacks" ] || $(MAKE) kafka || lacks="the jars (make kafka)"
+	if [ -n "$$lacks" ]; then
+		echo "LEFT OUT: the tests over Apache Kafka, because this machine lacks $$lacks"
+		[ -z "$(KAFKA_REQUIRED)" ]
+		exit
+	fi
+	$(kafka_test) -skip '^TestKafka_Daemons$$' -timeout 10m $(TESTFLAGS) $(kafka_packages)
+
+.PHONY: test-kafka
+test-kafka: libchdb kafka ## run all tests over Apache Kafka, with faults of three brokers for MINUTES minutes at least; KAFKA=4.1.2: another version
+	@$(call number)
+	MILLRACE_KAFKA_MINUTES=$(MINUTES) $(kafka_test) -v -timeout $$(($(seconds) + 2400))s $(TESTFLAGS) ./internal/kafkatest $(kafka_packages)
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for MINUTES minutes, two at a time
@@ -138,7 +172,7 @@ fmt-check:
 
 .PHONY: vet
 vet:
-	@go vet ./...
+	@go vet -tags kafka ./...
 
 .PHONY: staticcheck-install
 staticcheck-install: $(staticcheck)
@@ -151,7 +185,7 @@ $(staticcheck):
 
 .PHONY: staticcheck
 staticcheck: $(staticcheck)
-	@$(staticcheck) ./...
+	@$(staticcheck) -tags kafka ./...
 
 .PHONY: check-configs
 check-configs: build

@@ -45,7 +45,7 @@ func TestGroup_MembersComeAndGo(t *testing.T) {
 		n := 0
 		for _, k := range schema.Kinds() {
 			for p := range partitions {
-				if m.stats.partition(DefaultTopicPrefix+k.Topic, p).assigned.Load() {
+				if m.stats.partition(w.topic(k), p).assigned.Load() {
 					n++
 				}
 			}
@@ -136,7 +136,7 @@ func TestGroup_PartitionsAdded(t *testing.T) {
 	w.exactlyOnce()
 	r := kmsg.NewPtrCreatePartitionsRequest()
 	topic := kmsg.NewCreatePartitionsRequestTopic()
-	topic.Topic, topic.Count = "millrace.message", partitions+2
+	topic.Topic, topic.Count = w.topic(schema.Message), partitions+2
 	r.Topics = append(r.Topics, topic)
 	request[*kmsg.CreatePartitionsResponse](w, r)
 	w.connect()

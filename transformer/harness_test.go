@@ -39,8 +39,9 @@ func TestMain(m *testing.M) {
 // world is a broker, a database and what was produced.
 type world struct {
 	t        *testing.T
-	cluster  *kfake.Cluster
+	cluster  *kfake.Cluster // nil over Apache Kafka
 	broker   string
+	prefix   string // of the topics
 	server   *embedded.ClickHouse
 	database string
 	conn     clickhouse.Conn
@@ -53,6 +54,12 @@ type world struct {
 }
 
 const partitions = 3
+
+// onKafka, when it is set, gives a world topics of its own in Apache Kafka.
+var onKafka func(*world)
+
+// topic is the name of the kind's topic.
+func (w *world) topic(k *schema.Kind) string { return w.prefix + k.Topic }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
@@ -69,14 +76,19 @@ func newWorldOn(t *testing.T, server *embedded.ClickHouse, database string, conn
 			t.Fatal(err)
 		}
 	}
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(brokers), kfake.SeedTopics(partitions, topics...), kfake.GroupMinSessionTimeout(time.Second))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(cluster.Close)
 	w := &world{
-		t: t, cluster: cluster, broker: cluster.ListenAddrs()[0], server: server,
+		t: t, server: server, prefix: DefaultTopicPrefix,
 		database: database, conn: conn, group: "millrace", want: map[string][]string{},
+	}
+	if onKafka != nil {
+		onKafka(w)
+	} else {
+		cluster, err := kfake.NewCluster(kfake.NumBrokers(brokers), kfake.SeedTopics(partitions, topics...), kfake.GroupMinSessionTimeout(time.Second))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(cluster.Close)
+		w.cluster, w.broker = cluster, cluster.ListenAddrs()[0]
 	}
 	w.connect()
 	return w
@@ -86,6 +98,7 @@ func newWorldOn(t *testing.T, server *embedded.ClickHouse, database string, conn
 func (w *world) connect() {
 	w.t.Helper()
 	client, err := kgo.NewClient(kgo.SeedBrokers(w.broker), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchMaxBytes(1<<20),
+		kgo.UnknownTopicRetries(-1),                                                 // Apache Kafka's brokers learn of a topic after its creation
 		kgo.MetadataMinAge(10*time.Millisecond), kgo.MaxVersions(kversion.V3_7_0())) // commits by name, not by topic id
 	if err != nil {
 		w.t.Fatal(err)
@@ -134,7 +147,7 @@ func (w *world) produce(k *schema.Kind, n int) {
 }
 
 func (w *world) record(k *schema.Kind, partition int32, value []byte) *kgo.Record {
-	return &kgo.Record{Topic: DefaultTopicPrefix + k.Topic, Partition: partition, Value: value, Timestamp: epochStart}
+	return &kgo.Record{Topic: w.topic(k), Partition: partition, Value: value, Timestamp: epochStart}
 }
 
 func (w *world) send(records ...*kgo.Record) {
@@ -161,7 +174,7 @@ func request[R kmsg.Response](w *world, r kmsg.Request) R {
 // options are those of every member: short times.
 func (w *world) options() Options {
 	return Options{
-		Brokers: []string{w.broker}, TopicPrefix: DefaultTopicPrefix, Group: w.group,
+		Brokers: []string{w.broker}, TopicPrefix: w.prefix, Group: w.group,
 		ClickHouse: &clickhouse.Options{
 			Addr: []string{w.server.NativeAddr},
 			Auth: clickhouse.Auth{Username: w.server.Admin.User, Password: w.server.Admin.Password},
@@ -371,7 +384,7 @@ func (w *world) committed() map[topicPartition]string {
 	r.Group = w.group
 	for _, k := range schema.Kinds() {
 		t := kmsg.NewOffsetFetchRequestTopic()
-		t.Topic = DefaultTopicPrefix + k.Topic
+		t.Topic = w.topic(k)
 		for p := range int32(partitions) {
 			t.Partitions = append(t.Partitions, p)
 		}

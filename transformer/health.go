@@ -15,9 +15,14 @@ type health struct {
 	name  string
 	err   error
 	since time.Time
+	said  bool // the log has the failure that lasts
 }
 
-// init begins with err, which is not logged: nothing has changed yet.
+// patience is how long something may be on its way at the start before its
+// failure is worth a line.
+const patience = 3 * time.Second
+
+// init begins with err, which is not logged: nothing has been tried yet.
 func (h *health) init(log *slog.Logger, name string, err error) {
 	h.log, h.name, h.err, h.since = log, name, err, time.Now()
 }
@@ -34,7 +39,10 @@ func (h *health) set(err error) {
 	defer h.mutex.Unlock()
 	switch {
 	case err != nil && h.err == nil:
-		h.since = time.Now()
+		h.since, h.said = time.Now(), true
+		h.log.Warn(h.name+" does not work; trying on", "error", err)
+	case err != nil && !h.said && time.Since(h.since) >= patience:
+		h.said = true
 		h.log.Warn(h.name+" does not work; trying on", "error", err)
 	case err == nil && h.err != nil:
 		h.log.Info(h.name+" works", "after", time.Since(h.since).Round(time.Millisecond))

@@ -18,7 +18,7 @@ func (w *world) resetOffsets(k *schema.Kind, offset int64) {
 	r := kmsg.NewPtrOffsetCommitRequest()
 	r.Group, r.Generation = w.group, -1
 	t := kmsg.NewOffsetCommitRequestTopic()
-	t.Topic = DefaultTopicPrefix + k.Topic
+	t.Topic = w.topic(k)
 	for p := range int32(partitions) {
 		c := kmsg.NewOffsetCommitRequestTopicPartition()
 		c.Partition, c.Offset = p, offset
@@ -38,7 +38,7 @@ func (w *world) deleteTopic(k *schema.Kind) {
 	w.t.Helper()
 	r := kmsg.NewPtrDeleteTopicsRequest()
 	t := kmsg.NewDeleteTopicsRequestTopic()
-	name := DefaultTopicPrefix + k.Topic
+	name := w.topic(k)
 	t.Topic = &name
 	r.Topics, r.TopicNames = append(r.Topics, t), []string{name}
 	for _, t := range request[*kmsg.DeleteTopicsResponse](w, r).Topics {
@@ -61,7 +61,7 @@ func (w *world) deleteRows(table string) {
 func TestRecover_OffsetsWiped(t *testing.T) {
 	t.Parallel()
 	for name, wipe := range map[string]func(w *world){
-		"new group":        func(w *world) { w.group = "another" },
+		"new group":        func(w *world) { w.group += "-another" },
 		"reset to 0":       func(w *world) { w.resetOffsets(schema.Message, 0) },
 		"reset to a place": func(w *world) { w.resetOffsets(schema.Message, 7) },
 	} {
@@ -135,7 +135,7 @@ func TestRecover_TopicMadeAgain(t *testing.T) {
 				if running {
 					w.eventually("the deletion seen", func() bool { return m.State().Kafka != nil })
 				}
-				w.createTopic("millrace.message", partitions)
+				w.createTopic(w.topic(schema.Message), partitions)
 				w.connect()
 				if offsets == "kept" {
 					w.restore(old)
@@ -165,7 +165,7 @@ func (w *world) restore(old map[topicPartition]string) {
 	r := kmsg.NewPtrOffsetCommitRequest()
 	r.Group, r.Generation = w.group, -1
 	for p, text := range old {
-		if p.topic != "millrace.message" {
+		if p.topic != w.topic(schema.Message) {
 			continue
 		}
 		offset, metadata, _ := strings.Cut(text, " ")
@@ -190,14 +190,14 @@ func TestRecover_Truncated(t *testing.T) {
 	m := w.start(nil, nil)
 	w.exactlyOnce()
 	m.stop()
-	before := m.Confirmed("millrace.message", 1)
+	before := m.Confirmed(w.topic(schema.Message), 1)
 	for range 3 { // three batches a partition
 		w.produce(schema.Message, 30)
 	}
 	end := before + 30
 	r := kmsg.NewPtrDeleteRecordsRequest()
 	topic := kmsg.NewDeleteRecordsRequestTopic()
-	topic.Topic = "millrace.message"
+	topic.Topic = w.topic(schema.Message)
 	p := kmsg.NewDeleteRecordsRequestTopicPartition()
 	p.Partition, p.Offset = 1, end-10
 	topic.Partitions = append(topic.Partitions, p)
@@ -228,7 +228,7 @@ func TestRecover_TruncatedIntent(t *testing.T) {
 	m.wait()
 	r := kmsg.NewPtrDeleteRecordsRequest()
 	topic := kmsg.NewDeleteRecordsRequestTopic()
-	topic.Topic = "millrace.message"
+	topic.Topic = w.topic(schema.Message)
 	for i := range int32(partitions) {
 		p := kmsg.NewDeleteRecordsRequestTopicPartition()
 		p.Partition, p.Offset = i, 10
@@ -268,7 +268,7 @@ func TestRecover_TruncatedWhileReconciling(t *testing.T) {
 	m.wait()
 	r := kmsg.NewPtrDeleteRecordsRequest()
 	topic := kmsg.NewDeleteRecordsRequestTopic()
-	topic.Topic = "millrace.message"
+	topic.Topic = w.topic(schema.Message)
 	for i := range int32(partitions) {
 		p := kmsg.NewDeleteRecordsRequestTopicPartition()
 		p.Partition, p.Offset = i, 10

@@ -40,7 +40,7 @@ func TestRun_AllKinds(t *testing.T) {
 	}
 	var sum int64
 	for p := range partitions {
-		sum += m.Confirmed("millrace.message", p)
+		sum += m.Confirmed(w.topic(schema.Message), p)
 	}
 	if sum != 3500 {
 		t.Errorf("Confirmed sums up to %d, want 3500", sum)

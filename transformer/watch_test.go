@@ -43,7 +43,7 @@ func TestStalledPartition(t *testing.T) {
 		o.StallAfter = 500 * time.Millisecond
 		o.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	}, func(_ *member, step, topic string, partition int) {
-		if step == "attempt" && topic == DefaultTopicPrefix+schema.Message.Topic && partition == 1 {
+		if step == "attempt" && topic == w.topic(schema.Message) && partition == 1 {
 			<-held
 		}
 	})
@@ -51,7 +51,7 @@ func TestStalledPartition(t *testing.T) {
 	// Others may be slow on a busy machine, and be named as well.
 	w.eventually("a line about the partition and what it waits for", func() bool {
 		for line := range strings.Lines(log.String()) {
-			if strings.Contains(line, "a partition does not get on") && strings.Contains(line, "topic="+DefaultTopicPrefix+schema.Message.Topic+" partition=1") &&
+			if strings.Contains(line, "a partition does not get on") && strings.Contains(line, "topic="+w.topic(schema.Message)+" partition=1") &&
 				strings.Contains(line, doingPlace) {
 				return m.stats.StalledParts.Load() > 0
 			}
@@ -62,7 +62,7 @@ func TestStalledPartition(t *testing.T) {
 	w.produce(schema.Message, 30)
 	w.eventually("the lag of both", func() bool {
 		for _, l := range m.stats.Lags() {
-			if l.Topic == DefaultTopicPrefix+schema.Message.Topic && l.Partition == 1 {
+			if l.Topic == w.topic(schema.Message) && l.Partition == 1 {
 				return l.Records == 20
 			}
 		}

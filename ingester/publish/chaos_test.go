@@ -26,7 +26,7 @@ import (
 // there have been. Only the order in which goroutines come by is left to chance.
 type chaos struct {
 	*kafka.Transport
-	cluster *kfake.Cluster
+	cluster *kfake.Cluster // nil: only the network breaks
 	seed    uint64
 	topics  []string
 	// forget lets brokers answer that they do not know the producer or its
@@ -165,6 +165,10 @@ func oneOf[T any](r *rand.Rand, list []T) T { return list[r.IntN(len(list))] }
 
 // breakCluster does one thing to the brokers.
 func (x *chaos) breakCluster(r *rand.Rand) {
+	if x.cluster == nil {
+		x.breakNetwork(r)
+		return
+	}
 	topic := oneOf(r, x.topics)
 	infos := x.cluster.PartitionInfos(topic)
 	if len(infos) == 0 {
@@ -179,13 +183,8 @@ func (x *chaos) breakCluster(r *rand.Rand) {
 	case 1:
 		x.note("all leaders move")
 		x.cluster.ShufflePartitionLeaders()
-	case 2:
-		x.note("connections cut")
-		x.net.cutAll()
-	case 3:
-		x.note("network away")
-		x.net.away.Store(int64(3 + r.IntN(10)))
-		x.net.cutAll()
+	case 2, 3, 10:
+		x.breakNetwork(r)
 	case 4, 5:
 		x.note("a partition refuses")
 		x.cluster.Fault(kfake.Fault{Keys: produceKey, Topic: topic, Partitions: []int32{partition}, Err: oneOf(r, notAppended), Count: count})
@@ -206,9 +205,6 @@ func (x *chaos) breakCluster(r *rand.Rand) {
 		x.note("metadata fail")
 		x.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Metadata}, Topic: topic,
 			Err: oneOf(r, []*kerr.Error{kerr.UnknownTopicOrPartition, kerr.LeaderNotAvailable}), Count: count})
-	case 10:
-		x.note("slow connections")
-		x.net.slow.Add(int64(count))
 	case 11:
 		x.mu.Lock()
 		defer x.mu.Unlock()
@@ -222,6 +218,21 @@ func (x *chaos) breakCluster(r *rand.Rand) {
 				x.added = append(x.added, id)
 			}
 		}
+	}
+}
+
+func (x *chaos) breakNetwork(r *rand.Rand) {
+	switch r.IntN(3) {
+	case 0:
+		x.note("connections cut")
+		x.net.cutAll()
+	case 1:
+		x.note("network away")
+		x.net.away.Store(int64(3 + r.IntN(10)))
+		x.net.cutAll()
+	case 2:
+		x.note("slow connections")
+		x.net.slow.Add(int64(1 + r.IntN(4)))
 	}
 }
 

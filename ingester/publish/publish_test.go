@@ -126,9 +126,13 @@ type source struct {
 	text  []byte
 }
 
+// firstReceived is of today: Apache Kafka keeps records, and remembers producers,
+// by the records' times.
+var firstReceived = time.Now().UnixMilli()
+
 func (s *source) make(k *schema.Kind, name string, n int) *schema.Event {
 	s.event.Reset(k)
-	s.event.SetMillis(schema.ReceivedAt, 1_700_000_000_000+int64(n))
+	s.event.SetMillis(schema.ReceivedAt, firstReceived+int64(n))
 	s.id = fmt.Appendf(s.id[:0], "%s-%d", name, n)
 	s.event.SetText(schema.Raw, s.id)
 	if s.text == nil {
@@ -158,7 +162,12 @@ func (r *running) send(k *schema.Kind, name string, from, to, tag int) {
 // returns how often each id was seen.
 func consume(t *testing.T, brokers []string, want int) map[string]int {
 	t.Helper()
-	c, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.ConsumeTopics(publish.Topics("t.", schema.Kinds())...),
+	return consumeFrom(t, brokers, "t.", want)
+}
+
+func consumeFrom(t *testing.T, brokers []string, prefix string, want int) map[string]int {
+	t.Helper()
+	c, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.ConsumeTopics(publish.Topics(prefix, schema.Kinds())...),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(50*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
@@ -178,10 +187,15 @@ func consume(t *testing.T, brokers []string, want int) map[string]int {
 			t.Fatalf("read %d of %d records in time", n, want)
 		}
 		quiet++
+		fetches.EachError(func(topic string, p int32, err error) {
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("cannot read %s/%d: %s", topic, p, err)
+			}
+		})
 		fetches.EachRecord(func(rec *kgo.Record) {
 			quiet = 0
 			n++
-			kind := schema.KindByName(strings.TrimPrefix(rec.Topic, "t."))
+			kind := schema.KindByName(strings.TrimPrefix(rec.Topic, prefix))
 			if err := (schema.Reader{}).Read(kind, rec.Value, &event); err != nil {
 				t.Errorf("cannot read record %s/%d/%d: %s", rec.Topic, rec.Partition, rec.Offset, err)
 				return
