@@ -181,7 +181,7 @@ func (w *world) options() Options {
 		},
 		Database: w.database,
 		BlockAge: 100 * time.Millisecond, InsertTimeout: 5 * time.Second, CommitTimeout: 3 * time.Second,
-		Lease: 2 * time.Second, ReconcileAfter: 2 * time.Second,
+		Lease: 1500 * time.Millisecond, ReconcileAfter: 2 * time.Second,
 		SessionTimeout: 3 * time.Second, RebalanceTimeout: 2 * time.Second, HeartbeatInterval: 300 * time.Millisecond,
 		WatchInterval: 300 * time.Millisecond,
 	}

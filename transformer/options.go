@@ -40,7 +40,8 @@ type Options struct {
 
 	InsertTimeout time.Duration // of one attempt
 	CommitTimeout time.Duration // of one request to Kafka
-	// Lease is how old an announcement may be when an attempt to insert begins.
+	// Lease is how old an announcement may be when an attempt to insert begins: less than
+	// RebalanceTimeout, half of it or 10 s by default.
 	Lease time.Duration
 	// ReconcileAfter is how long to wait before ClickHouse is asked what is missing
 	// of a range whose insert by another member may still be running. It is more
@@ -107,11 +108,11 @@ func (o Options) withDefaults() (Options, error) {
 	o.Inserters = cmp.Or(o.Inserters, min(max(runtime.GOMAXPROCS(0), 2), 8))
 	o.InsertTimeout = cmp.Or(o.InsertTimeout, 20*time.Second)
 	o.CommitTimeout = cmp.Or(o.CommitTimeout, 10*time.Second)
-	o.Lease = cmp.Or(o.Lease, 10*time.Second)
-	o.ReconcileAfter = cmp.Or(o.ReconcileAfter, max(60*time.Second, o.Lease+2*o.InsertTimeout+10*time.Second))
-	o.DrainTimeout = cmp.Or(o.DrainTimeout, 30*time.Second)
 	o.SessionTimeout = cmp.Or(o.SessionTimeout, 60*time.Second)
 	o.RebalanceTimeout = cmp.Or(o.RebalanceTimeout, 40*time.Second)
+	o.Lease = cmp.Or(o.Lease, min(10*time.Second, o.RebalanceTimeout/2))
+	o.ReconcileAfter = cmp.Or(o.ReconcileAfter, max(60*time.Second, o.Lease+2*o.InsertTimeout+10*time.Second))
+	o.DrainTimeout = cmp.Or(o.DrainTimeout, 30*time.Second)
 	o.HeartbeatInterval = cmp.Or(o.HeartbeatInterval, 3*time.Second)
 	o.WatchInterval = cmp.Or(o.WatchInterval, 5*time.Second)
 	o.StallAfter = cmp.Or(o.StallAfter, 30*time.Second)
@@ -120,6 +121,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.SessionTimeout <= o.RebalanceTimeout {
 		return o, errors.New("cannot transform: the group's session timeout must exceed its rebalance timeout, or members that wait to rejoin are expelled")
+	}
+	if o.RebalanceTimeout <= o.Lease { // transformer/model: "slow takeover"
+		return o, errors.New("cannot transform: the group's rebalance timeout must exceed the lease, or the next owner asks what is there while an attempt of the last one may still begin")
 	}
 	return o, nil
 }
