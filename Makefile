@@ -107,7 +107,7 @@ test-kafka-short:
 		[ -z "$(KAFKA_REQUIRED)" ]
 		exit
 	fi
-	$(kafka_test) -skip '^TestKafka_Daemons$$' -timeout 10m $(TESTFLAGS) $(kafka_packages)
+	$(kafka_test) -skip '^TestKafka_Daemons$$' -timeout 30m $(TESTFLAGS) $(kafka_packages)
 
 .PHONY: test-kafka
 test-kafka: libchdb kafka ## run all tests over Apache Kafka, with faults of three brokers for MINUTES minutes at least; KAFKA=4.1.2: another version
