@@ -240,21 +240,30 @@ func TestRELP_KillNine(t *testing.T) {
 	}
 }
 
-// TestRELP_Restart: a stop answers what it has taken, so that nothing is sent again.
+// TestRELP_Restart: a stop answers what it has taken, so that nothing need be sent again.
+// Whether rsyslog has read the last answers before it sees that the connection ends is its
+// own affair: on a busy machine it has sent one of a hundred thousand messages again.
 func TestRELP_Restart(t *testing.T) {
 	t.Parallel()
 	for _, encrypted := range []bool{false, true} {
 		t.Run(fmt.Sprintf("tls=%t", encrypted), func(t *testing.T) {
 			r := startRELP(t, encrypted)
-			for range 3 {
+			const stops = 3
+			for range stops {
 				r.flows(4000)
+				p := r.process
 				if code := r.signal(syscall.SIGTERM); code != 0 {
 					t.Errorf("exit code %d after SIGTERM", code)
+				}
+				if !strings.Contains(p.text(), "relp_unanswered=0") {
+					t.Errorf("a stop leaves messages without an answer:\n%s", p.text())
 				}
 				r.restart()
 			}
 			r.flows(500)
-			if sent, again := r.finish(); again != 0 {
+			sent, again := r.finish()
+			t.Logf("%d messages, %d stops: 0 missing, %d twice", sent, stops, again)
+			if again > stops {
 				t.Errorf("%d of %d messages are there twice", again, sent)
 			}
 		})

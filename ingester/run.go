@@ -105,7 +105,21 @@ func (in *Ingester) Run(soft, hard context.Context) error {
 	summed()
 
 	a := in.Account()
-	in.log.Info("ingester stopped", "received", a.Received, "published", a.Published,
-		"rejected", sum(a.Rejected), "dropped", sum(a.Dropped), "in_flight", a.InFlight)
+	counts := []any{"received", a.Received, "published", a.Published, "rejected", sum(a.Rejected), "dropped", sum(a.Dropped), "in_flight", a.InFlight}
+	if unanswered, relp := in.unanswered(); relp {
+		counts = append(counts, "relp_unanswered", unanswered)
+	}
+	in.log.Info("ingester stopped", counts...)
 	return err
+}
+
+// unanswered is the number of RELP frames that no connection has answered; relp is false
+// without a listener of that kind.
+func (in *Ingester) unanswered() (n uint64, relp bool) {
+	for i, l := range in.listeners {
+		if string(in.inputs[i].transport) == "relp" {
+			n, relp = n+l.Stats().Unanswered.Load(), true
+		}
+	}
+	return n, relp
 }
