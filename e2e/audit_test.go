@@ -16,7 +16,9 @@ type audited struct {
 func (p *process) audit(more ...string) audited {
 	p.t.Helper()
 	args := []string{"audit", "--json", "--data", p.data}
-	if i := slices.Index(p.cmd.Args, "--config"); i >= 0 {
+	if p.auditAs != "" {
+		args = append(args, "--config", p.auditAs)
+	} else if i := slices.Index(p.cmd.Args, "--config"); i >= 0 {
 		args = append(args, p.cmd.Args[i:i+2]...)
 	}
 	if addr, ok := p.addr["clickhouse_native"]; ok {

@@ -70,15 +70,17 @@ const patience = 90 * time.Second
 
 // process is a running `millrace`.
 type process struct {
-	t      *testing.T
-	cmd    *exec.Cmd
-	data   string
-	addr   map[string]string // from the ready line
-	mu     sync.Mutex
-	output bytes.Buffer
-	exited chan struct{}
-	ready  <-chan string
-	err    error
+	t    *testing.T
+	cmd  *exec.Cmd
+	data string
+	// auditAs is a configuration for the audit whose user may ask Kafka more than the process's.
+	auditAs string
+	addr    map[string]string // from the ready line
+	mu      sync.Mutex
+	output  bytes.Buffer
+	exited  chan struct{}
+	ready   <-chan string
+	err     error
 }
 
 // up starts `millrace up` on free ports with the data directory and waits for

@@ -44,26 +44,25 @@ func TestKafka_Secure(t *testing.T) {
 			seeds(c), authority.File, pair.Cert, pair.Key, mechanism, user, password)
 	}
 	ingest := startSite(t, as("scram-sha-512", "ingester", password))
+	sent := 0
 	for i, mechanism := range []string{"scram-sha-512", "scram-sha-256", "plain"} {
 		ingest.config = ingest.configured(t, as(mechanism, "transformer", password))
 		p := ingest.transformer()
 		s := startPaced(t, ingest.addr["syslog_tcp"], 1_000_000*(i+1), 20*time.Millisecond)
 		ingest.grown(500)
-		s.end()
-		ingest.arrived(ingest.received())
+		sent += s.end()
+		ingest.arrived(sent)
 		if code := p.signal(syscall.SIGTERM); code != 0 {
 			t.Errorf("%s: exit code %d after SIGTERM", mechanism, code)
 		}
 	}
+	ingest.auditAs = ingest.config
 	ingest.checkPlaces()
 
 	ingest.config = ingest.configured(t, as("scram-sha-512", "transformer", "another"))
 	wrong := start(t, "transform", "--config", ingest.config)
 	until(t, "the log tells of the password", func() bool { return strings.Contains(wrong.text(), "uthentication failed") }, wrong.text)
 }
-
-// received is what has come in over all listeners.
-func (p *process) received() int { return int(p.metric("millrace_frames_received_total")) }
 
 // TestKafka_Faults kills, stops and freezes brokers and members in mid traffic,
 // with three brokers, a copy of each partition on every one, and two members: in

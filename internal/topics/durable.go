@@ -53,12 +53,18 @@ func Durable(ctx context.Context, o Options) (notes []string, err error) {
 	}
 	for _, r := range res.Resources {
 		if r.Error != nil {
-			d.notes = append(d.notes, fmt.Sprintf("the settings of %q cannot be read, so nobody knows whether it keeps what it acknowledges: %s", r.ResourceName, r.Error))
+			d.hidden, d.why = append(d.hidden, strconv.Quote(r.ResourceName)), r.Error
 			continue
 		}
 		for _, s := range r.ConfigEntries {
 			d.setting(r.ResourceName, s.ConfigName, s.ConfigValue)
 		}
+	}
+	if len(d.single) > 0 {
+		d.notes = append(d.notes, fmt.Sprintf("the cluster is one broker: %s would be lost with its disk (kafka.replication: 1 says that this is meant)", strings.Join(d.single, ", ")))
+	}
+	if len(d.hidden) > 0 {
+		d.notes = append(d.notes, fmt.Sprintf("the settings of %s cannot be read, so nobody knows whether they keep what they acknowledge: %s", strings.Join(d.hidden, ", "), d.why))
 	}
 	if len(d.wrong) == 0 {
 		return d.notes, nil
@@ -73,6 +79,9 @@ type durability struct {
 	brokers      []int
 	copies       map[string]int // by topic: those of the partition that has the fewest
 	notes, wrong []string
+
+	single, hidden []string // topics that are on the one broker; whose settings are not to be read,
+	why            error    // and why
 }
 
 func brokerIDs(brokers []kafka.Broker) []int {
@@ -99,7 +108,7 @@ func (d *durability) replicas(t kafka.Topic) {
 	d.copies[t.Name] = fewest
 	switch {
 	case len(d.brokers) == 1 && d.o.Replication != 1:
-		d.notes = append(d.notes, fmt.Sprintf("the cluster is one broker: %q is lost with its disk (kafka.replication: 1 says that this is meant)", t.Name))
+		d.single = append(d.single, strconv.Quote(t.Name))
 	case len(moves) > 0 && fewest < 2:
 		d.wrong = append(d.wrong, fmt.Sprintf(`%q has one copy of a partition, on %d brokers; run: echo '{"version":1,"partitions":[%s]}' > replicas.json && kafka-reassign-partitions.sh --bootstrap-server %s --reassignment-json-file replicas.json --execute`,
 			t.Name, len(d.brokers), strings.Join(moves, ","), d.o.Brokers[0]))

@@ -59,7 +59,7 @@ func TestDurable(t *testing.T) {
 	f("as we make them", 3, 3, nil, false)
 	f("as many copies as there are brokers", 2, 0, nil, false)
 	f("one broker, and meant", 1, 1, nil, false)
-	f("one broker", 1, 0, nil, false, `the cluster is one broker: "a" is lost`, "kafka.replication: 1")
+	f("one broker", 1, 0, nil, false, `the cluster is one broker: "a" would be lost`, "kafka.replication: 1")
 	f("one copy", 3, 1, map[string]string{}, true, `"a" has one copy of a partition, on 3 brokers`,
 		`{"version":1,"partitions":[{"topic":"a","partition":0,"replicas":[`, `]},{"topic":"a","partition":1,"replicas":[`, "kafka-reassign-partitions.sh --bootstrap-server ", " --execute")
 	f("one has it when it is acknowledged", 3, 3, map[string]string{"min.insync.replicas": "1"}, true,
