@@ -38,7 +38,8 @@ type partition struct {
 	anchor   anchor
 	// open: Kafka holds an intent, or an offset before inserted.
 	unconfirmed bool
-	announced   time.Time // when the last acknowledged announcement was sent
+	losses      map[lossAt]int64 // offsets that were counted as lost
+	announced   time.Time        // when the last acknowledged announcement was sent
 	// trusted: when ClickHouse was asked what it has, or remembers, of the range that
 	// is inserted; zero for a range that nobody has tried to insert.
 	trusted time.Time
@@ -57,7 +58,7 @@ type partition struct {
 func newPartition(g *generation, k *schema.Kind, topic string, id int, s *fetch.Stream, f *fetch.Fetcher) *partition {
 	return &partition{
 		g: g, t: g.t, kind: k, topic: topic, id: id, stream: s, fetcher: f,
-		stats: g.t.stats.partition(topic, id),
+		stats: g.t.stats.partition(topic, id), losses: map[lossAt]int64{},
 	}
 }
 

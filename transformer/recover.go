@@ -420,10 +420,18 @@ func (p *partition) lost(ctx context.Context, first int64) error {
 		}
 		found += n
 	}
-	if n := first - p.inserted - int64(found); n > 0 {
+	// A recovery that came no further is begun again, and finds the same lost, or more of it.
+	if n := first - p.inserted - int64(found) - p.losses[lossAt{p.epoch, p.inserted}]; n > 0 {
 		p.t.stats.LostRecords.Add(uint64(n))
 		p.log().Error("RECORDS LOST: Kafka's retention removed them before they were inserted; lengthen the topic's retention", "from", p.inserted, "to", first, "offsets", n)
+		p.losses[lossAt{p.epoch, p.inserted}] += n
 	}
 	p.inserted, p.unconfirmed = first, true
 	return nil
+}
+
+// lossAt is where something was lost.
+type lossAt struct {
+	epoch uint16
+	from  int64
 }
