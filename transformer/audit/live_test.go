@@ -162,7 +162,7 @@ func (l *live) transform() (stop func()) {
 	t, err := transformer.New(transformer.Options{
 		Brokers: l.cluster.ListenAddrs(), Transport: &kafka.Transport{MetadataTTL: 200 * time.Millisecond}, Dialer: &kafka.Dialer{Timeout: 2 * time.Second},
 		TopicPrefix: "millrace.", Group: "millrace", ClickHouse: l.clickHouse(), Database: l.database, BlockAge: 50 * time.Millisecond,
-		InsertTimeout: 5 * time.Second, CommitTimeout: 3 * time.Second, Lease: 2 * time.Second, ReconcileAfter: 100 * time.Millisecond,
+		InsertTimeout: 5 * time.Second, CommitTimeout: 3 * time.Second, Lease: 1500 * time.Millisecond, ReconcileAfter: 100 * time.Millisecond,
 		SessionTimeout: 3 * time.Second, RebalanceTimeout: 2 * time.Second, HeartbeatInterval: 300 * time.Millisecond,
 	})
 	if err != nil {
