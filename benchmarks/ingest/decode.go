@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+
+	"millrace/benchmarks/report"
 )
 
 // decodeBenchmark is the Go benchmark of a frame's decoding, without sockets and Kafka.
@@ -18,7 +20,7 @@ func (b *bench) decode() {
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		b.keep("decode", ours, "m1", nil, fmt.Errorf("go test -bench %s %s: %w\n%s%s", decodeBenchmark, decodePackage, err, out, &stderr))
+		b.report.Record(b.progress, "decode", ours, "m1", nil, fmt.Errorf("go test -bench %s %s: %w\n%s%s", decodeBenchmark, decodePackage, err, out, &stderr))
 		return
 	}
 	for line := range strings.Lines(string(out)) {
@@ -26,7 +28,7 @@ func (b *bench) decode() {
 		if len(f) == 0 || !strings.HasPrefix(f[0], decodeBenchmark) {
 			continue
 		}
-		m := Metrics{}
+		m := report.Metrics{}
 		for i := 2; i+1 < len(f); i += 2 {
 			v, err := strconv.ParseFloat(f[i], 64)
 			if err != nil {
@@ -41,6 +43,6 @@ func (b *bench) decode() {
 				m[mAllocs] = v
 			}
 		}
-		b.keep("decode", ours, "m1", m, nil)
+		b.report.Record(b.progress, "decode", ours, "m1", m, nil)
 	}
 }

@@ -15,6 +15,6 @@
 // # Extending it
 //
 // A peer is a command in peers.go; a measurement is a job (main.go) that returns
-// Metrics under names of report.go; a table is a sheet of table.go, a goal a line of
+// report.Metrics under names of report.go; a table is a sheet of table.go, a goal a line of
 // goals.go.
 package main

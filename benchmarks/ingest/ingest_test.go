@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"millrace/benchmarks/report"
 )
 
 // TestShortRun is the benchmark, too short to say anything about speed: that each
@@ -56,7 +58,7 @@ func TestShortRun(t *testing.T) {
 		t.Helper()
 		for _, peer := range peers {
 			for _, metric := range metrics {
-				if v, ok := r.find(section, peer, name).median(metric); !ok || v <= 0 {
+				if v, ok := r.Find(section, peer, name).Median(metric); !ok || v <= 0 {
 					t.Errorf("%s, %s, %s has %s = %v, %v", section, peer, name, metric, v, ok)
 				}
 			}
@@ -79,8 +81,8 @@ func TestShortRun(t *testing.T) {
 	}
 
 	for _, s := range r.sheets() {
-		if !strings.Contains(out.String(), s.title) {
-			t.Errorf("the output has no table %q", s.title)
+		if !strings.Contains(out.String(), s.Title) {
+			t.Errorf("the output has no table %q", s.Title)
 		}
 	}
 	if n := strings.Count(string(readFile(t, filepath.Join(o.results, "ingest-test.csv"))), "\n"); n < 100 {
@@ -94,9 +96,10 @@ func TestShortRun(t *testing.T) {
 		}
 	}
 	written := string(readFile(t, o.page))
-	before, _, _ := strings.Cut(string(page), pageBegin)
-	_, after, _ := strings.Cut(string(page), pageEnd)
-	if !strings.HasPrefix(written, before+pageBegin) || !strings.HasSuffix(written, pageEnd+after) {
+	begin, end := report.Marks("bench-ingest")
+	before, _, _ := strings.Cut(string(page), begin)
+	_, after, _ := strings.Cut(string(page), end)
+	if !strings.HasPrefix(written, before+begin) || !strings.HasSuffix(written, end+after) {
 		t.Error("what stands around the tables of the page has changed")
 	}
 	for _, want := range []string{"| rsyslog |", "| syslog-ng |", "| goal |", "under zstd -19", "(results/ingest-test.svg)"} {
@@ -124,10 +127,10 @@ func TestAbsentPeer(t *testing.T) {
 			t.Errorf("%s is absent, and the reason given is %q", p.name, p.absent)
 		}
 	}
-	r := Report{Peers: []Peer{{Name: rsyslog, Absent: peers[1].absent}}}
-	r.result("tcp", ours, caseSnappy).Rounds = []Metrics{{mCPUPerM: 0.8, mFramesPerSec: 1e6}}
-	r.Goals = r.goals()
-	if text := r.text(); !strings.Contains(text, "rsyslog took no part: not installed") || !strings.Contains(text, "not measured") {
+	r := Report{report.Report{Peers: []report.Peer{{Name: rsyslog, Absent: peers[1].absent}}}}
+	r.Result("tcp", ours, caseSnappy).Rounds = []report.Metrics{{mCPUPerM: 0.8, mFramesPerSec: 1e6}}
+	r.setGoals()
+	if text := report.Text(r.notes(), r.sheets()); !strings.Contains(text, "rsyslog took no part: not installed") || !strings.Contains(text, "not measured") {
 		t.Errorf("the report is\n%s", text)
 	}
 }
@@ -135,13 +138,13 @@ func TestAbsentPeer(t *testing.T) {
 func TestGoals(t *testing.T) {
 	t.Parallel()
 	r := Report{}
-	r.result("tcp", ours, caseSnappy).Rounds = []Metrics{{mCPUPerM: 0.95, mFramesPerSec: 900}, {mCPUPerM: 0.99, mFramesPerSec: 1000}, {mCPUPerM: 0.2, mFramesPerSec: 2000}}
-	r.result("tcp", rsyslog, caseLZ4).Rounds = []Metrics{{mCPUPerM: 3, mFramesPerSec: 500}, {mCPUPerM: 4, mFramesPerSec: 500}}
-	r.result("decode", ours, "m1").Rounds = []Metrics{{mGBPerSec: 2.5, mAllocs: 0}}
+	r.Result("tcp", ours, caseSnappy).Rounds = []report.Metrics{{mCPUPerM: 0.95, mFramesPerSec: 900}, {mCPUPerM: 0.99, mFramesPerSec: 1000}, {mCPUPerM: 0.2, mFramesPerSec: 2000}}
+	r.Result("tcp", rsyslog, caseLZ4).Rounds = []report.Metrics{{mCPUPerM: 3, mFramesPerSec: 500}, {mCPUPerM: 4, mFramesPerSec: 500}}
+	r.Result("decode", ours, "m1").Rounds = []report.Metrics{{mGBPerSec: 2.5, mAllocs: 0}}
 	for _, n := range []string{"1", "1000"} {
-		r.result("connections", ours, n).Rounds = []Metrics{{mFramesPerCPU: 1000}}
+		r.Result("connections", ours, n).Rounds = []report.Metrics{{mFramesPerCPU: 1000}}
 	}
-	r.result("connections", ours, "10").Rounds = []Metrics{{mFramesPerCPU: 800}}
+	r.Result("connections", ours, "10").Rounds = []report.Metrics{{mFramesPerCPU: 800}}
 	want := map[string]string{
 		"TCP, snappy":                              "no: 6% over", // the median, 0.95
 		"TCP, CPU beside rsyslog's":                "yes",
@@ -152,12 +155,13 @@ func TestGoals(t *testing.T) {
 		"frames per CPU-s, 1 to 1,000 connections": "no: 34% over", // 20 instead of 15
 		"frames per CPU-s, 6 to 96 partitions":     "not measured",
 	}
-	goals := r.goals()
+	r.setGoals()
+	goals := r.Goals
 	for name, gap := range want {
-		i := slices.IndexFunc(goals, func(g Goal) bool { return g.Name == name })
+		i := slices.IndexFunc(goals, func(g report.Goal) bool { return g.Name == name })
 		if i < 0 {
 			t.Errorf("there is no goal %q", name)
-		} else if got := goals[i].gap(); got != gap {
+		} else if got := goals[i].Gap(); got != gap {
 			t.Errorf("%s: %q instead of %q (%+v)", name, got, gap, goals[i])
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"millrace/benchmarks/discard"
 	"millrace/benchmarks/frames"
+	"millrace/benchmarks/report"
 	"millrace/internal/recordbatch"
 )
 
@@ -53,7 +54,7 @@ func (w *stopwatch) see(records []byte, at time.Time) {
 // until Kafka's answer to its batch had been written. A write that has to wait delays the
 // ones behind it, and that counts: they are due all the same.
 func (b *bench) latencyJob(peer, name string, rate float64, connections int) job {
-	return job{section: "latency", peer: peer, name: name, measure: func(p *peerProgram) (Metrics, error) {
+	return job{section: "latency", peer: peer, name: name, measure: func(p *peerProgram) (report.Metrics, error) {
 		span := b.o.span()
 		total := int(rate*span.Seconds()) / connections * connections
 		w := &stopwatch{due: make([]int64, total), acked: make([]atomic.Int64, total)}
@@ -112,7 +113,7 @@ func pace(in *frames.Input, conns []net.Conn, rate float64, due []int64) (uint64
 }
 
 // percentiles adds the times to the metrics.
-func (w *stopwatch) percentiles(m Metrics) error {
+func (w *stopwatch) percentiles(m report.Metrics) error {
 	took := make([]float64, len(w.due))
 	for end := time.Now().Add(time.Second); ; time.Sleep(time.Millisecond) {
 		missing := 0

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"millrace/benchmarks/frames"
+	"millrace/benchmarks/process"
+	"millrace/benchmarks/report"
 )
 
 // options are the flags.
@@ -59,22 +61,22 @@ type bench struct {
 	udpStart map[string]float64 // frames a second, by peer
 	report   *Report
 	progress io.Writer
-	began    time.Time
 }
 
 func run(o options, out, progress io.Writer) error {
-	b := &bench{o: o, progress: progress, began: time.Now(), udpStart: map[string]float64{}, report: &Report{
-		Version: o.version, Command: fmt.Sprintf("make bench-ingest ROUNDS=%d SECONDS=%g", o.rounds, o.seconds), Time: time.Now().UTC().Truncate(time.Second), Rounds: o.rounds, Seconds: o.seconds, Machine: describeMachine(),
-	}}
-	raiseFileLimit()
+	b := &bench{o: o, progress: progress, udpStart: map[string]float64{}, report: &Report{report.Report{
+		Version: o.version, Command: fmt.Sprintf("make bench-ingest ROUNDS=%d SECONDS=%g", o.rounds, o.seconds), Time: time.Now().UTC().Truncate(time.Second),
+		Rounds: o.rounds, Seconds: o.seconds, Machine: report.DescribeMachine(),
+	}}}
+	process.RaiseFileLimit()
 	var err error
 	if b.in, err = frames.New(o.frames); err != nil {
 		return err
 	}
-	b.report.Input = InputNote{Frames: len(b.in.Frames), MeanBytes: b.in.MeanBytes()}
+	b.report.Input = report.InputNote{Frames: len(b.in.Frames), MeanBytes: b.in.MeanBytes()}
 	b.peers = findPeers(o.millrace, o.tools)
 	for _, p := range b.peers {
-		b.report.Peers = append(b.report.Peers, Peer{p.name, p.version, p.absent})
+		b.report.Peers = append(b.report.Peers, report.Peer{Name: p.name, Version: p.version, Absent: p.absent})
 		if p.name == ours && p.absent != "" {
 			return fmt.Errorf("cannot measure: %s (make build makes it)", p.absent)
 		}
@@ -88,22 +90,23 @@ func run(o options, out, progress io.Writer) error {
 		return err
 	}
 	b.measure()
-	b.report.Goals = b.report.goals()
+	b.report.setGoals()
 	if b.report.Input.ZstdBytes, b.report.Input.Zstd, err = b.in.Zstd19(); err != nil {
 		fmt.Fprintln(progress, err)
 	}
-	if _, err = io.WriteString(out, b.report.text()); err != nil {
+	notes, sheets := b.report.notes(), b.report.sheets()
+	if _, err = io.WriteString(out, report.Text(notes, sheets)); err != nil {
 		return err
 	}
 	if o.keep || o.complete() {
-		if err := b.report.keepFiles(o.results, o.page); err != nil {
+		if err := b.report.Keep(o.results, o.page, "ingest", b.report, notes, sheets, b.report.plot(), "CPU, rates, loss and latency beside rsyslog and syslog-ng"); err != nil {
 			return err
 		}
 		fmt.Fprintf(progress, "written: %s/ingest-%s.{txt,json,csv,svg} and the tables of %s\n", o.results, o.version, o.page)
 	} else {
 		fmt.Fprintln(progress, "a short run: nothing is written to", o.results, "and", o.page)
 	}
-	if n := b.report.voids(); n > 0 {
+	if n := b.report.Voids(); n > 0 {
 		return fmt.Errorf("%d measurements are void, because something was lost or failed; they are left out and named above", n)
 	}
 	return nil
@@ -132,7 +135,7 @@ func (b *bench) peer(name string) *peerProgram {
 type job struct {
 	section, peer, name string
 	once                bool // in the first round only
-	measure             func(*peerProgram) (Metrics, error)
+	measure             func(*peerProgram) (report.Metrics, error)
 }
 
 // measure runs the sections.
@@ -176,24 +179,8 @@ func (b *bench) take(jobs []job) {
 		for _, j := range jobs {
 			if p := b.peer(j.peer); p != nil && (round == 0 || !j.once) {
 				m, err := j.measure(p)
-				b.keep(j.section, j.peer, j.name, m, err)
+				b.report.Record(b.progress, j.section, j.peer, j.name, m, err)
 			}
 		}
 	}
-}
-
-// keep takes a measurement into the report, or why it is void.
-func (b *bench) keep(section, peer, name string, m Metrics, err error) {
-	r := b.report.result(section, peer, name)
-	said := fmt.Sprintf("%6.1fs  %-12s %-10s %-12s ", time.Since(b.began).Seconds(), section, peer, name)
-	if err != nil {
-		r.Void = append(r.Void, err.Error())
-		fmt.Fprintln(b.progress, said, "void:", err)
-		return
-	}
-	r.Rounds = append(r.Rounds, m)
-	for _, k := range m.names() {
-		said += fmt.Sprintf(" %s=%.4g", k, m[k])
-	}
-	fmt.Fprintln(b.progress, said)
 }

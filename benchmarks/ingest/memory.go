@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"millrace/benchmarks/discard"
+	"millrace/benchmarks/report"
 )
 
 const manyConnections = 1000
@@ -11,7 +12,7 @@ const manyConnections = 1000
 // idleJob holds connections on each of which one frame has come.
 func (b *bench) idleJob(peer string) job {
 	n := b.o.idle
-	return job{section: "memory", peer: peer, name: number(float64(n)) + idleConnections, once: true, measure: func(p *peerProgram) (Metrics, error) {
+	return job{section: "memory", peer: peer, name: report.Number(float64(n)) + idleConnections, once: true, measure: func(p *peerProgram) (report.Metrics, error) {
 		t, err := begin(p, setup{network: "tcp", connections: n}, discard.Options{})
 		if err != nil {
 			return nil, err
@@ -19,12 +20,12 @@ func (b *bench) idleJob(peer string) job {
 		defer t.end()
 		conns, err := connect(t.port, n)
 		if err != nil {
-			return nil, t.proc.failed(err)
+			return nil, t.proc.Failed(err)
 		}
 		defer disconnect(conns)
 		for i, c := range conns {
 			if _, err := c.Write(b.in.Frames[i%len(b.in.Frames)]); err != nil {
-				return nil, t.proc.failed(err)
+				return nil, t.proc.Failed(err)
 			}
 			t.sent++
 		}
@@ -32,19 +33,19 @@ func (b *bench) idleJob(peer string) job {
 			return nil, err
 		}
 		time.Sleep(min(2*time.Second, b.o.span()))
-		now, err := t.proc.rss()
+		now, err := t.proc.RSS()
 		if err != nil {
 			return nil, err
 		}
-		peak, err := t.proc.peakRSS()
-		return Metrics{mRSS: mib(now), mPeakRSS: mib(peak)}, err
+		peak, err := t.proc.PeakRSS()
+		return report.Metrics{mRSS: mib(now), mPeakRSS: mib(peak)}, err
 	}}
 }
 
 // awayJob freezes the broker under full load, and lets it go on after a while. All frames
 // must be there in the end.
 func (b *bench) awayJob() job {
-	return job{section: "memory", peer: ours, name: caseAway, once: true, measure: func(p *peerProgram) (Metrics, error) {
+	return job{section: "memory", peer: ours, name: caseAway, once: true, measure: func(p *peerProgram) (report.Metrics, error) {
 		t, conns, err := b.warm(p, setup{connections: connections}, discard.Options{})
 		if err != nil {
 			return nil, err
@@ -74,31 +75,31 @@ func (b *bench) awayJob() job {
 	}}
 }
 
-func (t *trial) away(steady, away time.Duration) (Metrics, error) {
-	if err := t.proc.resetPeak(); err != nil {
+func (t *trial) away(steady, away time.Duration) (report.Metrics, error) {
+	if err := t.proc.ResetPeak(); err != nil {
 		return nil, err
 	}
 	time.Sleep(steady)
-	before, err := t.proc.peakRSS()
+	before, err := t.proc.PeakRSS()
 	if err != nil {
 		return nil, err
 	}
 	t.broker.Freeze()
-	if err := t.proc.resetPeak(); err != nil {
+	if err := t.proc.ResetPeak(); err != nil {
 		return nil, err
 	}
 	time.Sleep(away)
-	peak, err := t.proc.peakRSS()
+	peak, err := t.proc.PeakRSS()
 	if err != nil {
 		return nil, err
 	}
 	t.broker.Thaw()
-	if err := t.proc.resetPeak(); err != nil {
+	if err := t.proc.ResetPeak(); err != nil {
 		return nil, err
 	}
 	time.Sleep(steady)
-	later, err := t.proc.peakRSS()
-	return Metrics{
+	later, err := t.proc.PeakRSS()
+	return report.Metrics{
 		mSeconds: away.Seconds(), mRSS: mib(before), mPeakRSS: mib(peak), mGrowth: mib(peak - before), mRSSLater: mib(later),
 	}, err
 }

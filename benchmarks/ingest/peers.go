@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"millrace/benchmarks/process"
 )
 
 // The peers' names.
@@ -103,18 +105,18 @@ func (p *peerProgram) askVersion() (string, error) {
 }
 
 // run starts the peer and returns when it listens.
-func (p *peerProgram) run(dir string, s setup) (*process, error) {
+func (p *peerProgram) run(dir string, s setup) (*process.Process, error) {
 	cmd, err := p.command(p, dir, s)
 	if err != nil {
 		return nil, err
 	}
 	cmd.Env = append(os.Environ(), p.env...)
-	proc, err := start(p.name, dir, cmd)
+	proc, err := process.Start(p.name, dir, cmd)
 	if err != nil {
 		return nil, err
 	}
-	if err := proc.await("listening", 15*time.Second, func() bool { return listening(s.network, s.port) }); err != nil {
-		proc.stop()
+	if err := proc.Await("listening", 15*time.Second, func() bool { return listening(s.network, s.port) }); err != nil {
+		proc.Stop()
 		return nil, err
 	}
 	if s.network == "udp" {
@@ -239,10 +241,5 @@ func freePort(network string) (int, error) {
 		defer c.Close()
 		return c.LocalAddr().(*net.UDPAddr).Port, nil
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return process.FreePort()
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"millrace/benchmarks/report"
 )
 
 // The plot is a picture of four panels. SVG is text, so it is written as such.
@@ -54,11 +56,11 @@ func (r *Report) plot() string {
 
 func (r *Report) bars(section, metric string) []bar {
 	var all []bar
-	for _, x := range r.section(section) {
-		if v, ok := x.median(metric); ok {
+	for _, x := range r.Section(section) {
+		if v, ok := x.Median(metric); ok {
 			note := ""
-			if ratio, ok := r.ratio(section, metric, x.Peer, x.Case, rsyslog, caseLZ4); ok {
-				note = "(" + ratioCell(ratio, true) + ")"
+			if ratio, ok := r.Ratio(section, metric, x.Peer, x.Case, rsyslog, caseLZ4); ok {
+				note = "(" + report.RatioCell(ratio, true) + ")"
 			}
 			all = append(all, bar{x.Peer + " " + x.Case, colours[x.Peer], v, note})
 		}
@@ -68,12 +70,12 @@ func (r *Report) bars(section, metric string) []bar {
 
 func (r *Report) latencyBars() []bar {
 	var all []bar
-	for _, x := range r.section("latency") {
+	for _, x := range r.Section("latency") {
 		if x.Case != caseBusy {
 			continue
 		}
 		for _, p := range []struct{ name, metric string }{{"p50", mP50}, {"p99", mP99}, {"p99.9", mP999}} {
-			if v, ok := x.median(p.metric); ok {
+			if v, ok := x.Median(p.metric); ok {
 				all = append(all, bar{x.Peer + " " + p.name, colours[x.Peer], v, ""})
 			}
 		}
@@ -98,7 +100,7 @@ func drawBars(b *strings.Builder, name string, bars []bar) {
 		length := x.value / most * (panelWidth - left - right)
 		fmt.Fprintf(b, `<text x="%d" y="%d" text-anchor="end">%s</text>`, left-8, y+step/2+4, html.EscapeString(x.label))
 		fmt.Fprintf(b, `<rect x="%d" y="%d" width="%.1f" height="%d" fill="%s"/>`, left, y+3, length, step-6, x.colour)
-		fmt.Fprintf(b, `<text x="%.1f" y="%d">%s</text>`+"\n", left+length+6, y+step/2+4, strings.TrimSpace(number(x.value)+" "+x.note))
+		fmt.Fprintf(b, `<text x="%.1f" y="%d">%s</text>`+"\n", left+length+6, y+step/2+4, strings.TrimSpace(report.Number(x.value)+" "+x.note))
 	}
 }
 
@@ -111,7 +113,7 @@ func (r *Report) drawLoss(b *strings.Builder) {
 	type point struct{ rate, lost float64 }
 	points := map[string][]point{}
 	most, worst := 0.0, 0.01
-	for _, x := range r.section("udp-steps") {
+	for _, x := range r.Section("udp-steps") {
 		for _, m := range x.Rounds {
 			points[x.Peer] = append(points[x.Peer], point{m[mFramesPerSec], m[mLostShare]})
 			most, worst = max(most, m[mFramesPerSec]), max(worst, m[mLostShare])
@@ -127,7 +129,7 @@ func (r *Report) drawLoss(b *strings.Builder) {
 	}
 	for v := 0.0; v <= xMost*1.001; v += xStep {
 		x, y := at(point{v, 0})
-		fmt.Fprintf(b, `<line x1="%.1f" y1="%d" x2="%.1f" y2="%.1f" stroke="#e0e0e0"/><text x="%.1f" y="%.1f" text-anchor="middle">%s</text>`+"\n", x, top, x, y, x, y+18, number(v/1000))
+		fmt.Fprintf(b, `<line x1="%.1f" y1="%d" x2="%.1f" y2="%.1f" stroke="#e0e0e0"/><text x="%.1f" y="%.1f" text-anchor="middle">%s</text>`+"\n", x, top, x, y, x, y+18, report.Number(v/1000))
 	}
 	for v := 0.0; v <= yMost*1.001; v += yStep {
 		x, y := at(point{0, v})

@@ -2,34 +2,17 @@ package main
 
 import (
 	"fmt"
-	"io"
-	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 
 	"millrace/benchmarks/discard"
+	"millrace/benchmarks/process"
+	"millrace/benchmarks/report"
 )
 
-// Profile is where our program's time went, by function, the largest first.
-type Profile struct {
-	Load  string  `json:"load"`
-	Parts []Share `json:"parts"`
-}
-
-// Share is a function's part of the time, without what it calls.
-type Share struct {
-	Function string  `json:"function"`
-	Percent  float64 `json:"percent"`
-}
-
-const (
-	profileFunctions = 15
-	profiledRate     = 200_000 // datagrams a second
-)
+// profiledRate is datagrams a second.
+const profiledRate = 200_000
 
 // profiles takes a profile of each transport.
 func (b *bench) profiles() {
@@ -43,7 +26,7 @@ func (b *bench) profiles() {
 		file := filepath.Join(dir, network)
 		p, err := b.profile(network, file)
 		if err == nil {
-			p.Parts, err = b.top(file)
+			p.Parts, err = process.Top(b.o.millrace, file)
 		}
 		if err != nil {
 			fmt.Fprintln(b.progress, "no profile:", err)
@@ -55,19 +38,19 @@ func (b *bench) profiles() {
 
 // profile writes a CPU profile of our program under load: what a gap is explained by,
 // and what default.pgo is made from.
-func (b *bench) profile(network, file string) (Profile, error) {
+func (b *bench) profile(network, file string) (report.Profile, error) {
 	port, err := freePort("tcp")
 	if err != nil {
-		return Profile{}, err
+		return report.Profile{}, err
 	}
 	address := fmt.Sprintf("127.0.0.1:%d", port)
 	t, err := begin(b.peer(ours), setup{network: network, connections: connections, http: address}, discard.Options{})
 	if err != nil {
-		return Profile{}, err
+		return report.Profile{}, err
 	}
 	defer t.end()
 
-	p := Profile{Load: fmt.Sprintf("%s frames/s over UDP", number(profiledRate))}
+	p := report.Profile{Load: fmt.Sprintf("%s frames/s over UDP", report.Number(profiledRate))}
 	stop := make(chan struct{})
 	load := func() error {
 		s, err := newSender(b.in, t.port)
@@ -90,7 +73,7 @@ func (b *bench) profile(network, file string) (Profile, error) {
 		p.Load = "full rate over TCP, snappy"
 		conns, err := connect(t.port, connections)
 		if err != nil {
-			return Profile{}, t.proc.failed(err)
+			return report.Profile{}, t.proc.Failed(err)
 		}
 		defer disconnect(conns)
 		load = func() error {
@@ -100,52 +83,10 @@ func (b *bench) profile(network, file string) (Profile, error) {
 	}
 	loaded := make(chan error, 1)
 	go func() { loaded <- load() }()
-	err = download(fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%.0f", address, max(3, b.o.seconds)), file)
+	err = process.Profile(fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%.0f", address, max(3, b.o.seconds)), file)
 	close(stop)
 	if lerr := <-loaded; err == nil {
 		err = lerr
 	}
 	return p, err
-}
-
-// top reads the functions with the largest parts out of a profile.
-func (b *bench) top(file string) ([]Share, error) {
-	out, err := exec.Command("go", "tool", "pprof", "-top", fmt.Sprintf("-nodecount=%d", profileFunctions), b.o.millrace, file).Output()
-	if err != nil {
-		return nil, fmt.Errorf("cannot read the profile: %w", err)
-	}
-	var all []Share
-	for line := range strings.Lines(string(out)) {
-		// flat, flat%, sum%, cumulative, cumulative%, function
-		f := strings.Fields(line)
-		if len(f) < 6 {
-			continue
-		}
-		percent, err := strconv.ParseFloat(strings.TrimSuffix(f[1], "%"), 64)
-		if err != nil || !strings.HasSuffix(f[1], "%") {
-			continue
-		}
-		all = append(all, Share{f[5], percent})
-	}
-	return all, nil
-}
-
-func download(url, file string) error {
-	res, err := http.Get(url)
-	if err != nil {
-		return fmt.Errorf("cannot get the profile: %w", err)
-	}
-	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("cannot get the profile: %s says %s", url, res.Status)
-	}
-	out, err := os.Create(file)
-	if err != nil {
-		return err
-	}
-	if _, err := io.Copy(out, res.Body); err != nil {
-		out.Close()
-		return fmt.Errorf("cannot get the profile: %w", err)
-	}
-	return out.Close()
 }

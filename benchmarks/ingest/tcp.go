@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"millrace/benchmarks/discard"
+	"millrace/benchmarks/report"
 )
 
 const (
@@ -15,7 +16,7 @@ const (
 
 // tcpJob floods one peer over TCP.
 func (b *bench) tcpJob(section, peer, name, codec string, connections, partitions int) job {
-	return job{section: section, peer: peer, name: name, measure: func(p *peerProgram) (Metrics, error) {
+	return job{section: section, peer: peer, name: name, measure: func(p *peerProgram) (report.Metrics, error) {
 		t, conns, err := b.warm(p, setup{codec: codec, connections: connections}, discard.Options{Partitions: partitions})
 		if err != nil {
 			return nil, err
@@ -38,7 +39,7 @@ func (b *bench) warm(p *peerProgram, s setup, o discard.Options) (t *trial, conn
 		}
 	}()
 	if conns, err = connect(t.port, s.connections); err != nil {
-		return nil, nil, t.proc.failed(err)
+		return nil, nil, t.proc.Failed(err)
 	}
 	t.conns = conns
 	return t, conns, t.warmUp(b.in, conns, b.o.span())

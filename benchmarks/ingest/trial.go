@@ -8,6 +8,8 @@ import (
 
 	"millrace/benchmarks/discard"
 	"millrace/benchmarks/frames"
+	"millrace/benchmarks/process"
+	"millrace/benchmarks/report"
 )
 
 // trial is one peer, started afresh, between the load generator and a broker of its own.
@@ -16,7 +18,7 @@ type trial struct {
 	dir    string
 	port   int
 	broker *discard.Broker
-	proc   *process
+	proc   *process.Process
 	conns  []net.Conn // of warm
 	sent   uint64     // frames, from the beginning
 }
@@ -48,7 +50,7 @@ func begin(p *peerProgram, s setup, o discard.Options) (*trial, error) {
 func (t *trial) end() {
 	disconnect(t.conns)
 	if t.proc != nil {
-		t.proc.stop()
+		t.proc.Stop()
 	}
 	t.broker.Close()
 	os.RemoveAll(t.dir)
@@ -66,11 +68,11 @@ func (t *trial) settle(patience time.Duration) error {
 		if now := t.arrived(); now != last {
 			last, since = now, time.Now()
 		} else if time.Since(since) > patience {
-			return t.proc.failed(fmt.Errorf("%d of %d frames are missing at the broker", t.sent-last, t.sent))
+			return t.proc.Failed(fmt.Errorf("%d of %d frames are missing at the broker", t.sent-last, t.sent))
 		}
 	}
 	if last > t.sent {
-		return t.proc.failed(fmt.Errorf("the broker has %d records of %d frames", last, t.sent))
+		return t.proc.Failed(fmt.Errorf("the broker has %d records of %d frames", last, t.sent))
 	}
 	return nil
 }
@@ -90,11 +92,11 @@ func (t *trial) warmUp(in *frames.Input, conns []net.Conn, span time.Duration) e
 
 // span measures what the peer needs for the frames that send sends, until the last one
 // is acknowledged.
-func (t *trial) span(send func() (uint64, error)) (Metrics, error) {
-	if err := t.proc.resetPeak(); err != nil {
+func (t *trial) span(send func() (uint64, error)) (report.Metrics, error) {
+	if err := t.proc.ResetPeak(); err != nil {
 		return nil, err
 	}
-	before, err := t.proc.cpu()
+	before, err := t.proc.CPU()
 	if err != nil {
 		return nil, err
 	}
@@ -102,22 +104,22 @@ func (t *trial) span(send func() (uint64, error)) (Metrics, error) {
 	n, err := send()
 	t.sent += n
 	if err != nil {
-		return nil, t.proc.failed(err)
+		return nil, t.proc.Failed(err)
 	}
 	if err := t.settle(patience); err != nil {
 		return nil, err
 	}
 	took := time.Since(began)
-	after, err := t.proc.cpu()
+	after, err := t.proc.CPU()
 	if err != nil {
 		return nil, err
 	}
-	peak, err := t.proc.peakRSS()
+	peak, err := t.proc.PeakRSS()
 	if err != nil {
 		return nil, err
 	}
 	used := after - before
-	return Metrics{
+	return report.Metrics{
 		mFrames:       float64(n),
 		mSeconds:      took.Seconds(),
 		mCPU:          used.Seconds(),

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"millrace/benchmarks/discard"
+	"millrace/benchmarks/report"
 )
 
 const (
@@ -18,7 +19,7 @@ const (
 
 // udpJob looks for the highest rate at which a peer loses nothing.
 func (b *bench) udpJob(peer string) job {
-	return job{section: "udp", peer: peer, name: caseRate, measure: func(p *peerProgram) (Metrics, error) {
+	return job{section: "udp", peer: peer, name: caseRate, measure: func(p *peerProgram) (report.Metrics, error) {
 		t, err := begin(p, setup{network: "udp"}, discard.Options{})
 		if err != nil {
 			return nil, err
@@ -34,7 +35,7 @@ func (b *bench) udpJob(peer string) job {
 		}
 
 		low, high := 0.0, 0.0 // highest rate without loss, lowest with
-		var best Metrics
+		var best report.Metrics
 		halved, strikes := 0, 0
 		for rate, n := b.udpStart[peer], 0; halved <= halvings && n < mostSteps; n++ {
 			if rate == 0 {
@@ -44,7 +45,7 @@ func (b *bench) udpJob(peer string) job {
 			if err != nil {
 				return nil, err
 			}
-			b.keep("udp-steps", peer, fmt.Sprintf("%.0f", rate), m, nil)
+			b.report.Record(b.progress, "udp-steps", peer, fmt.Sprintf("%.0f", rate), m, nil)
 			if m[mLost] > 0 {
 				high = rate
 			} else {
@@ -78,7 +79,7 @@ func (b *bench) udpJob(peer string) job {
 		if best == nil {
 			return nil, fmt.Errorf("it loses datagrams at %.0f frames/s already", high)
 		}
-		buffers, err := t.proc.receiveBuffers(t.port)
+		buffers, err := t.proc.ReceiveBuffers(t.port)
 		if err != nil {
 			return nil, err
 		}
@@ -96,11 +97,11 @@ var errLate = errors.New("records came after they had been counted as lost")
 
 // stepTwice is one rate. On a machine with other things to do a pause may cost
 // datagrams at any rate, so a rate at which some were lost has a second try.
-func (t *trial) stepTwice(s *sender, rate float64, d time.Duration) (Metrics, error) {
-	var best Metrics
+func (t *trial) stepTwice(s *sender, rate float64, d time.Duration) (report.Metrics, error) {
+	var best report.Metrics
 	var err error
 	for tries := 0; tries < 2 && (best == nil || best[mLost] > 0); tries++ {
-		var m Metrics
+		var m report.Metrics
 		m, err = t.step(s, rate, d)
 		if errors.Is(err, errLate) {
 			m, err = t.step(s, rate, d)
@@ -116,15 +117,15 @@ func (t *trial) stepTwice(s *sender, rate float64, d time.Duration) (Metrics, er
 }
 
 // step sends at a rate and counts what never arrives.
-func (t *trial) step(s *sender, rate float64, d time.Duration) (Metrics, error) {
-	before, err := t.proc.cpu()
+func (t *trial) step(s *sender, rate float64, d time.Duration) (report.Metrics, error) {
+	before, err := t.proc.CPU()
 	if err != nil {
 		return nil, err
 	}
 	earlier := t.arrived()
 	sent, took, err := s.send(rate, d)
 	if err != nil {
-		return nil, t.proc.failed(err)
+		return nil, t.proc.Failed(err)
 	}
 	const quiet = time.Second // then nothing is on its way any more
 	last, since := t.arrived(), time.Now()
@@ -134,16 +135,16 @@ func (t *trial) step(s *sender, rate float64, d time.Duration) (Metrics, error) 
 			last, since = now, time.Now()
 		}
 	}
-	after, err := t.proc.cpu()
+	after, err := t.proc.CPU()
 	if err != nil {
 		return nil, err
 	}
 	got := last - earlier
 	if got > sent {
-		return nil, t.proc.failed(fmt.Errorf("the broker has %d records of %d frames: %w", got, sent, errLate))
+		return nil, t.proc.Failed(fmt.Errorf("the broker has %d records of %d frames: %w", got, sent, errLate))
 	}
 	used := after - before
-	return Metrics{
+	return report.Metrics{
 		mFrames:       float64(sent),
 		mSeconds:      took.Seconds(),
 		mFramesPerSec: float64(sent) / took.Seconds(),

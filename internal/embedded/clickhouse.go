@@ -33,6 +33,10 @@ type ClickHouseOptions struct {
 	Databases []string
 	// Library is the path of libchdb; by default FindLibrary looks for it.
 	Library string
+	// KafkaEngine lets the pipeline's user make tables of ClickHouse's Kafka engine, for
+	// benchmarks beside it. The server can then connect to where it likes, so that the
+	// kernel does not confine it, and it is served on loopback alone.
+	KafkaEngine bool
 	// MemoryBytes bounds the server's memory. Default: half of the machine's.
 	MemoryBytes int64
 	// StartTimeout bounds the start, the wait for a dying predecessor included
@@ -130,6 +134,9 @@ func StartClickHouse(ctx context.Context, o ClickHouseOptions) (*ClickHouse, err
 	if err != nil {
 		return nil, err
 	}
+	if o.KafkaEngine && listeners.beyondLoopback() {
+		return nil, fmt.Errorf("cannot serve ClickHouse on %q and %q: with the Kafka engine it is not confined, and is for loopback alone", o.Native, o.HTTP)
+	}
 	if !canConfine() {
 		if listeners.beyondLoopback() {
 			return nil, fmt.Errorf("cannot serve ClickHouse on %q and %q: beyond loopback it must be confined by the kernel (Landlock, Linux 5.19 or newer), because its users could read files of this machine otherwise", o.Native, o.HTTP)
@@ -139,7 +146,7 @@ func StartClickHouse(ctx context.Context, o ClickHouseOptions) (*ClickHouse, err
 	ctx, cancel := context.WithTimeout(ctx, o.StartTimeout)
 	defer cancel()
 
-	config := &serverConfig{dir: filepath.Join(o.DataDir, "clickhouse"), databases: o.Databases, memory: o.MemoryBytes}
+	config := &serverConfig{dir: filepath.Join(o.DataDir, "clickhouse"), databases: o.Databases, memory: o.MemoryBytes, kafkaEngine: o.KafkaEngine}
 	for _, dir := range []string{config.dir, config.dataPath(), config.logDir()} {
 		if err := privateDir(dir); err != nil {
 			return nil, err
@@ -150,7 +157,7 @@ func StartClickHouse(ctx context.Context, o ClickHouseOptions) (*ClickHouse, err
 		return nil, err
 	}
 	ch := &ClickHouse{
-		Library: library, Confined: canConfine(), ReaderFile: filepath.Join(o.DataDir, "clickhouse-reader"),
+		Library: library, Confined: canConfine() && !o.KafkaEngine, ReaderFile: filepath.Join(o.DataDir, "clickhouse-reader"),
 		log: o.Logger, lock: lock, stopTimeout: o.StopTimeout,
 		exited: make(chan error, 1), stopping: make(chan struct{}), ended: make(chan struct{}),
 	}
@@ -240,7 +247,7 @@ func startServer(ctx context.Context, ch *ClickHouse, config *serverConfig) (*ch
 	}
 	native := config.native.dialable().String()
 	var confine func() error
-	if canConfine() {
+	if ch.Confined {
 		confine = func() error { return confineThread(ch.confinement(config)) }
 	}
 	c, err := startChild(confine, ch.lock.file, config, childSpec{

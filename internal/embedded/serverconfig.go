@@ -20,6 +20,7 @@ type serverConfig struct {
 	admin        Credentials
 	reader       Credentials
 	memory       int64
+	kafkaEngine  bool
 }
 
 func (c *serverConfig) mainPath() string  { return filepath.Join(c.dir, "config.xml") }
@@ -136,6 +137,9 @@ func (c *serverConfig) usersXML() []byte {
 		"GRANT SYSTEM FLUSH LOGS ON *.*",
 		"GRANT CREATE TEMPORARY TABLE ON *.*",
 		"GRANT TABLE ENGINE ON " + strings.Join(adminEngines, ", TABLE ENGINE ON "),
+	}
+	if c.kafkaEngine {
+		adminGrants = append(adminGrants, "GRANT TABLE ENGINE ON Kafka", "GRANT KAFKA ON *.*")
 	}
 	var readerGrants []string
 	for _, t := range readerSystemTables {

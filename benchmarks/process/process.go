@@ -1,9 +1,10 @@
-package main
+package process
 
 import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,17 +16,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// process is a running peer.
-type process struct {
+// Process is a running program.
+type Process struct {
+	ID
 	cmd    *exec.Cmd
 	name   string
 	log    string // file of what it says
 	exited chan struct{}
 }
 
-// start runs a command whose output goes into a file. It ends with this process.
-func start(name, dir string, cmd *exec.Cmd) (*process, error) {
-	p := &process{cmd: cmd, name: name, log: filepath.Join(dir, "log"), exited: make(chan struct{})}
+// Start runs a command whose output goes into a file. It ends with this process.
+func Start(name, dir string, cmd *exec.Cmd) (*Process, error) {
+	p := &Process{cmd: cmd, name: name, log: filepath.Join(dir, "log"), exited: make(chan struct{})}
 	out, err := os.Create(p.log)
 	if err != nil {
 		return nil, err
@@ -36,6 +38,7 @@ func start(name, dir string, cmd *exec.Cmd) (*process, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("cannot start %s: %w", name, err)
 	}
+	p.ID = ID(cmd.Process.Pid)
 	go func() {
 		_ = cmd.Wait()
 		close(p.exited)
@@ -43,8 +46,8 @@ func start(name, dir string, cmd *exec.Cmd) (*process, error) {
 	return p, nil
 }
 
-// stop ends the process: it has time to do so by itself.
-func (p *process) stop() {
+// Stop ends the process: it has time to do so by itself.
+func (p *Process) Stop() {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-p.exited:
@@ -54,8 +57,8 @@ func (p *process) stop() {
 	}
 }
 
-// failed is an error that shows the end of what the process said.
-func (p *process) failed(err error) error {
+// Failed is an error that shows the end of what the process said.
+func (p *Process) Failed(err error) error {
 	said, _ := os.ReadFile(p.log)
 	if lines := bytes.Split(bytes.TrimSpace(said), []byte("\n")); len(lines) > 10 {
 		said = bytes.Join(lines[len(lines)-10:], []byte("\n"))
@@ -63,60 +66,24 @@ func (p *process) failed(err error) error {
 	return fmt.Errorf("%s: %w; it said:\n%s", p.name, err, said)
 }
 
-// await asks until the condition holds, the process ends or the time is over.
-func (p *process) await(what string, patience time.Duration, holds func() bool) error {
+// Await asks until the condition holds, the process ends or the time is over.
+func (p *Process) Await(what string, patience time.Duration, holds func() bool) error {
 	for end := time.Now().Add(patience); !holds(); time.Sleep(2 * time.Millisecond) {
 		select {
 		case <-p.exited:
-			return p.failed(errors.New("it ended by itself"))
+			return p.Failed(errors.New("it ended by itself"))
 		default:
 		}
 		if time.Now().After(end) {
-			return p.failed(fmt.Errorf("%s did not happen within %v", what, patience))
+			return p.Failed(fmt.Errorf("%s did not happen within %v", what, patience))
 		}
 	}
 	return nil
 }
 
-// cpu is the processor time that the process has used, user and kernel, in nanoseconds
-// and not in the clock ticks of /proc/PID/stat.
-func (p *process) cpu() (time.Duration, error) {
-	// The id of another process's clock, as clock_getcpuclockid(3) makes it.
-	const schedClock = 2
-	clock := ^int32(p.cmd.Process.Pid)<<3 | schedClock
-	var t unix.Timespec
-	if err := unix.ClockGettime(clock, &t); err != nil {
-		return 0, fmt.Errorf("cannot read the processor time of %s: %w", p.name, err)
-	}
-	return time.Duration(t.Nano()), nil
-}
-
-// resetPeak makes peakRSS begin anew.
-func (p *process) resetPeak() error {
-	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", p.cmd.Process.Pid), []byte("5"), 0)
-}
-
-// peakRSS is the most resident memory since resetPeak, rss what is resident now.
-func (p *process) peakRSS() (int64, error) { return p.status("VmHWM:") }
-func (p *process) rss() (int64, error)     { return p.status("VmRSS:") }
-
-func (p *process) status(key string) (int64, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(b)) {
-		if f := strings.Fields(line); len(f) == 3 && f[0] == key {
-			kib, err := strconv.ParseInt(f[1], 10, 64)
-			return kib << 10, err
-		}
-	}
-	return 0, fmt.Errorf("/proc/%d/status has no %s", p.cmd.Process.Pid, key)
-}
-
-// receiveBuffers are the effective receive buffers of the UDP sockets of a port, as
+// ReceiveBuffers are the effective receive buffers of the UDP sockets of a port, as
 // getsockopt gives them: the kernel doubles what was asked for.
-func (p *process) receiveBuffers(port int) ([]int, error) {
+func (p *Process) ReceiveBuffers(port int) ([]int, error) {
 	pid := p.cmd.Process.Pid
 	pidfd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
@@ -149,13 +116,23 @@ func (p *process) receiveBuffers(port int) ([]int, error) {
 	return sizes, nil
 }
 
-// raiseFileLimit lets this process and those that it starts open as many files as they
+// RaiseFileLimit lets this process and those that it starts open as many files as they
 // may: ten thousand connections are more than the usual limit.
-func raiseFileLimit() {
+func RaiseFileLimit() {
 	var limit syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) == nil {
 		limit.Cur = limit.Max
 		// Setting it, even to what Go has raised it to, is what makes children inherit it.
 		_ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
 	}
+}
+
+// FreePort is a TCP port of loopback that nobody listens on.
+func FreePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
 }

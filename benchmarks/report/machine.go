@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"fmt"
@@ -22,7 +22,8 @@ type Machine struct {
 	Root    bool    `json:"root"` // receive buffers may exceed rmem_max
 }
 
-func describeMachine() Machine {
+// DescribeMachine looks at this one.
+func DescribeMachine() Machine {
 	m := Machine{Cores: runtime.NumCPU(), Go: runtime.Version(), Root: os.Geteuid() == 0}
 	m.CPU = strings.TrimSpace(after("/proc/cpuinfo", "model name", ":"))
 	m.OS = strings.Trim(after("/etc/os-release", "PRETTY_NAME", "="), `"`)
