@@ -22,12 +22,12 @@ MINUTES     ?= 10
 seconds      = $(shell awk 'BEGIN { n = "$(MINUTES)"; if (n + 0 <= 0 || n !~ /^[0-9]*\.?[0-9]*$$/) exit 1; printf "%d", n * 60 + 0.5 }')
 # More arguments for "go test".
 TESTFLAGS   ?=
-# Of "make bench-ingest": rounds, seconds of each measurement, more flags (see benchmarks/ingest).
+# Of "make bench-ingest" and "make bench-transform": rounds, seconds of each measurement, more flags (see benchmarks/ingest).
 ROUNDS      ?= 3
 SECONDS     ?= 2
 BENCHFLAGS  ?=
 # Of "make bench-transform": rows of each run.
-ROWS        ?= 1000000
+ROWS        ?= 2000000
 # The packages of test and bench.
 PACKAGES    ?= ./...
 # A version of Apache Kafka other than that of scripts/kafka/pom.xml.
@@ -133,9 +133,13 @@ bench-ingest: build debian ## measure the ingester beside rsyslog and syslog-ng,
 	taskset -c 0,1 bin/bench-ingest -rounds $(ROUNDS) -seconds $(SECONDS) $(BENCHFLAGS)
 
 .PHONY: bench-transform
-bench-transform: libchdb ## measure the transformer from a topic to ClickHouse's rows, and its parts: ROUNDS=3 ROWS=1000000
-	@MILLRACE_BENCHMARK_ROWS=$(ROWS) go test ./benchmarks -run '^$$' -bench 'Transform' -benchtime 1x -count $(ROUNDS) -timeout 30m
-	go test ./transformer/block -run '^$$' -bench . -benchtime $(ROWS)x -count $(ROUNDS)
+bench-transform: build libchdb ## measure the transformer beside ClickHouse's Kafka engine, the disk, and the whole of up: ROUNDS=3 ROWS=2000000
+	@go build -o bin/bench-transform ./benchmarks/transform
+	taskset -c 0,1 bin/bench-transform -rounds $(ROUNDS) -rows $(ROWS) $(BENCHFLAGS)
+
+.PHONY: bench-parts
+bench-parts: libchdb ## measure the transformer's two parts alone: records to columns, columns to ClickHouse
+	@go test ./transformer/block -run '^$$' -bench . -benchtime 1000000x -count $(ROUNDS)
 	go test ./transformer/insert -run '^$$' -bench . -benchtime 8x -count $(ROUNDS) -timeout 30m
 
 .PHONY: soak

@@ -9,6 +9,7 @@
 // runs each benchmark once, to see that it works.
 //
 // Beside rsyslog and syslog-ng the ingester is measured by `make bench-ingest`, the
-// program in benchmarks/ingest. The directory results has what it found, version by
+// program in benchmarks/ingest; beside ClickHouse's Kafka engine the transformer is, by
+// `make bench-transform`. The directory results has what they found, version by
 // version: the tables, all figures of all rounds as JSON and CSV, and the plot.
 package benchmarks

@@ -20,7 +20,6 @@ import (
 
 	"millrace/ingester"
 	"millrace/internal/config"
-	"millrace/internal/embedded/embeddedtest"
 	"millrace/internal/traffic"
 	"millrace/schema"
 )
@@ -29,16 +28,10 @@ import (
 const roleEnv = "MILLRACE_BENCHMARK_ROLE"
 
 func TestMain(m *testing.M) {
-	var err error
-	switch os.Getenv(roleEnv) {
-	case "world":
-		err = world(os.Stdin, os.Stdout)
-	case "topic":
-		err = topic(os.Stdin, os.Stdout, rowsOf())
-	default:
-		os.Exit(embeddedtest.Main(m))
+	if os.Getenv(roleEnv) != "world" {
+		os.Exit(m.Run())
 	}
-	if err != nil {
+	if err := world(os.Stdin, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

@@ -1,8 +1,7 @@
-// Program transform measures the way from a Kafka topic to rows of ClickHouse, beside
-// ClickHouse's own Kafka engine and beside ready-made blocks, all by turns, into the same
+// Package main is `make bench-transform`: the way from a Kafka topic to rows of ClickHouse,
+// beside ClickHouse's own Kafka engine and beside ready-made blocks, by turns, into the same
 // table of the same server; then what a row takes on the disk, and the whole of `millrace
-// up` under a steady load. `make bench-transform` runs it, and docs/performance.md has what
-// it wrote.
+// up` under a steady load.
 //
 // The broker is in this process, the measured program and ClickHouse are others. The
 // server is the trial stack's, with one difference: here it is not confined and may make

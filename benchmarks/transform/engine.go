@@ -23,7 +23,7 @@ type engineTable struct {
 // csvEngine reads what the template makes of a message. The values are turned into the
 // types of our table and nothing more: none of what our decoder derives or checks.
 var csvEngine = engineTable{
-	topic: csvTopic, settings: "kafka_format = 'CSV'",
+	topic: csvTopic, settings: "kafka_format = 'CSV', kafka_flush_interval_ms = 1000", // our transform.block_age
 	columns: []string{"id", "filtering_host", "sender", "recipient", "domain", "timestamp", "sender_host", "helo", "sender_ip", "incoming_size", "outgoing_size",
 		"status", "classification", "classification_details", "from_header", "to_header", "cc_header", "subject_header"},
 	values: map[string]string{
