@@ -19,6 +19,7 @@ const (
 	mMerges       = "merges_cpu_seconds_per_million"     // of ClickHouse's, after it
 	mAll          = "all_cpu_seconds_per_million"
 	mAllocs       = "allocations_per_row"
+	mInserted     = "rows_per_insert"
 	mPeakRSS      = "rss_peak_mib"
 	mServerRSS    = "clickhouse_rss_peak_mib"
 	mBytesPerRow  = "bytes_per_row"
@@ -99,14 +100,14 @@ func (r *Report) sheets() []*report.Sheet {
 func (r *Report) transformSheet() *report.Sheet {
 	s := &report.Sheet{
 		Title: "A topic's records to rows: CPU-s per million rows",
-		Header: table.Row{"program", "case", "own", "ClickHouse, to the last row", "merges after it", "in all", "in all, of the Kafka engine's", "rows/s", "rows/s, of the Kafka engine's",
+		Header: table.Row{"program", "case", "own", "ClickHouse, to the last row", "merges after it", "in all", "in all, of the Kafka engine's", "rows/s", "rows/s, of the Kafka engine's", "rows an insert",
 			"allocations a row", "void"},
 		Numbers: 2,
 	}
 	for _, x := range r.Section("transform") {
 		all, okAll := r.Ratio("transform", mAll, x.Peer, x.Case, engine, caseCSV)
 		rate, okRate := r.Ratio("transform", mRowsPerSec, x.Peer, x.Case, engine, caseCSV)
-		s.Add(x.Peer, x.Case, x.Cell(mOwn), x.Cell(mServer), x.Cell(mMerges), x.Cell(mAll), report.RatioCell(all, okAll), x.Cell(mRowsPerSec), report.RatioCell(rate, okRate),
+		s.Add(x.Peer, x.Case, x.Cell(mOwn), x.Cell(mServer), x.Cell(mMerges), x.Cell(mAll), report.RatioCell(all, okAll), x.Cell(mRowsPerSec), report.RatioCell(rate, okRate), x.Cell(mInserted),
 			x.Cell(mAllocs), len(x.Void))
 	}
 	return s

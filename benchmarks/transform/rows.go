@@ -87,7 +87,7 @@ func (b *bench) span(ctx context.Context, database string, begin func() error, o
 	if err != nil {
 		return nil, err
 	}
-	inserted, err := b.server.process().CPU()
+	there, err := b.server.process().CPU()
 	if err != nil {
 		return nil, err
 	}
@@ -102,11 +102,15 @@ func (b *bench) span(ctx context.Context, database string, begin func() error, o
 	if err != nil {
 		return nil, err
 	}
+	inserted, err := b.server.rowsPerInsert(ctx, database)
+	if err != nil {
+		return nil, err
+	}
 	millions := float64(b.o.rows) / 1e6
 	return report.Metrics{
 		mRows: float64(b.o.rows), mSeconds: took.Seconds(), mRowsPerSec: float64(b.o.rows) / took.Seconds(),
-		mOwn: used.Seconds() / millions, mServer: (inserted - before).Seconds() / millions, mMerges: (merged - inserted).Seconds() / millions,
-		mAll: (used + merged - before).Seconds() / millions, mServerRSS: float64(peak) / (1 << 20),
+		mOwn: used.Seconds() / millions, mServer: (there - before).Seconds() / millions, mMerges: (merged - there).Seconds() / millions,
+		mAll: (used + merged - before).Seconds() / millions, mServerRSS: float64(peak) / (1 << 20), mInserted: inserted,
 	}, nil
 }
 

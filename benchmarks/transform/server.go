@@ -122,5 +122,13 @@ func (s *server) settle(ctx context.Context, database string) error {
 	return nil
 }
 
+// rowsPerInsert is how large the parts were that were inserted into a database.
+func (s *server) rowsPerInsert(ctx context.Context, database string) (mean float64, err error) {
+	if err := s.conn.Exec(ctx, "SYSTEM FLUSH LOGS"); err != nil {
+		return 0, err
+	}
+	return mean, s.conn.QueryRow(ctx, "SELECT avg(rows) FROM system.part_log WHERE event_type = 'NewPart' AND database = ? AND table = ?", database, schema.Message.Table).Scan(&mean)
+}
+
 // process is the server's.
 func (s *server) process() process.ID { return process.ID(s.PID()) }
