@@ -50,7 +50,7 @@ the source was given, carries every event through Kafka and lands it in ClickHou
 		}
 	}
 	add(groupRun, newUp(), newIngest(), newTransform())
-	add(groupPrepare, newCheck(), newSchema(), newTemplate(), newSource())
+	add(groupPrepare, newCapacity(), newCheck(), newSchema(), newTemplate(), newSource())
 	add(groupUse, newQuery(), newStatus(), newAudit(), newTap(), newCapture(), newReplay(), newGenerate())
 	root.AddCommand(newVersion())
 	return root
