@@ -28,6 +28,9 @@ SECONDS     ?= 2
 BENCHFLAGS  ?=
 # Of "make bench-transform": rows of each run.
 ROWS        ?= 2000000
+# Of "make bench-capacity": of a core that each instance may use, and records for the transformers.
+SHARE       ?= 0.05
+RECORDS     ?= 2000000
 # The packages of test and bench.
 PACKAGES    ?= ./...
 # A version of Apache Kafka other than that of scripts/kafka/pom.xml.
@@ -141,6 +144,11 @@ bench-transform: build libchdb ## measure the transformer beside ClickHouse's Ka
 bench-parts: libchdb ## measure the transformer's two parts alone: records to columns, columns to ClickHouse
 	@go test ./transformer/block -run '^$$' -bench . -benchtime 1000000x -count $(ROUNDS)
 	go test ./transformer/insert -run '^$$' -bench . -benchtime 8x -count $(ROUNDS) -timeout 30m
+
+.PHONY: bench-capacity
+bench-capacity: build libchdb kafka ## measure one, two and three ingesters and transformers over three brokers, in five minutes: SHARE=0.05 RECORDS=2000000
+	@go build -o bin/bench-capacity ./benchmarks/capacity
+	MILLRACE_KAFKA=$(dir $(kafka_stamp)) bin/bench-capacity -share $(SHARE) -rows $(RECORDS) $(BENCHFLAGS)
 
 .PHONY: soak
 soak: libchdb debian ## run the daemons under steady load with a fault every second for MINUTES minutes

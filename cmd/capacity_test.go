@@ -12,7 +12,7 @@ import (
 func TestCapacity(t *testing.T) {
 	t.Parallel()
 	r := execute(t, "", "capacity", "--events-per-day", "864G", "--peak", "1", "--retention", "30d")
-	r.contains(t, 0, "10,000,000 × 1", "864,000,000,000 a day / 86,400 s", "× 30d", "Measured: ")
+	r.contains(t, 0, "10,000,000 × 1", "864,000,000,000 a day / 86,400 s", "kept for 30d and until the week is over: up to 37d", "Measured: ")
 	r = execute(t, "", "capacity", "--events-per-day", "86.4k", "--retention", "1d", "--format", "json")
 	var p capacity.Plan
 	if err := json.Unmarshal([]byte(r.out), &p); err != nil || r.code != 0 {
@@ -22,7 +22,7 @@ func TestCapacity(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 	own := file(t, "measured.json", `{"measurement": {"source": "my own machines", "machine": "a test", "cpu_seconds_per_million": {"ingester": 1, "kafka": 1, "transformer": 1, "clickhouse": 1},
-		"bytes_per_event": {"frame": 1, "kafka": 1, "clickhouse": 1}, "events_per_second_and_partition": 1, "linearity": {"ingester": 1, "transformer": 1}}}`)
+		"bytes_per_event": {"frame": 1, "kafka": 1, "clickhouse": 1, "clickhouse_recompressed": 1}, "events_per_second_and_partition": 1, "linearity": {"ingester": 1, "transformer": 1}}}`)
 	execute(t, "", "capacity", "--events-per-day", "1e6", "--retention", "1d", "--measured", own).contains(t, 0, "Measured: my own machines.")
 
 	execute(t, "", "capacity", "--events-per-day", "1e6", "--retention", "1d", "--measured", file(t, "m.json", "{}")).contains(t, 1, "make bench-capacity writes one")

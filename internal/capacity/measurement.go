@@ -14,7 +14,8 @@ type Measurement struct {
 	Source  string `json:"source"` // where the figures come from
 	Machine string `json:"machine"`
 
-	// CPU seconds for a million events, user and kernel.
+	// CPU seconds for a million events, user and kernel, beyond what brokers and ClickHouse
+	// use when there are none.
 	CPU struct {
 		Ingester    float64 `json:"ingester"`
 		Kafka       float64 `json:"kafka"` // all brokers together, with every copy
@@ -23,9 +24,11 @@ type Measurement struct {
 	} `json:"cpu_seconds_per_million"`
 
 	Bytes struct {
-		Frame      float64 `json:"frame"`
-		Kafka      float64 `json:"kafka"`      // one copy, compressed
-		ClickHouse float64 `json:"clickhouse"` // one copy
+		Frame float64 `json:"frame"`
+		Kafka float64 `json:"kafka"` // one copy, compressed
+		// One copy, indexes included: of the first weeks, and recompressed.
+		ClickHouse   float64 `json:"clickhouse"`
+		Recompressed float64 `json:"clickhouse_recompressed"`
 	} `json:"bytes_per_event"`
 
 	// What one partition was seen to take in a second.
@@ -73,6 +76,7 @@ func (m *Measurement) Check() error {
 		{"bytes_per_event.frame", m.Bytes.Frame},
 		{"bytes_per_event.kafka", m.Bytes.Kafka},
 		{"bytes_per_event.clickhouse", m.Bytes.ClickHouse},
+		{"bytes_per_event.clickhouse_recompressed", m.Bytes.Recompressed},
 		{"events_per_second_and_partition", m.Partition},
 		{"linearity.ingester", m.Linearity.Ingester},
 		{"linearity.transformer", m.Linearity.Transformer},

@@ -33,6 +33,10 @@ const (
 	// BlockRows and BlockAge are the transformer's defaults: when an insert leaves.
 	BlockRows = 250_000
 	BlockAge  = time.Second
+	// A row is kept until its week is over and then for the retention, and recompressed a
+	// week after its week: schema.Kind.TTL.
+	Week  = 7 * 24 * time.Hour
+	Fresh = 2 * Week
 	// Window is how many inserts a table of ours remembers.
 	Window = 10_000
 )
@@ -147,13 +151,17 @@ func (p *Plan) transformers(on Machine, m *Measurement) {
 }
 
 func (p *Plan) shards(d Demand, on Machine, m *Measurement) {
-	one := p.MeanPerSecond * m.Bytes.ClickHouse * d.Retention.Seconds()
+	kept := d.Retention + Week
+	fresh := min(kept, Fresh)
+	one := p.MeanPerSecond * (m.Bytes.ClickHouse*fresh.Seconds() + m.Bytes.Recompressed*(kept-fresh).Seconds())
 	p.RowBytes = one * RowCopies
 	cpu, how := p.byCPU(m.CPU.ClickHouse, 1, on)
 	disk, howDisk := byDisk(one, on)
 	p.Shards = max(1, whole(max(cpu, disk)))
 	p.Servers = p.Shards * RowCopies
-	p.step("disk, ClickHouse", size(p.RowBytes), fmt.Sprintf("%s/s × %s B × %d copies × %s", number(p.MeanPerSecond), number(m.Bytes.ClickHouse), RowCopies, span(d.Retention)))
+	p.step("disk, ClickHouse", size(p.RowBytes),
+		fmt.Sprintf("kept for %s and until the week is over: up to %s", span(d.Retention), span(kept)),
+		fmt.Sprintf("%s/s × (%s B × %s + %s B recompressed × %s) × %d copies", number(p.MeanPerSecond), number(m.Bytes.ClickHouse), span(fresh), number(m.Bytes.Recompressed), span(kept-fresh), RowCopies))
 	p.step("shards", fmt.Sprint(p.Shards), how+" (every copy merges)", howDisk)
 	p.step("ClickHouse servers", fmt.Sprint(p.Servers), fmt.Sprintf("%d shards × %d copies", p.Shards, RowCopies))
 }

@@ -31,16 +31,19 @@ func (p *Plan) Write(w io.Writer) error {
 }
 
 // number is a figure with three digits that count, or all of them from a thousand on.
+// None is negative.
 func number(v float64) string {
-	switch a := math.Abs(v); {
-	case a >= 1000:
+	switch {
+	case v >= 1000:
 		s := strconv.FormatFloat(math.Round(v), 'f', 0, 64)
 		for i := len(s) - 3; i > 0; i -= 3 {
 			s = s[:i] + "," + s[i:]
 		}
 		return s
-	case a == math.Trunc(a):
+	case v == math.Trunc(v):
 		return strconv.FormatFloat(v, 'f', 0, 64)
+	case v < 0.001:
+		return "under 0.001"
 	default:
 		return strconv.FormatFloat(v, 'g', 3, 64)
 	}
