@@ -99,8 +99,8 @@ func (b *bench) read(c *crew, events func() (float64, error)) (r reading, err er
 	return r, err
 }
 
-// step returns when the count has changed: rows come in blocks, and a reading between two of
-// them would be of a part of one.
+// step returns when the count has changed: a reading between two batches would be of a part of
+// one.
 func (b *bench) step(ctx context.Context, events func() (float64, error)) error {
 	n, err := events()
 	if err == nil {
@@ -130,15 +130,20 @@ func (b *bench) span(ctx context.Context, c *crew, lasts time.Duration, events f
 	if err != nil {
 		return nil, err
 	}
-	n, took, own := after.events-before.events, after.at.Sub(before.at).Seconds(), (after.own - before.own).Seconds()
-	if n <= 0 {
+	if after.events <= before.events {
 		return nil, c.failed(errors.New("nothing got through"))
 	}
+	return b.between(c, before, after), nil
+}
+
+// between is what was needed from one reading to another.
+func (b *bench) between(c *crew, before, after reading) report.Metrics {
+	n, took, own := after.events-before.events, after.at.Sub(before.at).Seconds(), (after.own - before.own).Seconds()
 	m := report.Metrics{mSeconds: took, mPerSecond: n / took, mOwn: own / n * 1e6, mKafka: (after.kafka - before.kafka - b.idle.kafka(took)).Seconds() / n * 1e6, mCores: own / took}
 	if len(c.held) > 0 {
 		m[mUsed] = own / took / (b.o.share * float64(len(c.all)))
 	}
-	return m, nil
+	return m
 }
 
 // startIngester starts one over topics and returns its connections.

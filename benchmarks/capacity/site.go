@@ -194,9 +194,9 @@ func (s *site) members(ctx context.Context, group string) (int, error) {
 	return 0, nil
 }
 
-// confirmed is how many records a group has confirmed, of topics that it has read from
-// their beginning.
-func (s *site) confirmed(ctx context.Context, group, prefix string, partitions int) (n float64, err error) {
+// confirmed is how many records of each partition a group has confirmed, of topics that it
+// has read from their beginning.
+func (s *site) confirmed(ctx context.Context, group, prefix string, partitions int) ([]float64, error) {
 	r := kmsg.NewPtrOffsetFetchRequest()
 	r.Group = group
 	t := kmsg.NewOffsetFetchRequestTopic()
@@ -207,17 +207,18 @@ func (s *site) confirmed(ctx context.Context, group, prefix string, partitions i
 	r.Topics = append(r.Topics, t)
 	res, err := s.kafka.Admin().Request(ctx, r)
 	if err != nil {
-		return 0, fmt.Errorf("cannot read what the group %s has confirmed: %w", group, err)
+		return nil, fmt.Errorf("cannot read what the group %s has confirmed: %w", group, err)
 	}
+	all := make([]float64, partitions)
 	for _, t := range res.(*kmsg.OffsetFetchResponse).Topics {
 		for _, p := range t.Partitions {
 			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-				return 0, fmt.Errorf("cannot read what the group %s has confirmed of partition %d: %w", group, p.Partition, err)
+				return nil, fmt.Errorf("cannot read what the group %s has confirmed of partition %d: %w", group, p.Partition, err)
 			}
-			n += float64(max(0, p.Offset)) // -1: nothing yet
+			all[p.Partition] = float64(max(0, p.Offset)) // -1: nothing yet
 		}
 	}
-	return n, nil
+	return all, nil
 }
 
 // kafkaCPU is the brokers' processor time.

@@ -78,7 +78,7 @@ func (b *bench) drain(ctx context.Context, prefix string, partitions, n int, sha
 	}
 	if share > 0 {
 		time.Sleep(warmUp)
-		m, err = b.span(ctx, c, b.o.span(), rows)
+		m, err = b.blocks(ctx, c, func() ([]float64, error) { return s.confirmed(ctx, group, prefix, partitions) })
 	} else {
 		m, err = b.toLast(ctx, c, records, rows)
 	}
@@ -99,6 +99,57 @@ func (b *bench) drain(ctx context.Context, prefix string, partitions, n int, sha
 	serverAfter, err := s.serverCPU()
 	m[mServer] = (serverAfter - serverBefore - b.idle.server(time.Since(began).Seconds())).Seconds() / taken * 1e6
 	return m, err
+}
+
+// leastBlocks is how many of each partition are in a measurement.
+const leastBlocks = 3
+
+// blocks reads the clocks as span does. Records are confirmed block by block, and the
+// partitions' blocks are full at about the same time, so that a reading at any time would be
+// off by some of them: a partition's rate is from one of its blocks to a later one, and the
+// rate is the sum.
+func (b *bench) blocks(ctx context.Context, c *crew, confirmed func() ([]float64, error)) (report.Metrics, error) {
+	type mark struct {
+		at time.Time
+		n  float64
+	}
+	marks := make([][]mark, partitions)
+	before, err := b.read(c, func() (float64, error) { return 0, nil })
+	if err != nil {
+		return nil, err
+	}
+	last, err := confirmed()
+	if err != nil {
+		return nil, err
+	}
+	for complete := false; !complete || time.Since(before.at) < b.o.span(); time.Sleep(20 * time.Millisecond) {
+		now, err := confirmed()
+		if err != nil {
+			return nil, err
+		}
+		complete = true
+		for i, n := range now {
+			if n != last[i] {
+				marks[i] = append(marks[i], mark{time.Now(), n})
+			}
+			complete = complete && len(marks[i]) > leastBlocks
+		}
+		last = now
+		if time.Since(before.at) > b.o.span()+patience {
+			return nil, c.failed(fmt.Errorf("a partition had fewer than %d blocks in %v", leastBlocks, b.o.span()+patience))
+		}
+	}
+	after, err := b.read(c, func() (float64, error) { return 0, nil })
+	if err != nil {
+		return nil, err
+	}
+	rate := 0.0
+	for _, of := range marks {
+		first, last := of[0], of[len(of)-1]
+		rate += (last.n - first.n) / last.at.Sub(first.at).Seconds()
+	}
+	after.events = rate * after.at.Sub(before.at).Seconds()
+	return b.between(c, before, after), nil
 }
 
 // joined returns when the group has given out its partitions to all.
@@ -134,8 +185,12 @@ func (b *bench) toLast(ctx context.Context, c *crew, records int, rows func() (f
 // account looks for the row of each record that the group has confirmed, by its place in
 // Kafka, and says how many these are.
 func (b *bench) account(ctx context.Context, database, group, prefix string, partitions int, m report.Metrics) (confirmed float64, err error) {
-	if confirmed, err = b.site.confirmed(ctx, group, prefix, partitions); err != nil {
+	each, err := b.site.confirmed(ctx, group, prefix, partitions)
+	if err != nil {
 		return 0, err
+	}
+	for _, n := range each {
+		confirmed += n
 	}
 	var rows, places uint64
 	err = b.site.conn.QueryRow(ctx, "SELECT count(), uniqExact(k_epoch, k_part, k_off) FROM "+database+"."+schema.Message.Table).Scan(&rows, &places)
