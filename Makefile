@@ -185,6 +185,7 @@ fmt-check:
 .PHONY: vet
 vet:
 	@go vet -tags kafka ./...
+	go vet -tags crashpoints ./internal/crashpoint
 
 .PHONY: staticcheck-install
 staticcheck-install: $(staticcheck)
@@ -198,6 +199,7 @@ $(staticcheck):
 .PHONY: staticcheck
 staticcheck: $(staticcheck)
 	@$(staticcheck) -tags kafka ./...
+	$(staticcheck) -tags crashpoints ./internal/crashpoint
 
 .PHONY: check-configs
 check-configs: build

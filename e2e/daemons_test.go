@@ -3,10 +3,13 @@ package e2e
 import (
 	"fmt"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
 
 	"millrace/internal/embedded"
 )
@@ -27,6 +30,7 @@ func TestDaemons(t *testing.T) {
 // site is the daemons over a Kafka: the ingester, and what transformers need.
 type site struct {
 	*process // the ingester, which knows the ClickHouse too
+	server   *embedded.ClickHouse
 	config   string
 	rest     string // of the configuration, but for kafka
 }
@@ -35,15 +39,25 @@ type site struct {
 // the configuration says of it beside the members' times.
 func startSite(t *testing.T, kafka string) *site {
 	t.Helper()
+	return startSiteAs(t, memberTimes+kafka, "insert_timeout: 5s", "")
+}
+
+// memberTimes are those of members that need not be quick to notice each other's end.
+const memberTimes = "session_timeout: 12s, rebalance_timeout: 8s, heartbeat_interval: 500ms, "
+
+// startSiteAs is startSite with more to say of Kafka and of ClickHouse, and sections of
+// its own.
+func startSiteAs(t *testing.T, kafka, clickHouse, sections string) *site {
+	t.Helper()
 	dir := t.TempDir()
 	server := startServer(t, dir)
-	s := &site{rest: fmt.Sprintf(`
+	s := &site{server: server, rest: fmt.Sprintf(`
 listeners:
-  - {name: in, address: "tcp://127.0.0.1:0"}
-clickhouse: {addresses: ["%s"], username: "%s", password: "%s", insert_timeout: 5s}
+  - {name: in, address: "tcp://127.0.0.1:0", max_frame: 4KiB}
+clickhouse: {addresses: ["%s"], username: "%s", password: "%s", %s}
 http: {ingest: "127.0.0.1:0", transform: "127.0.0.1:0"}
-`, server.NativeAddr, server.Admin.User, server.Admin.Password)}
-	s.config = s.configured(t, kafka)
+%s`, server.NativeAddr, server.Admin.User, server.Admin.Password, clickHouse, sections)}
+	s.config = s.written(t, kafka)
 	for _, command := range []string{"apply", "check"} {
 		if stdout, stderr, code := run(t, "schema", command, "--config", s.config); code != 0 {
 			t.Fatalf("schema %s: exit code %d\n%s\n%s", command, code, stdout, stderr)
@@ -58,8 +72,60 @@ http: {ingest: "127.0.0.1:0", transform: "127.0.0.1:0"}
 // configured writes a configuration of the site.
 func (s *site) configured(t *testing.T, kafka string) (file string) {
 	t.Helper()
-	return write(t, filepath.Join(t.TempDir(), "daemons.yaml"), s.rest+
-		"kafka: {session_timeout: 12s, rebalance_timeout: 8s, heartbeat_interval: 500ms, "+kafka+"}\n")
+	return s.written(t, memberTimes+kafka)
+}
+
+func (s *site) written(t *testing.T, kafka string) (file string) {
+	t.Helper()
+	return write(t, filepath.Join(t.TempDir(), "daemons.yaml"), s.rest+"kafka: {"+kafka+"}\n")
+}
+
+// exec is a statement of ClickHouse's administrator.
+func (s *site) exec(sql string) {
+	s.t.Helper()
+	conn, err := clickhouse.Open(&clickhouse.Options{
+		Addr: []string{s.server.NativeAddr}, Auth: clickhouse.Auth{Database: "millrace", Username: s.server.Admin.User, Password: s.server.Admin.Password},
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.Exec(s.t.Context(), sql); err != nil {
+		s.t.Fatalf("%s: %v", sql, err)
+	}
+}
+
+// once fails unless each of so many events that were sent, and of the records that are no
+// events, is in ClickHouse, and once: by the senders' own numbers and by the places in Kafka.
+func (s *site) once(sent, bad int) {
+	s.t.Helper()
+	until(s.t, "all is published", func() bool { return s.published() == sent }, func() string { return fmt.Sprint(s.published(), " of ", sent) })
+	places := 0
+	until(s.t, "all is in ClickHouse", func() bool {
+		got, err := s.tryQuery(`SELECT uniqExact(k_topic, k_epoch, k_part, k_off) FROM (
+			SELECT k_topic, k_epoch, k_part, k_off FROM message_events
+			UNION ALL SELECT k_topic, k_epoch, k_part, k_off FROM status_events
+			UNION ALL SELECT k_topic, k_epoch, k_part, k_off FROM rejects)`)
+		if err == nil && len(got) == 1 {
+			places, _ = strconv.Atoi(got[0][0])
+		}
+		return places >= sent+bad
+	}, func() string { return fmt.Sprint(places, " of ", sent+bad) })
+	count := func(column string) (n int) {
+		for _, table := range []string{"message_events", "status_events"} {
+			n += s.count("SELECT " + column + " FROM " + table)
+		}
+		return n
+	}
+	distinct := count("uniqExact(id)")
+	missing, doubled := sent-distinct, count("count()")-distinct
+	s.t.Logf("%d events that were sent: missing=%d doubled=%d", sent, missing, doubled)
+	if missing != 0 || doubled != 0 {
+		s.t.Error("by the senders' numbers it is not exactly once")
+	}
+	if n := s.checkPlaces(); n != sent+bad {
+		s.t.Errorf("%d rows are there", n)
+	}
 }
 
 // transformer starts a member of the group.

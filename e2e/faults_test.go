@@ -81,6 +81,7 @@ func (s *sender) end() int {
 // program's own audit has to find the same.
 func (p *process) checkPlaces() (rows int) {
 	p.t.Helper()
+	missing, doubled := 0, 0
 	for _, row := range p.query(`
 		SELECT k_topic, k_epoch, k_part, count(), uniqExact(k_off), max(k_off) + 1 FROM (
 			SELECT k_topic, k_epoch, k_part, k_off FROM message_events
@@ -91,8 +92,11 @@ func (p *process) checkPlaces() (rows int) {
 			p.t.Errorf("topic %s epoch %s partition %s: %s rows, %s distinct offsets, offsets up to %s", row[0], row[1], row[2], row[3], row[4], row[5])
 		}
 		n, _ := strconv.Atoi(row[3])
-		rows += n
+		distinct, _ := strconv.Atoi(row[4])
+		end, _ := strconv.Atoi(row[5])
+		rows, missing, doubled = rows+n, missing+end-distinct, doubled+n-distinct
 	}
+	p.t.Logf("%d places in Kafka: missing=%d doubled=%d", rows-doubled, missing, doubled)
 	if got := p.audit(); got.Rows < rows {
 		p.t.Errorf("the audit counts %d rows, after there were %d", got.Rows, rows)
 	}

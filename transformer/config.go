@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"millrace/internal/config"
+	"millrace/internal/crashpoint"
 	"millrace/internal/topics"
 )
 
@@ -34,6 +35,7 @@ func FromConfig(cfg *config.Config, log *slog.Logger) (*Transformer, error) {
 		ClickHouse: clickHouse, Database: cfg.ClickHouse.Database, InsertTimeout: cfg.ClickHouse.InsertTimeout,
 		BlockRows: cfg.Transform.BlockRows, BlockBytes: int(cfg.Transform.BlockBytes), BlockAge: cfg.Transform.BlockAge,
 		BufferBytes:    int64(cfg.Transform.BufferBytes),
+		ReconcileAfter: crashpoint.ReconcileAfter(), // 0 but in a build for tests
 		SessionTimeout: k.SessionTimeout, RebalanceTimeout: k.RebalanceTimeout, HeartbeatInterval: k.HeartbeatInterval,
 		DrainTimeout: cfg.Stop.DrainTimeout,
 		EnsureTopics: func(ctx context.Context) error {

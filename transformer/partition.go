@@ -7,6 +7,7 @@ import (
 	"math"
 	"time"
 
+	"millrace/internal/crashpoint"
 	"millrace/internal/recordbatch"
 	"millrace/schema"
 	"millrace/transformer/block"
@@ -69,10 +70,12 @@ func (p *partition) place() block.Place {
 
 func (p *partition) key() topicPartition { return topicPartition{p.topic, p.id} }
 
+// step is where tests stop, and a build for tests dies.
 func (p *partition) step(name string) {
 	if p.t.step != nil {
 		p.t.step(name, p.topic, p.id)
 	}
+	crashpoint.At(name)
 }
 
 // run recovers and then consumes, until stopped. What only a new generation can
@@ -213,16 +216,22 @@ func (p *partition) finish() error {
 	p.stream.Stop()
 	if p.g.alive.Err() != nil {
 		if p.unconfirmed && p.g.hard.Err() == nil && !p.g.broken.Load() {
+			p.step("ending")
 			return p.g.commit(p.topic, p.id, p.inserted, mark{epoch: p.epoch, time: time.Now().UnixMilli(), anchor: p.anchor})
 		}
 		return errStopped
 	}
+	p.step("draining")
 	if p.rows.count() > 0 {
 		if err := p.flush(); err != nil {
 			return err
 		}
 	}
-	return p.confirm()
+	if err := p.confirm(); err != nil {
+		return err
+	}
+	p.step("drained")
+	return nil
 }
 
 // take works through the chunks that are there.

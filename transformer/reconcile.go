@@ -25,6 +25,9 @@ func (p *partition) reconcile(ctx context.Context, to int64, since time.Time) er
 		if err := p.reconcileOne(ctx, to); err != nil {
 			return err
 		}
+		if p.inserted < to {
+			p.step("between")
+		}
 	}
 	p.log().Info("nothing is missing any more", "to", to)
 	return nil

@@ -98,7 +98,11 @@ func (p *partition) settle() error {
 	p.stats.inserted.Store(p.inserted)
 	p.end, p.last = p.inserted, p.anchor
 	p.step("recovered")
-	return p.confirm()
+	if err := p.confirm(); err != nil {
+		return err
+	}
+	p.step("settled")
+	return nil
 }
 
 // asked notes whether ClickHouse answered a question; an error is one to try again after.
@@ -329,6 +333,7 @@ func (p *partition) redo(ctx context.Context, f found) error {
 	if err != nil {
 		return err
 	}
+	p.step("found")
 	p.drop()
 	p.ensureRows()
 	sum, last := uint32(0), p.anchor
@@ -351,6 +356,7 @@ func (p *partition) redo(ctx context.Context, f found) error {
 	if sum != m.fingerprint && p.inserted == f.offset {
 		return errOtherLog
 	}
+	p.step("reread")
 	p.log().Info("finishing an announced range", "from", f.offset, "to", m.end, "rows_found", found, "rows", p.rows.count())
 	// The offset stays what the token was made with, though some of it may be lost.
 	p.inserted = f.offset

@@ -12,6 +12,7 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/proto"
 
+	"millrace/internal/crashpoint"
 	"millrace/transformer/block"
 )
 
@@ -101,7 +102,12 @@ func (p *lanes) close() error {
 // write sends the block as one Data packet.
 func (l *lane) write(b *block.Block, deadline time.Time) error {
 	defer l.native.Sent()
-	return l.writer.packet(bare(l.socket), l.native.Encode(b, l.columns, true), deadline)
+	pieces := l.native.Encode(b, l.columns, true)
+	if first, now := crashpoint.Half("halfsent", pieces); now {
+		_ = l.writer.packet(bare(l.socket), first, deadline)
+		crashpoint.Die()
+	}
+	return l.writer.packet(bare(l.socket), pieces, deadline)
 }
 
 // frameBytes is how much is compressed at a time: ClickHouse's own

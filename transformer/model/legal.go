@@ -11,7 +11,9 @@ type Event struct {
 
 // silent are steps of the transformer that the model has no step for: they are
 // between two that it has.
-var silent = map[string]bool{"insert": true, "half": true}
+var silent = map[string]bool{
+	"insert": true, "half": true, "settled": true, "found": true, "reread": true, "between": true, "draining": true, "drained": true, "ending": true,
+}
 
 // Legal tells whether there is a course of the model with exactly these events of
 // its members, whatever Kafka, ClickHouse and the time do between them. The
