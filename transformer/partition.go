@@ -92,6 +92,7 @@ func (p *partition) run() {
 		err := p.recover()
 		if err == nil {
 			n = 0
+			p.t.block(p.key(), nil) // what was refused may have been there already
 			err = p.consume()
 		}
 		p.stream.Stop()
