@@ -13,7 +13,6 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"millrace/internal/embedded"
 	"millrace/schema"
 	"millrace/transformer/block"
 	"millrace/transformer/insert"
@@ -159,43 +158,19 @@ func TestFault_CheckSeesABrokenVariant(t *testing.T) {
 
 func TestFault_ClickHouseRestarts(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	start := func(address string) *embedded.ClickHouse {
-		t.Helper()
-		s, err := embedded.StartClickHouse(context.Background(), embedded.ClickHouseOptions{
-			DataDir: dir, Native: address, HTTP: embedded.Off, Databases: []string{"millrace"}, MemoryBytes: 1 << 30,
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s
-	}
-	server := start("127.0.0.1:0")
-	defer func() { server.Stop(context.Background()) }()
-	conn, err := clickhouse.Open(&clickhouse.Options{
-		Addr: []string{server.NativeAddr}, Auth: clickhouse.Auth{Username: server.Admin.User, Password: server.Admin.Password},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	if err := conn.Exec(context.Background(), "CREATE DATABASE IF NOT EXISTS millrace"); err != nil {
-		t.Fatal(err)
-	}
-	w := newWorldOn(t, server, "millrace", conn, 1)
+	server := startOwnServer(t)
+	w := server.world()
 	w.load()
 	small := func(o *Options) { o.BufferBytes = 1 << 20 }
 	m := w.start(small, nil)
 	w.exactlyOnce()
-	if err := server.Stop(context.Background()); err != nil {
-		t.Fatal(err)
-	}
+	server.stop()
 	w.load()
 	w.eventually("ClickHouse seen to be away", func() bool { return m.State().ClickHouse != nil })
 	for range 20 {
 		w.produce(schema.Message, 1000)
 	}
-	server = start(server.NativeAddr)
+	server.again()
 	w.exactlyOnce()
 	w.eventually("readiness", func() bool { return m.State().Err() == nil })
 	m.stop()

@@ -33,7 +33,26 @@ func (w *world) pour() (stop func()) {
 	return func() { close(done); <-stopped }
 }
 
-// Members come and go under load: in order, and not.
+// allMove waits until each partition that has traffic has got on: none is stuck behind a
+// rebalance.
+func (w *world) allMove(members ...*member) {
+	w.t.Helper()
+	for _, k := range []*schema.Kind{schema.Message, schema.Status} {
+		for p := range partitions {
+			inserted := func() (most int64) {
+				for _, m := range members {
+					most = max(most, m.stats.partition(w.topic(k), p).inserted.Load())
+				}
+				return most
+			}
+			before := inserted()
+			w.eventually("progress of "+w.topic(k), func() bool { return inserted() > before })
+		}
+	}
+}
+
+// Members come and go under load: in order, and not. After each rebalance every partition
+// gets on.
 func TestGroup_MembersComeAndGo(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -53,13 +72,17 @@ func TestGroup_MembersComeAndGo(t *testing.T) {
 		return n
 	}
 	w.eventually("a share for each", func() bool { return share(a) > 0 && share(b) > 0 && share(a)+share(b) == 3*partitions })
+	w.allMove(a, b)
 	a.stop()
 	w.eventually("all for one", func() bool { return share(b) == 3*partitions })
+	w.allMove(b)
 	c := w.start(nil, nil)
 	w.eventually("a share for each", func() bool { return share(b) > 0 && share(c) > 0 })
+	w.allMove(b, c)
 	b.kill()
 	b.wait()
 	w.eventually("all for one", func() bool { return share(c) == 3*partitions })
+	w.allMove(c)
 	stop()
 	w.exactlyOnce()
 	c.stop()
