@@ -11,6 +11,7 @@ MAKEFLAGS   += --no-builtin-rules --no-print-directory
 
 TOOLS       := $(CURDIR)/.tools
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+TOXIPROXY   := v2.5.0
 STATICCHECK := v0.8.2# supports Go 1.26; a Go of two releases later needs a newer one
 
 # Arguments of "make run".
@@ -50,6 +51,7 @@ kafka_packages    := ./internal/topics ./ingester/publish ./transformer ./e2e
 kafka_test         = $(test_environment) MILLRACE_KAFKA=$(dir $(kafka_stamp)) go test $(test_arguments) -tags kafka -run '^TestKafka_' -count 1 -p 1 -parallel 4
 debian_stamp      := $(TOOLS)/debian/.installed
 staticcheck       := $(TOOLS)/bin/staticcheck-$(STATICCHECK)
+toxiproxy         := $(TOOLS)/bin/toxiproxy-server-$(TOXIPROXY)
 test_environment  := $(if $(RACE),CGO_ENABLED=1,)
 test_arguments    := $(if $(RACE),-race,)
 
@@ -79,7 +81,7 @@ $(libchdb_stamp): internal/embedded/libchdb/package.json internal/embedded/libch
 ##  Tests
 
 .PHONY: tools
-tools: libchdb debian staticcheck-install ## install everything that the other targets need under .tools
+tools: libchdb debian toxiproxy staticcheck-install ## install everything that the other targets need under .tools
 
 .PHONY: debian
 debian: $(debian_stamp)
@@ -93,8 +95,19 @@ kafka: $(kafka_stamp) ## install Apache Kafka for the tests under .tools; needs 
 $(kafka_stamp): scripts/kafka/pom.xml scripts/install-kafka.sh
 	@scripts/install-kafka.sh $(TOOLS) $(KAFKA)
 
+# A proxy that does to connections what networks do: for tests alone, so that what it is
+# built of is not in go.mod.
+.PHONY: toxiproxy
+toxiproxy: $(toxiproxy)
+
+$(toxiproxy):
+	@echo "installing toxiproxy $(TOXIPROXY)"
+	mkdir -p $(TOOLS)/bin
+	GOFLAGS= GOBIN=$(TOOLS)/bin/.new go install github.com/Shopify/toxiproxy/v2/cmd/server@$(TOXIPROXY)
+	mv $(TOOLS)/bin/.new/server $@
+
 .PHONY: test
-test: libchdb debian ## run all tests, real components included; RACE=1: with the race detector
+test: libchdb debian toxiproxy ## run all tests, real components included; RACE=1: with the race detector
 	@scripts/need.sh test $(if $(RACE),race)
 	$(test_environment) go test $(test_arguments) -timeout 40m $(TESTFLAGS) $(PACKAGES)
 	[ '$(PACKAGES)' != ./... ] || $(MAKE) test-kafka-short
@@ -157,7 +170,7 @@ soak: libchdb debian ## run the daemons under steady load with a fault every sec
 	MILLRACE_SOAK_MINUTES=$(MINUTES) go test -count 1 -v -run Soak -timeout $$(($(seconds) + 900))s $(TESTFLAGS) $(END_TO_END)
 
 .PHONY: faults
-faults: libchdb debian ## kill and freeze parts of the stack under load, then break brokers under a producer, for MINUTES minutes each
+faults: libchdb debian toxiproxy ## kill and freeze parts of the stack under load, then break brokers under a producer, for MINUTES minutes each
 	@$(call exists,Fault)
 	$(call number)
 	MILLRACE_FAULT_MINUTES=$(MINUTES) go test -count 1 -v -run Fault -timeout $$(($(seconds) + 900))s $(TESTFLAGS) $(END_TO_END)

@@ -223,6 +223,26 @@ func TestReasonsAreListed(t *testing.T) {
 	}
 }
 
+var testName = regexp.MustCompile(`\bTest[A-Z]\w+`)
+
+// TestNamedTestsExist: a test that docs/design.md names as the proof of something is there.
+func TestNamedTestsExist(t *testing.T) {
+	t.Parallel()
+	there := map[string]bool{}
+	for _, f := range files(t, "*_test.go") {
+		for line := range strings.Lines(read(t, f)) {
+			if rest, ok := strings.CutPrefix(line, "func "); ok {
+				there[testName.FindString(rest)] = true
+			}
+		}
+	}
+	for _, name := range testName.FindAllString(read(t, "docs/design.md"), -1) {
+		if !there[name] && name != "TestForged_" { // the beginning of several
+			t.Errorf("docs/design.md names %s, which is not there", name)
+		}
+	}
+}
+
 var link = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 
 // TestLinksResolve: every relative link of a page leads to a file.

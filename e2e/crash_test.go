@@ -33,6 +33,21 @@ var crashing = sync.OnceValues(func() (string, error) {
 	return file, nil
 })
 
+// quickMembers are the shortest times that a group may have. What a new owner must wait
+// for, after which no INSERT of the last one can be under way, is then as short.
+const (
+	quickMembers   = "session_timeout: 6s, rebalance_timeout: 5s, heartbeat_interval: 100ms, "
+	reconcileAfter = 5 * time.Second
+)
+
+// startMember starts a transformer of the program with crash points.
+func startMember(t *testing.T, program, config string, environment ...string) *process {
+	t.Helper()
+	cmd := exec.Command(program, "transform", "--config", config)
+	cmd.Env = append(os.Environ(), append(environment, "MILLRACE_RECONCILE_AFTER="+reconcileAfter.String())...)
+	return startCommand(t, cmd)
+}
+
 // course is points that are armed one after the other, over one Kafka and one ClickHouse:
 // what the death at one leaves behind is what the next one finds.
 type course struct {
@@ -108,9 +123,11 @@ func newCrashes(t *testing.T, armed string) *crashes {
 		t.Fatal(err)
 	}
 	t.Cleanup(client.Close)
-	// Small batches take turns at the partitions, and small blocks keep all steps busy.
-	s := startSiteAs(t, "session_timeout: 6s, rebalance_timeout: 5s, heartbeat_interval: 100ms, batch_bytes: 16KiB, brokers: ["+broker.Addr+"]",
-		"insert_timeout: 1s", "transform: {block_rows: 400, block_age: 200ms}\n")
+	// The partitions take turns, and small blocks keep all steps busy.
+	s := siteOptions{
+		kafka:      quickMembers + "sticky_bytes: 16KiB, brokers: [" + broker.Addr + "]",
+		clickHouse: "insert_timeout: 1s", sections: "transform: {block_rows: 400, block_age: 200ms}\n",
+	}.start(t)
 	return &crashes{site: s, armed: armed, dir: t.TempDir(), kafka: client, group: "millrace"}
 }
 
@@ -120,9 +137,7 @@ func (c *crashes) transformer() *process {
 	c.started++
 	name := fmt.Sprintf("member-%d", c.started)
 	config := write(c.t, filepath.Join(c.t.TempDir(), name+".yaml"), c.textWith(fmt.Sprintf("client_id: %s, group: %s", name, c.group)))
-	cmd := exec.Command(c.armed, "transform", "--config", config)
-	cmd.Env = append(os.Environ(), "MILLRACE_CRASHPOINTS="+c.dir, "MILLRACE_RECONCILE_AFTER=5s")
-	return startCommand(c.t, cmd)
+	return startMember(c.t, c.armed, config, "MILLRACE_CRASHPOINTS="+c.dir)
 }
 
 // evict takes a member out of the group, as an operator's tool does: nobody need wait for

@@ -39,25 +39,38 @@ type site struct {
 // the configuration says of it beside the members' times.
 func startSite(t *testing.T, kafka string) *site {
 	t.Helper()
-	return startSiteAs(t, memberTimes+kafka, "insert_timeout: 5s", "")
+	return siteOptions{kafka: memberTimes + kafka, clickHouse: "insert_timeout: 5s"}.start(t)
 }
 
 // memberTimes are those of members that need not be quick to notice each other's end.
 const memberTimes = "session_timeout: 12s, rebalance_timeout: 8s, heartbeat_interval: 500ms, "
 
-// startSiteAs is startSite with more to say of Kafka and of ClickHouse, and sections of
-// its own.
-func startSiteAs(t *testing.T, kafka, clickHouse, sections string) *site {
+// siteOptions are what a site has of its own.
+type siteOptions struct {
+	kafka, clickHouse string                      // of these sections
+	sections          string                      // more of them
+	data              string                      // ClickHouse's directory; empty: one of the test
+	front             func(address string) string // what stands before ClickHouse's native port
+}
+
+func (o siteOptions) start(t *testing.T) *site {
 	t.Helper()
-	dir := t.TempDir()
+	dir := o.data
+	if dir == "" {
+		dir = t.TempDir()
+	}
 	server := startServer(t, dir)
+	address := server.NativeAddr
+	if o.front != nil {
+		address = o.front(address)
+	}
 	s := &site{server: server, rest: fmt.Sprintf(`
 listeners:
-  - {name: in, address: "tcp://127.0.0.1:0", max_frame: 4KiB}
+  - {name: in, address: "tcp://127.0.0.1:0"}
 clickhouse: {addresses: ["%s"], username: "%s", password: "%s", %s}
 http: {ingest: "127.0.0.1:0", transform: "127.0.0.1:0"}
-%s`, server.NativeAddr, server.Admin.User, server.Admin.Password, clickHouse, sections)}
-	s.config = s.written(t, kafka)
+%s`, address, server.Admin.User, server.Admin.Password, o.clickHouse, o.sections)}
+	s.config = s.written(t, o.kafka)
 	for _, command := range []string{"apply", "check"} {
 		if stdout, stderr, code := run(t, "schema", command, "--config", s.config); code != 0 {
 			t.Fatalf("schema %s: exit code %d\n%s\n%s", command, code, stdout, stderr)
