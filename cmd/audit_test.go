@@ -246,6 +246,30 @@ func TestAudit_Replayed(t *testing.T) {
 	w.audit(1, audit.Report{Rows: 16, Doubled: 2}, "--kafka", "off")
 }
 
+// A row beside the one of the same place with a higher revision is about to go, and no
+// double; two of one revision are.
+func TestAudit_Superseded(t *testing.T) {
+	t.Parallel()
+	w := newAuditWorld(t)
+	w.produce(300, w.now)
+	w.rows("message_events", 1, 0, 300, w.now)
+	w.commit(300, 1)
+	again := func(revision, from, n int) {
+		w.exec(fmt.Sprintf("INSERT INTO message_events (received_at, revision, k_topic, k_epoch, k_part, k_off) SELECT fromUnixTimestamp64Milli(%d, 'UTC'), %d, 'message', 1, 0, number FROM numbers(%d, %d)",
+			w.now.UnixMilli(), revision, from, n))
+	}
+	again(1, 10, 20)
+	again(2, 15, 5)
+	if p := w.audit(0, audit.Report{Rows: 325}).Places[0]; p.Superseded != 25 || p.Offsets != 300 {
+		t.Errorf("%+v", p)
+	}
+	w.text(0, "message epoch 1 partition 0: of 25 of its frames", "run it again")
+	again(1, 12, 1)
+	if p := w.audit(1, audit.Report{Rows: 326, Doubled: 1}).Places[0]; fmt.Sprint(p.DoubledOffsets) != "[12]" {
+		t.Errorf("%+v", p)
+	}
+}
+
 // What Kafka has deleted before there was a row is no fault; a gap behind rows is,
 // though Kafka has it no more.
 func TestAudit_LogStart(t *testing.T) {

@@ -25,6 +25,7 @@ const (
 	KEpoch
 	KPart
 	KOff
+	Revision
 	CommonFields // how many there are
 )
 
@@ -54,4 +55,5 @@ var commonFields = [CommonFields]Field{
 	KEpoch:          {Name: "k_epoch", Type: UInt16, Doc: "incarnation of the topic: a re-created topic has the next one"},
 	KPart:           {Name: "k_part", Type: UInt16, Doc: "Kafka partition of the record"},
 	KOff:            {Name: "k_off", Type: UInt64, Codec: "Delta, Default", Doc: "Kafka offset of the record"},
+	Revision:        {Name: "revision", Type: UInt8, Doc: "how often its frame was decoded again since (millrace replay --kind)"},
 }

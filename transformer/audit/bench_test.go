@@ -36,12 +36,12 @@ func BenchmarkScan(b *testing.B) {
 	}
 	for _, k := range schema.Kinds() {
 		exec("CREATE TABLE " + k.Table + ` (key UInt64, received_at DateTime64(3, 'UTC') CODEC(Delta, Default), k_topic LowCardinality(String),
-			k_epoch UInt16, k_part UInt16, k_off UInt64 CODEC(Delta, Default)) ENGINE = MergeTree PARTITION BY toMonday(received_at) ORDER BY key`)
+			k_epoch UInt16, k_part UInt16, k_off UInt64 CODEC(Delta, Default), revision UInt8) ENGINE = MergeTree PARTITION BY toMonday(received_at) ORDER BY key`)
 	}
 	const step = 5_000_000
 	for from := 0; from < rows; from += step {
 		exec(fmt.Sprintf(`INSERT INTO message_events SELECT cityHash64(number), toDateTime64('2026-01-05 00:00:00', 3, 'UTC') + intDiv(number, %d) * 604800 + (number %% %d) / %d,
-			'message', 1, number %% %d, intDiv(number, %d) FROM numbers(%d, %d)`, inWeek, inWeek, inWeek/600_000, partitions, partitions, from, min(step, rows-from)))
+			'message', 1, number %% %d, intDiv(number, %d), 0 FROM numbers(%d, %d)`, inWeek, inWeek, inWeek/600_000, partitions, partitions, from, min(step, rows-from)))
 	}
 	t := &tables{conn, database}
 	weeks, err := t.weeks(ctx, time.Time{})

@@ -45,7 +45,7 @@ func (c *evidence) judge() Place {
 	again = append(again, more...)
 	p := Place{
 		Topic: c.topic, Epoch: c.epoch, Partition: c.part, Log: c.state,
-		Refused: int64(c.held.refused), Doubled: int64(c.held.twice) + again.count(),
+		Refused: int64(c.held.refused), Doubled: int64(c.held.twice) + again.count(), Superseded: int64(c.held.old),
 	}
 	for _, r := range again {
 		for o := r.From; o < r.To && len(p.DoubledOffsets) < Shown; o++ {
@@ -76,7 +76,7 @@ func (c *evidence) judge() Place {
 	p.From, p.To = from, max(confirmed, end, from)
 	p.Offsets = union.within(from, forever).count()
 	p.Replayed = replayed.within(from, forever).count()
-	p.Rows = p.Offsets + p.Replayed + p.Doubled
+	p.Rows = p.Offsets + p.Replayed + p.Doubled + p.Superseded
 
 	for _, gap := range union.gaps(from, confirmed).without(c.before) {
 		c.classify(&p, gap, first)

@@ -43,7 +43,9 @@ type Place struct {
 	Offsets int64 `json:"offsets"` // different ones
 	// Of the rows, events that millrace replay has made of rejects, which stay.
 	Replayed int64 `json:"replayed,omitempty"`
-	Before   int64 `json:"in_epoch_before,omitempty"`
+	// Rows of which there is a later decoding: millrace replay is about to remove them.
+	Superseded int64 `json:"superseded,omitempty"`
+	Before     int64 `json:"in_epoch_before,omitempty"`
 
 	LogStart  *int64 `json:"log_start,omitempty"`
 	LogEnd    *int64 `json:"log_end,omitempty"`
@@ -84,6 +86,10 @@ func (r *Report) finish() {
 		r.Removed += p.Removed
 		r.Lag += p.Lag
 		r.OK = r.OK && p.OK()
+		if p.Superseded > 0 {
+			r.note("%s: of %s of its frames there are the row of before and the one that millrace replay --kind has put in its place: it is at work, or was interrupted; run it again",
+				p.name(), count(p.Superseded))
+		}
 		if p.Committed != nil && *p.Committed > *p.LogEnd {
 			r.note("%s: Kafka's log ends at %s, before the committed offset %s: it was cut short or made again; the transformer gives what it has now the next epoch",
 				p.name(), count(*p.LogEnd), count(*p.Committed))
