@@ -134,3 +134,30 @@ func (c *ClickHouse) Uptime(ctx context.Context) (time.Duration, error) {
 	}
 	return time.Duration(seconds) * time.Second, nil
 }
+
+// PresentEver is Present for every incarnation of the partition.
+func (c *ClickHouse) PresentEver(ctx context.Context, k *schema.Kind, topic string, partition uint16, from, to int64, yield func(epoch uint16, offset, receivedMillis int64)) error {
+	for _, t := range tables(k) {
+		err := ask(ctx, func(ctx context.Context) error {
+			rows, err := c.conn.Query(ctx, "SELECT k_epoch, k_off, toUnixTimestamp64Milli(received_at) FROM "+c.table(t)+
+				" WHERE k_topic = ? AND k_part = ? AND k_off >= ? AND k_off < ?", topic, partition, uint64(from), uint64(to))
+			if err != nil {
+				return err
+			}
+			var epoch uint16
+			var o uint64
+			var ms int64
+			return each(rows, func() error {
+				err := rows.Scan(&epoch, &o, &ms)
+				if err == nil {
+					yield(epoch, int64(o), ms)
+				}
+				return err
+			})
+		})
+		if err != nil {
+			return c.askError(t, err)
+		}
+	}
+	return nil
+}
