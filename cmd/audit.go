@@ -140,11 +140,16 @@ func runAudit(ctx context.Context, c *cobra.Command, o audit.Options, asJSON boo
 
 // auditBar shows how far it is.
 func auditBar(done, rows uint64) string {
+	return fmt.Sprintf("%s of %.1f million rows", bar(done, rows), float64(rows)/1e6)
+}
+
+// bar is how much of all is done.
+func bar(done, all uint64) string {
 	const width = 40
 	share := 1.0
-	if rows > 0 {
-		share = float64(done) / float64(rows)
+	if all > 0 {
+		share = float64(done) / float64(all)
 	}
 	full := int(share * width)
-	return fmt.Sprintf("[%s%s] %3.0f%% of %.1f million rows", strings.Repeat("#", full), strings.Repeat(".", width-full), 100*share, float64(rows)/1e6)
+	return fmt.Sprintf("[%s%s] %3.0f%%", strings.Repeat("#", full), strings.Repeat(".", width-full), 100*share)
 }

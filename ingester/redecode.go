@@ -19,6 +19,7 @@ type Stored struct {
 	Peer                netip.Addr
 	Received            int64 // ms since 1970
 	Frame               []byte
+	Flags               schema.Flag // of the framing, which the frame's bytes do not tell
 }
 
 // Redecoder decodes stored frames as the configuration would have them decoded now. It is
@@ -77,7 +78,7 @@ func (r *Redecoder) Decode(f Stored) (e *schema.Event, reason schema.Reason, err
 	}
 	r.frame = append(r.frame[:0], f.Frame...)
 	s := &sink{in: in, scratch: &r.scratch, rules: in.rules.Load(), now: f.Received}
-	whole := framing.Frame{Bytes: r.frame}
+	whole := framing.Frame{Bytes: r.frame, Flags: f.Flags}
 	outcome, ok := s.decode(whole)
 	switch {
 	case !ok:

@@ -50,7 +50,7 @@ func (l *Listener) keys() []key {
 			doc: "Who may send. Must be given beyond loopback, for UDP too.", live: true},
 		{name: "proxy_from", to: &l.ProxyFrom, def: "[]", allowed: "a list of networks such as [192.0.2.10]", live: true,
 			doc: "Load balancers. A connection of theirs must begin with a PROXY header, version 1 or 2 (before TLS); its sender is who the header names, and allow means that one. Nobody else's header is believed. TCP."},
-		live(oneOf("raw", &l.Raw, "flagged", "Which events keep the frame they came from (column raw): all, those with a flag, none. Rejects always do.", "always", "flagged", "never")),
+		live(oneOf("raw", &l.Raw, "flagged", "Which events keep the frame they came from (column raw): all, those with a flag, none. Rejects always do. millrace replay --kind decodes it again.", "always", "flagged", "never")),
 		sub("reject_limit", &l.RejectLimit, "How many rejects are stored. The excess is counted as dropped (reject_limit), so that a flood of garbage cannot fill a disk."),
 		{name: "max_frame", to: &l.MaxFrame, allowed: sizeUnit + "512 to 1MiB (UDP: 65535)",
 			ok:  func() bool { return 512 <= l.MaxFrame && l.MaxFrame <= MiB },

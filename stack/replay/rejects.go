@@ -6,43 +6,29 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"net/netip"
-	"strings"
 	"time"
 
-	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
 	"millrace/ingester"
-	"millrace/internal/config"
 	"millrace/schema"
 	"millrace/transformer/block"
-	"millrace/transformer/insert"
 )
 
-const (
-	// span is how many offsets are read, decoded and inserted at a time: with the longest
-	// frames there may be, some 100 MiB.
-	span = 1000
-	// attempts to insert a block, before the run is given up.
-	attempts = 5
-	// insertTimeout bounds one of them.
-	insertTimeout = time.Minute
-)
+// span is how many offsets are read, decoded and inserted at a time: with the longest
+// frames there may be, some 100 MiB.
+const span = 1000
 
-// Options say which rejects are decoded again, and how.
-type Options struct {
-	Config *config.Config // of today: formats, listeners, ClickHouse
-	Reason string         // those of one reason; "": all
-	Since  time.Time      // those that came since; zero: all
-	Format string         // decode as that format alone; "": as their listener's formats
-	Insert bool           // insert what is an event now; else it is counted
-	// Progress is told how many of how many rejects were looked at; nil: nobody is.
-	Progress func(done, all uint64)
+// RejectOptions say which rejects are decoded again, and how.
+type RejectOptions struct {
+	Options
+	Reason string    // those of one reason; "": all
+	Since  time.Time // those that came since; zero: all
+	Format string    // decode as that format alone; "": as their listener's formats
 }
 
-// Result is what Rejects found, and did.
-type Result struct {
+// RejectResult is what Rejects found, and did.
+type RejectResult struct {
 	Rejects uint64 // that were looked at
 	// Of these:
 	Events  map[string]uint64 // are events now, by format
@@ -55,7 +41,7 @@ type Result struct {
 }
 
 // Total is the number of rejects that are events now.
-func (r *Result) Total() (n uint64) {
+func (r *RejectResult) Total() (n uint64) {
 	for _, c := range r.Events {
 		n += c
 	}
@@ -64,41 +50,26 @@ func (r *Result) Total() (n uint64) {
 
 // Rejects decodes stored rejects again. It can be run again after an error: what is there
 // is not inserted twice.
-func Rejects(ctx context.Context, o Options) (r Result, err error) {
-	r = Result{Events: map[string]uint64{}, Still: map[string]uint64{}, Strange: map[string]uint64{}}
+func Rejects(ctx context.Context, o RejectOptions) (r RejectResult, err error) {
+	r = RejectResult{Events: map[string]uint64{}, Still: map[string]uint64{}, Strange: map[string]uint64{}}
 	decoder, err := ingester.NewRedecoder(o.Config, o.Format)
 	if err != nil {
 		return r, err
 	}
-	options, err := o.Config.ClickHouseOptions()
+	s, err := connect(ctx, &o.Options, schema.Kinds())
 	if err != nil {
 		return r, err
 	}
-	conn, err := clickhouse.Open(options)
-	if err != nil {
-		return r, fmt.Errorf("cannot use ClickHouse at %q: %w", strings.Join(options.Addr, ", "), err)
-	}
-	defer conn.Close()
-	server, err := insert.Open(insert.Options{ClickHouse: options, Database: o.Config.ClickHouse.Database})
-	if err != nil {
-		return r, err
-	}
-	defer server.Close()
-	if o.Insert {
-		if err := server.Check(ctx, schema.Kinds()); err != nil {
-			return r, err
-		}
-	}
-	x := &run{o: o, r: &r, conn: conn, server: server, decoder: decoder, blocks: map[*schema.Kind]*block.Block{}}
-	return r, x.rejects(ctx)
+	defer s.close(ctx)
+	x := &rejects{server: s, o: &o, r: &r, decoder: decoder, blocks: map[*schema.Kind]*block.Block{}}
+	return r, x.run(ctx)
 }
 
-// run is one call of Rejects.
-type run struct {
-	o       Options
-	r       *Result
-	conn    driver.Conn
-	server  *insert.ClickHouse
+// rejects is one call of Rejects.
+type rejects struct {
+	*server
+	o       *RejectOptions
+	r       *RejectResult
 	decoder *ingester.Redecoder
 	there   map[offset]bool
 	blocks  map[*schema.Kind]*block.Block
@@ -118,13 +89,9 @@ type part struct {
 	rejects          uint64
 }
 
-func (x *run) table(k *schema.Kind) string {
-	return schema.QuoteName(x.o.Config.ClickHouse.Database) + "." + schema.QuoteName(k.Table)
-}
-
 // where is the condition for the rejects that are meant. Those that the transformer made
 // of records which are no event hold no frame.
-func (x *run) where() (condition string, args []any) {
+func (x *rejects) where() (condition string, args []any) {
 	condition, args = "k_topic = ?", []any{schema.Reject.Topic}
 	if x.o.Reason != "" {
 		condition, args = condition+" AND reason = ?", append(args, x.o.Reason)
@@ -137,7 +104,7 @@ func (x *run) where() (condition string, args []any) {
 	return condition, args
 }
 
-func (x *run) rejects(ctx context.Context) error {
+func (x *rejects) run(ctx context.Context) error {
 	parts, all, err := x.parts(ctx)
 	if err != nil {
 		return fmt.Errorf("cannot count the rejects: %w", err)
@@ -157,51 +124,38 @@ func (x *run) rejects(ctx context.Context) error {
 }
 
 // parts are those that hold rejects, in order.
-func (x *run) parts(ctx context.Context) (parts []part, all uint64, err error) {
+func (x *rejects) parts(ctx context.Context) (parts []part, all uint64, err error) {
 	condition, args := x.where()
-	rows, err := x.conn.Query(ctx, fmt.Sprintf("SELECT k_epoch, k_part, intDiv(k_off, %d) AS n, count() FROM %s WHERE %s GROUP BY ALL ORDER BY ALL", span, x.table(schema.Reject), condition), args...)
-	if err != nil {
-		return nil, 0, err
-	}
-	defer rows.Close()
-	for rows.Next() {
+	sql := fmt.Sprintf("SELECT k_epoch, k_part, intDiv(k_off, %d) AS n, count() FROM %s WHERE %s GROUP BY ALL ORDER BY ALL", span, x.table(schema.Reject), condition)
+	err = x.ask(ctx, sql, args, func(rows driver.Rows) error {
 		var p part
-		if err := rows.Scan(&p.epoch, &p.partition, &p.from, &p.rejects); err != nil {
-			return nil, 0, err
-		}
+		err := rows.Scan(&p.epoch, &p.partition, &p.from, &p.rejects)
 		p.from *= span
 		parts, all = append(parts, p), all+p.rejects
-	}
-	return parts, all, rows.Err()
+		return err
+	})
+	return parts, all, err
 }
 
 // already finds the events that rejects have become.
-func (x *run) already(ctx context.Context) error {
+func (x *rejects) already(ctx context.Context) error {
 	x.there = map[offset]bool{}
 	for _, k := range []*schema.Kind{schema.Message, schema.Status} {
-		rows, err := x.conn.Query(ctx, "SELECT k_epoch, k_part, k_off FROM "+x.table(k)+" WHERE k_topic = ?", schema.Reject.Topic)
+		err := x.ask(ctx, "SELECT k_epoch, k_part, k_off FROM "+x.table(k)+" WHERE k_topic = ?", []any{schema.Reject.Topic}, func(rows driver.Rows) error {
+			var o offset
+			err := rows.Scan(&o.epoch, &o.partition, &o.at)
+			x.there[o] = true
+			return err
+		})
 		if err != nil {
 			return err
 		}
-		for rows.Next() {
-			var o offset
-			if err := rows.Scan(&o.epoch, &o.partition, &o.at); err != nil {
-				rows.Close()
-				return err
-			}
-			x.there[o] = true
-		}
-		if err := rows.Err(); err != nil {
-			rows.Close()
-			return err
-		}
-		rows.Close()
 	}
 	return nil
 }
 
 // part decodes the rejects of a part and inserts what they have become.
-func (x *run) part(ctx context.Context, p part) error {
+func (x *rejects) part(ctx context.Context, p part) error {
 	x.offsets = map[*schema.Kind][]byte{}
 	if err := x.read(ctx, p); err != nil {
 		return fmt.Errorf("cannot read rejects: %w", err)
@@ -223,7 +177,7 @@ func (x *run) part(ctx context.Context, p part) error {
 	return nil
 }
 
-func (x *run) read(ctx context.Context, p part) error {
+func (x *rejects) read(ctx context.Context, p part) error {
 	place := block.Place{Topic: schema.Reject.Topic, Epoch: p.epoch, Partition: p.partition}
 	for _, k := range []*schema.Kind{schema.Message, schema.Status} {
 		if x.blocks[k] == nil {
@@ -233,14 +187,9 @@ func (x *run) read(ctx context.Context, p part) error {
 	}
 	condition, args := x.where()
 	// One that stands there twice, which the audit tells of, becomes one event.
-	rows, err := x.conn.Query(ctx, "SELECT k_off, listener, transport, peer_ip, toUnixTimestamp64Milli(received_at), raw, frame_bytes FROM "+x.table(schema.Reject)+
-		" WHERE "+condition+" AND k_epoch = ? AND k_part = ? AND k_off >= ? AND k_off < ? ORDER BY k_off LIMIT 1 BY k_off",
-		append(args, p.epoch, p.partition, p.from, p.from+span)...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
+	sql := "SELECT k_off, listener, transport, peer_ip, toUnixTimestamp64Milli(received_at), raw, frame_bytes FROM " + x.table(schema.Reject) +
+		" WHERE " + condition + " AND k_epoch = ? AND k_part = ? AND k_off >= ? AND k_off < ? ORDER BY k_off LIMIT 1 BY k_off"
+	return x.ask(ctx, sql, append(args, p.epoch, p.partition, p.from, p.from+span), func(rows driver.Rows) error {
 		var f ingester.Stored
 		var at, bytes uint64
 		var raw string
@@ -248,22 +197,12 @@ func (x *run) read(ctx context.Context, p part) error {
 			return err
 		}
 		f.Frame, f.Peer = []byte(raw), plain(f.Peer)
-		if err := x.reject(offset{p.epoch, p.partition, at}, f, bytes); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
-}
-
-func plain(a netip.Addr) netip.Addr {
-	if a.IsUnspecified() {
-		return netip.Addr{} // of a Unix socket
-	}
-	return a.Unmap()
+		return x.reject(offset{p.epoch, p.partition, at}, f, bytes)
+	})
 }
 
 // reject decodes one.
-func (x *run) reject(o offset, f ingester.Stored, bytes uint64) error {
+func (x *rejects) reject(o offset, f ingester.Stored, bytes uint64) error {
 	x.r.Rejects++
 	switch {
 	case x.there[o]:
@@ -287,24 +226,4 @@ func (x *run) reject(o offset, f ingester.Stored, bytes uint64) error {
 		x.offsets[e.Kind] = binary.LittleEndian.AppendUint64(x.offsets[e.Kind], o.at)
 	}
 	return nil
-}
-
-// insert sends a block until it is there: the same rows under the same token.
-func (x *run) insert(ctx context.Context, b *block.Block, token string) (err error) {
-	for n := range attempts {
-		if n > 0 {
-			select {
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-time.After(time.Second << n):
-			}
-		}
-		attempt, cancel := context.WithTimeout(ctx, insertTimeout)
-		err = x.server.Insert(attempt, b, token)
-		cancel()
-		if err == nil || ctx.Err() != nil {
-			return err
-		}
-	}
-	return err
 }
