@@ -154,7 +154,11 @@ func (f *replayFlags) run(c *cobra.Command, _ []string) error {
 	print, err := do(ctx, o)
 	line.end()
 	if errors.Is(err, syscall.ECONNREFUSED) {
-		return fmt.Errorf("%w; millrace up serves it there, another place is --server HOST:PORT", err)
+		elsewhere := "another place is --server HOST:PORT"
+		if form.flag == "topic" {
+			elsewhere = "other places are kafka.brokers, and of ClickHouse --server HOST:PORT"
+		}
+		return fmt.Errorf("%w; millrace up serves it there, %s", err, elsewhere)
 	}
 	if print != nil {
 		print(c.OutOrStdout())
