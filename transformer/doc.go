@@ -23,6 +23,9 @@
 // the same token. A block that ClickHouse refuses is an operator's matter: it is
 // tried again and alarmed, and only its partition waits.
 //
+// Refill is for rows that were there and are gone: below the confirmed offset, where no
+// member inserts or asks, it reads the records again and inserts those without a row.
+//
 // Sub-packages: fetch (record sets out of Kafka), block (columns), insert
 // (columns into ClickHouse).
 package transformer

@@ -38,6 +38,8 @@ type RefillResult struct {
 const (
 	// refillSpan is how many offsets ClickHouse is asked about at a time.
 	refillSpan = 1 << 20
+	// presentTimeout bounds that question, which looks at the offsets of whole weeks.
+	presentTimeout = 10 * time.Minute
 	// refillAttempts to insert a block, before Refill is given up.
 	refillAttempts = 5
 	// tokenSpaces bounds how often the same rows may have been deleted and inserted again.
@@ -108,6 +110,8 @@ func (s *rowsThere) has(o int64) bool {
 
 func (p *refillRange) there(ctx context.Context, from, to int64) (*rowsThere, error) {
 	s := &rowsThere{own: offsets{from: from, bits: make([]uint64, (to-from+63)/64)}, others: map[int64][]int64{}, same: map[int64]struct{}{}}
+	ctx, cancel := context.WithTimeout(ctx, presentTimeout)
+	defer cancel()
 	err := p.t.server.PresentEver(ctx, p.kind, shortTopic(p.kind), uint16(p.id), from, to, func(epoch uint16, o, ms int64) {
 		if epoch != p.epoch {
 			s.others[o] = append(s.others[o], ms)
