@@ -1,6 +1,6 @@
 // Package main is `make bench-capacity`: it measures whether a second and a third instance bring what the first
 // did, and what an event costs at each stage: one, two and three ingesters, and then as many
-// transformers, over three brokers of Apache Kafka and the trial stack's ClickHouse, in less than
+// transformers, over three brokers of Apache Kafka and the trial stack's ClickHouse, in some
 // five minutes. docs/performance.md has what it wrote, and `millrace capacity` plans by it.
 //
 // On one machine three instances share the cores that one has alone. So each is held to the

@@ -168,8 +168,8 @@ func (b *bench) startIngester(prefix, more string) (p *process.Process, conns []
 }
 
 // ingest measures n ingesters, each of which gets as much as it takes.
-func (b *bench) ingest(ctx context.Context, n int) (report.Metrics, error) {
-	return b.flood(ctx, fmt.Sprintf("in%d.", n), partitions, n, b.o.share, b.o.span())
+func (b *bench) ingest(ctx context.Context, round, n int) (report.Metrics, error) {
+	return b.flood(ctx, fmt.Sprintf("in%d.%d.", round, n), partitions, n, b.o.share, b.o.span())
 }
 
 // flood lets n ingesters take what they can, each with its share of a core.

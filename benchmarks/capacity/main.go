@@ -21,6 +21,7 @@ import (
 // options are the flags.
 type options struct {
 	share    float64
+	rounds   int
 	seconds  float64
 	rows     int
 	distinct int
@@ -36,17 +37,21 @@ type options struct {
 const (
 	brokers    = 3
 	instances  = 3
-	partitions = 6 // of a topic: the default of our configuration, and a share of it for 1, 2 and 3
+	partitions = 6 // of a topic: the default of our configuration
+	// Of the topic that the transformers take: one for each of three, so that its blocks are
+	// soon full.
+	fullPartitions = 3
 )
 
 func main() {
 	embedded.RunChildIfAsked()
 	var o options
 	flag.Float64Var(&o.share, "share", 0.05, "of a core, that each ingester and transformer may use")
-	flag.Float64Var(&o.seconds, "seconds", 10, "seconds of one measurement")
+	flag.IntVar(&o.rounds, "rounds", 2, "rounds of one, two and three")
+	flag.Float64Var(&o.seconds, "seconds", 6, "seconds of one measurement")
 	flag.IntVar(&o.rows, "rows", 2_000_000, "records in the topic that the transformers take")
 	flag.IntVar(&o.distinct, "frames", 20_000, "different frames among them")
-	flag.IntVar(&o.storage, "storage", 100_000, "different frames of the measurement of bytes")
+	flag.IntVar(&o.storage, "storage", 50_000, "different frames of the measurement of bytes")
 	flag.StringVar(&o.millrace, "millrace", "bin/millrace", "our program")
 	flag.StringVar(&o.version, "version", "", "what the results are named after; empty: what our program says")
 	flag.StringVar(&o.results, "results", "benchmarks/results", "directory of the results of complete runs")
@@ -79,7 +84,7 @@ type bench struct {
 func run(ctx context.Context, o options, out, progress io.Writer) (err error) {
 	b := &bench{o: o, progress: progress, limiter: quota.Find(), report: &Report{Share: o.share, Report: report.Report{
 		Version: o.version, Command: fmt.Sprintf("make bench-capacity SHARE=%g RECORDS=%d", o.share, o.rows), Time: time.Now().UTC().Truncate(time.Second),
-		Rounds: 1, Seconds: o.seconds, Machine: report.DescribeMachine(),
+		Rounds: o.rounds, Seconds: o.seconds, Machine: report.DescribeMachine(),
 	}}}
 	b.report.Quota = b.limiter.How
 	process.RaiseFileLimit()
@@ -138,9 +143,6 @@ func (b *bench) describe() error {
 		return err
 	}
 	b.report.Input = report.InputNote{Frames: len(b.in.Frames), MeanBytes: b.in.MeanBytes()}
-	if b.report.Input.ZstdBytes, b.report.Input.Zstd, err = b.in.Zstd19(); err != nil {
-		fmt.Fprintln(b.progress, err)
-	}
 	return nil
 }
 
@@ -157,16 +159,20 @@ func (b *bench) measure(ctx context.Context) (err error) {
 	}
 	m, err = b.partition(ctx)
 	record("bytes", "one partition", "", m, err)
-	for n := 1; n <= instances && ctx.Err() == nil; n++ {
-		m, err := b.ingest(ctx, n)
-		record("ingest", "ingesters", fmt.Sprint(n), m, err)
+	for round := range b.o.rounds {
+		for n := 1; n <= instances && ctx.Err() == nil; n++ {
+			m, err := b.ingest(ctx, round, n)
+			record("ingest", "ingesters", fmt.Sprint(n), m, err)
+		}
 	}
-	if err := b.fill(ctx, fullTopics, partitions, "sticky_bytes: 1MiB", b.in, b.o.rows); err != nil {
+	if err := b.fill(ctx, fullTopics, fullPartitions, "sticky_bytes: 1MiB", b.in, b.o.rows); err != nil {
 		return err
 	}
-	for n := 1; n <= instances && ctx.Err() == nil; n++ {
-		m, err := b.transform(ctx, n)
-		record("transform", "transformers", fmt.Sprint(n), m, err)
+	for range b.o.rounds {
+		for n := 1; n <= instances && ctx.Err() == nil; n++ {
+			m, err := b.transform(ctx, n)
+			record("transform", "transformers", fmt.Sprint(n), m, err)
+		}
 	}
 	return ctx.Err()
 }
@@ -176,5 +182,5 @@ func (o *options) span() time.Duration { return time.Duration(o.seconds * float6
 
 // complete tells whether this is a run whose results are worth keeping.
 func (o *options) complete() bool {
-	return o.seconds >= 5 && o.rows >= 1_000_000 && o.storage >= 100_000
+	return o.seconds >= 5 && o.rows >= 1_000_000 && o.storage >= 50_000
 }

@@ -120,9 +120,10 @@ func (r *Report) linearities(section, peer string, n int) (of, linear string) {
 }
 
 func (r *Report) notes() []string {
-	return append(r.CommonNotes("programs, brokers, ClickHouse and load generator", r.Input.String()),
-		fmt.Sprintf("Each ingester and each transformer was held to %s of a core by %s. A measurement is %s s; CPU is user and kernel, ClickHouse's with the merges.",
-			report.Number(r.Share), r.Quota, report.Number(r.Seconds)),
+	return append(r.CommonNotes("programs, brokers, ClickHouse and load generator",
+		fmt.Sprintf("Frames: %s different ones, %.0f bytes on average with their line end, template m1 (18 columns) behind an RFC 3164 header.", report.Number(float64(r.Input.Frames)), r.Input.MeanBytes)),
+		fmt.Sprintf("Each ingester and each transformer was held to %s of a core by %s. Figures are medians of %d rounds of %s s; CPU is user and kernel, ClickHouse's with the merges.",
+			report.Number(r.Share), r.Quota, r.Rounds, report.Number(r.Seconds)),
 		fmt.Sprintf("Without events the brokers used %s cores and ClickHouse %s; that is taken off.",
 			report.Number(r.median("bytes", "nothing to do", "", mKafkaCores)), report.Number(r.median("bytes", "nothing to do", "", mServerCores))))
 }

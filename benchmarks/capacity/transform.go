@@ -21,7 +21,7 @@ const (
 // heldBlocks are those of a transformer with a small share: as many rows whatever the rate
 // is. By age, a slow one would make inserts of a few rows, and the price of an insert would
 // be what is compared.
-const heldBlocks = "transform: {block_rows: 10000, block_age: 30s}\n"
+const heldBlocks = "transform: {block_rows: 30000, block_age: 30s}\n"
 
 // startTransformer starts one over topics, as a member of a group, into a database.
 func (b *bench) startTransformer(prefix, group, database, blocks string) (*process.Process, error) {
@@ -34,7 +34,7 @@ func (b *bench) startTransformer(prefix, group, database, blocks string) (*proce
 
 // transform measures n transformers over a topic that has more than they take in that time.
 func (b *bench) transform(ctx context.Context, n int) (report.Metrics, error) {
-	return b.drain(ctx, fullTopics, partitions, n, b.o.share, b.o.rows)
+	return b.drain(ctx, fullTopics, fullPartitions, n, b.o.share, b.o.rows)
 }
 
 // drain lets n transformers take what they can of a topic, each with its share of a core; a
@@ -78,7 +78,7 @@ func (b *bench) drain(ctx context.Context, prefix string, partitions, n int, sha
 	}
 	if share > 0 {
 		time.Sleep(warmUp)
-		m, err = b.blocks(ctx, c, func() ([]float64, error) { return s.confirmed(ctx, group, prefix, partitions) })
+		m, err = b.blocks(ctx, c, partitions, func() ([]float64, error) { return s.confirmed(ctx, group, prefix, partitions) })
 	} else {
 		m, err = b.toLast(ctx, c, records, rows)
 	}
@@ -108,7 +108,7 @@ const leastBlocks = 3
 // partitions' blocks are full at about the same time, so that a reading at any time would be
 // off by some of them: a partition's rate is from one of its blocks to a later one, and the
 // rate is the sum.
-func (b *bench) blocks(ctx context.Context, c *crew, confirmed func() ([]float64, error)) (report.Metrics, error) {
+func (b *bench) blocks(ctx context.Context, c *crew, partitions int, confirmed func() ([]float64, error)) (report.Metrics, error) {
 	type mark struct {
 		at time.Time
 		n  float64
