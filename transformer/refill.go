@@ -42,8 +42,8 @@ const (
 	presentTimeout = 10 * time.Minute
 	// refillAttempts to insert a block, before Refill is given up.
 	refillAttempts = 5
-	// tokenSpaces bounds how often the same rows may have been deleted and inserted again.
-	tokenSpaces = 100
+	// refillTokens begin the tokens of all replays, before the run's number.
+	refillTokens = "replay/"
 )
 
 // Refill reads confirmed records again and inserts those that have no row any more: for the
@@ -59,12 +59,15 @@ func (t *Transformer) Refill(ctx context.Context, o RefillOptions) (r RefillResu
 		if err := t.server.Check(ctx, []*schema.Kind{o.Kind}); err != nil {
 			return r, err
 		}
+		if err := t.awaitRefills(ctx); err != nil {
+			return r, err
+		}
 	}
 	ranges, err := t.refillRanges(ctx, &o)
 	if err != nil {
 		return r, err
 	}
-	x := &refill{o: &o, r: &r}
+	x := &refill{o: &o, r: &r, number: time.Now().UnixMilli()}
 	for i := range ranges {
 		x.all += uint64(ranges[i].to - ranges[i].from)
 		r.Beyond += uint64(ranges[i].beyond)
@@ -88,11 +91,27 @@ func (t *Transformer) Refill(ctx context.Context, o RefillOptions) (r RefillResu
 	return r, nil
 }
 
+// awaitRefills waits for the last INSERT of a run that was killed: it would not be seen.
+func (t *Transformer) awaitRefills(ctx context.Context) error {
+	for {
+		running, err := t.server.Running(ctx, refillTokens)
+		if err != nil || !running {
+			return err
+		}
+		if !sleep(ctx, 100*time.Millisecond) {
+			return context.Cause(ctx)
+		}
+	}
+}
+
 // refill is one call of Refill.
 type refill struct {
 	o         *RefillOptions
 	r         *RefillResult
 	done, all uint64
+	// number is the run's own, in its tokens: under those of before ClickHouse would take
+	// rows that have been deleted since for a repetition, and keep nothing.
+	number int64
 }
 
 // rowsThere is what ClickHouse has under the offsets of a span.
@@ -122,10 +141,7 @@ func (p *refillRange) there(ctx context.Context, from, to int64) (*rowsThere, er
 	return s, err
 }
 
-// span looks at some offsets. The rows of a block go under a token of the replay's own, in
-// which a number stands: should ClickHouse still remember it from an earlier replay, whose
-// rows have been deleted since, it takes the block and keeps nothing. Then they are sent
-// again with the next number. A repetition of what is under way has the same token.
+// span looks at some offsets.
 func (x *refill) span(ctx context.Context, p *refillRange, from, to int64) error {
 	s, err := p.there(ctx, from, to)
 	if err != nil {
@@ -136,21 +152,7 @@ func (x *refill) span(ctx context.Context, p *refillRange, from, to int64) error
 		x.r.Records, x.r.There = x.r.Records+uint64(s.n), x.r.There+uint64(s.n)
 		return nil
 	}
-	for space := 1; space <= tokenSpaces; space++ {
-		missing, err := x.fill(ctx, p, s, max(from, p.first), to, space)
-		if err != nil || missing == 0 || !x.o.Insert {
-			return err
-		}
-		before := s.n
-		if s, err = p.there(ctx, from, to); err != nil {
-			return err
-		}
-		if s.n >= before+missing {
-			x.r.Inserted += uint64(missing)
-			return nil
-		}
-	}
-	return errors.New("ClickHouse takes rows and does not keep them; is somebody deleting them?")
+	return x.fill(ctx, p, s, max(from, p.first), to)
 }
 
 // lost counts what the range asks for and Kafka has no more.
@@ -163,20 +165,18 @@ func (x *refill) lost(p *refillRange, s *rowsThere, from, to int64) {
 }
 
 // fill reads the records of a span and inserts those without a row.
-func (x *refill) fill(ctx context.Context, p *refillRange, s *rowsThere, from, to int64, space int) (missing int, err error) {
+func (x *refill) fill(ctx context.Context, p *refillRange, s *rowsThere, from, to int64) error {
 	if from >= to {
-		return 0, nil
+		return nil
 	}
 	p.ensureRows()
 	defer p.release()
-	sum, records := uint32(0), 0
+	sum, records, missing := uint32(0), 0, 0
 	flush := func() error {
 		n := p.rows.count()
 		missing += n
-		if space == 1 {
-			x.r.Events += uint64(n - p.refused())
-			x.r.Refused += uint64(p.refused())
-		}
+		x.r.Events += uint64(n - p.refused())
+		x.r.Refused += uint64(p.refused())
 		if n == 0 || !x.o.Insert {
 			p.release()
 			p.ensureRows()
@@ -190,16 +190,17 @@ func (x *refill) fill(ctx context.Context, p *refillRange, s *rowsThere, from, t
 				first = o
 			}
 		})
-		t := fmt.Sprintf("replay/%d/%s", space, token(p.t.o.Group, p.epoch, shortTopic(p.kind), p.id, first, last+1, sum))
+		t := fmt.Sprintf("%s%d/%s", refillTokens, x.number, token(p.t.o.Group, p.epoch, shortTopic(p.kind), p.id, first, last+1, sum))
 		if err := x.insert(ctx, p, t); err != nil {
 			return err
 		}
+		x.r.Inserted += uint64(n)
 		sum = 0
 		p.release()
 		p.ensureRows()
 		return x.at("inserted")
 	}
-	err = p.read(ctx, from, to, func(b *recordbatch.Batch) error {
+	err := p.read(ctx, from, to, func(b *recordbatch.Batch) error {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
 		}
@@ -230,11 +231,11 @@ func (x *refill) fill(ctx context.Context, p *refillRange, s *rowsThere, from, t
 	if err == nil {
 		err = flush()
 	}
-	if err == nil && space == 1 {
+	if err == nil {
 		x.r.Records += uint64(records)
 		x.r.There += uint64(records - missing)
 	}
-	return missing, err
+	return err
 }
 
 // compare finds the records of a batch that have their row under another epoch: what an

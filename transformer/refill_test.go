@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/segmentio/kafka-go"
 
 	"millrace/schema"
@@ -169,6 +170,39 @@ func TestRefill_Interrupted(t *testing.T) {
 	<-done
 	w.exactlyOnce()
 	m.stop()
+}
+
+// The last INSERT of a run that was killed is still going on: it is waited for, and its
+// rows are not inserted again.
+func TestRefill_Late(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.confirmed(302)
+	w.exec("CREATE TABLE DB.copy AS DB.message_events")
+	w.exec("INSERT INTO DB.copy SELECT * FROM DB.message_events WHERE k_part = 0 AND k_off < 6")
+	w.exec("DELETE FROM DB.message_events WHERE k_part = 0")
+	ctx := clickhouse.Context(context.Background(), clickhouse.WithSettings(clickhouse.Settings{"insert_deduplication_token": "replay/1/late", "max_block_size": 1}))
+	done := make(chan error, 1)
+	go func() {
+		done <- w.conn.Exec(ctx, strings.ReplaceAll("INSERT INTO DB.message_events SELECT * FROM DB.copy WHERE sleepEachRow(0.5) = 0", "DB.", w.database+"."))
+	}()
+	running := func() bool {
+		return w.count("SELECT count() FROM system.processes WHERE Settings['insert_deduplication_token'] = 'replay/1/late'") > 0
+	}
+	w.eventually("the INSERT runs", running)
+	r, err := w.refill(RefillOptions{Partition: -1, Insert: true, step: func(string) error {
+		if running() {
+			t.Error("rows are inserted before the last run's INSERT has ended")
+		}
+		return nil
+	}})
+	if err != nil || r.There+r.Inserted != 302 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	w.exactlyOnce()
 }
 
 // A topic that was made again has other records under the offsets of the old rows; after

@@ -46,7 +46,7 @@ clickhouse: {addresses: ["%s"], database: %s, username: %s, password: "%s"}
 		t.Fatal(err)
 	}
 	t.Cleanup(client.Close)
-	const n = 1000
+	const n = 400
 	var records []*kgo.Record
 	for i := range n {
 		var e schema.Event

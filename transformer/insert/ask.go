@@ -161,3 +161,15 @@ func (c *ClickHouse) PresentEver(ctx context.Context, k *schema.Kind, topic stri
 	}
 	return nil
 }
+
+// Running tells whether the server is at an INSERT whose token begins so.
+func (c *ClickHouse) Running(ctx context.Context, token string) (bool, error) {
+	var n uint64
+	err := ask(ctx, func(ctx context.Context) error {
+		return c.conn.QueryRow(ctx, "SELECT count() FROM system.processes WHERE startsWith(Settings['insert_deduplication_token'], ?)", token).Scan(&n)
+	})
+	if err != nil {
+		return false, fmt.Errorf("cannot ask ClickHouse which INSERTs it is at: %w", err)
+	}
+	return n > 0, nil
+}
