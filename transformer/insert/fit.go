@@ -52,8 +52,10 @@ type description struct {
 	views        []name // materialized views that read what is inserted into it
 }
 
-func (c *ClickHouse) describe(ctx context.Context, n name) (d description, found bool, err error) {
-	err = ask(ctx, func(ctx context.Context) error {
+func (c *ClickHouse) describe(ctx context.Context, n name) (description, bool, error) {
+	var d description
+	found := false
+	err := ask(ctx, func(ctx context.Context) error {
 		rows, err := c.conn.Query(ctx, "SELECT engine, engine_full, toString(uuid), create_table_query, dependencies_database, dependencies_table"+
 			" FROM system.tables WHERE database = ? AND name = ?", n.database, n.table)
 		if err != nil {
@@ -70,7 +72,7 @@ func (c *ClickHouse) describe(ctx context.Context, n name) (d description, found
 		})
 	})
 	if err != nil {
-		return d, false, fmt.Errorf("cannot look for table %s: %w", n, err)
+		return description{}, false, fmt.Errorf("cannot look for table %s: %w", n, err)
 	}
 	return d, found, nil
 }
@@ -195,11 +197,12 @@ func (c *ClickHouse) window(ctx context.Context, d description) (setting, window
 	if window != "" {
 		return setting, window, nil
 	}
+	var value string
 	err = ask(ctx, func(ctx context.Context) error { // the server's default
-		return c.conn.QueryRow(ctx, "SELECT value FROM "+source+" WHERE name = ?", setting).Scan(&window)
+		return c.conn.QueryRow(ctx, "SELECT value FROM "+source+" WHERE name = ?", setting).Scan(&value)
 	})
 	if err != nil {
 		return "", "", fmt.Errorf("cannot read the default of %s: %w", setting, err)
 	}
-	return setting, window, nil
+	return setting, value, nil
 }
