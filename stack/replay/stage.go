@@ -29,8 +29,12 @@ type stage struct {
 	event  schema.Event
 }
 
-// stagePrefix begins the names of stages: PREFIX + table + "_" + run.
-const stagePrefix = "replay_"
+// The name of a stage is stagePrefix + table + stageRun, the latter as a regular expression:
+// no other table is ever taken for one.
+const (
+	stagePrefix = "replay_"
+	stageRun    = "_[a-z2-7]{26}" // of crypto/rand.Text
+)
 
 // newStage makes one.
 func (s *server) newStage(ctx context.Context, o *Options, k *schema.Kind) (*stage, error) {
@@ -56,7 +60,7 @@ func (s *server) newStage(ctx context.Context, o *Options, k *schema.Kind) (*sta
 // its own, and ends.
 func (s *server) dropStages(ctx context.Context, k *schema.Kind) error {
 	var names []string
-	err := s.ask(ctx, "SELECT name FROM system.tables WHERE database = ? AND startsWith(name, ?)", []any{s.database, stagePrefix + k.Table + "_"}, func(rows driver.Rows) error {
+	err := s.ask(ctx, "SELECT name FROM system.tables WHERE database = ? AND match(name, ?)", []any{s.database, "^" + stagePrefix + k.Table + stageRun + "$"}, func(rows driver.Rows) error {
 		var name string
 		err := rows.Scan(&name)
 		names = append(names, name)
