@@ -60,7 +60,9 @@ func (r *Report) plan(source string) error {
 	m := &capacity.Measurement{Source: source, Machine: fmt.Sprintf("%s, %d cores for everything, %.0f GiB", r.Machine.CPU, r.Machine.Cores, r.Machine.Memory)}
 	m.CPU.Ingester = r.median("ingest", "ingesters", "1", mOwn)
 	m.CPU.Transformer = r.median("transform", "transformers", "1", mOwn)
-	m.CPU.Kafka = r.median("ingest", "ingesters", "1", mKafka) + r.median("transform", "transformers", "1", mKafka)
+	// The brokers' of the largest load: of a small one it is lost in what they use without any.
+	most := fmt.Sprint(instances)
+	m.CPU.Kafka = r.median("ingest", "ingesters", most, mKafka) + r.median("transform", "transformers", most, mKafka)
 	m.CPU.ClickHouse = r.median("bytes", "one partition", "", mServer) // of blocks as the defaults make them
 	m.Bytes.Frame = r.median("bytes", "storage", "", mFrame)
 	m.Bytes.Kafka = r.median("bytes", "storage", "", mRecord)
