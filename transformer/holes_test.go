@@ -57,7 +57,8 @@ func TestRecover_WaitsForALateInsert(t *testing.T) {
 	}, nil, func(t *Transformer) { t.inserter = late })
 	<-late.sent
 	m.kill()
-	next := w.startWith(nil, nil, func(t *Transformer) { t.version++ })
+	// The rule of the configuration: longer than the lease and an INSERT together.
+	next := w.startWith(func(o *Options) { o.ReconcileAfter = o.Lease + o.InsertTimeout + 3*time.Second }, nil, func(t *Transformer) { t.version++ })
 	m.wait()
 	w.load()
 	w.exactlyOnce()
