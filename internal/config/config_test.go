@@ -125,7 +125,7 @@ func TestParse_Failure(t *testing.T) {
 	f("kafka: {linger: 50}\n", `m.yaml:1:17: kafka.linger: got "50" (a time needs a unit)`+times+`0s to 10s`)
 	f("kafka: {linger: -5ms}\n", `m.yaml:1:17: kafka.linger: got "-5ms" (a time cannot be negative)`+times+`0s to 10s`)
 	f("kafka: {linger: 1h}\n", `m.yaml:1:17: kafka.linger: got "1h"`+times+`0s to 10s`)
-	f("retention: {events: 400 days}\n", `m.yaml:1:21: retention.events: got "400 days" (not a time)`+times+`24h to 36500d`)
+	f("retention: {events: 400 days}\n", `m.yaml:1:21: retention.events: got "400 days" (not a time)`+times+`24h to 25000d`)
 	f("kafka: {buffer_bytes: 64MB}\n", `m.yaml:1:23: kafka.buffer_bytes: got "64MB" (unknown unit "MB"); allowed bytes, or a number with KiB, MiB or GiB, 1MiB to 16GiB`)
 	f("kafka: {buffer_bytes: much}\n", `m.yaml:1:23: kafka.buffer_bytes: got "much" (not a whole number of bytes); allowed bytes, or a number with KiB, MiB or GiB, 1MiB to 16GiB`)
 	f("up: {min_free_disk: 5}\n", `m.yaml:1:21: up.min_free_disk: got "5" (the percent sign is missing); allowed a percentage, 0% to 90%`)

@@ -178,10 +178,14 @@ func (t *Transform) keys() []key {
 	}
 }
 
+// maxRetention, 68 years, ends a row before 2106, where ClickHouse's DateTime does and
+// begins at 1970 again: with more, rows would be gone at once.
+const maxRetention = 25_000 * day
+
 func (r *Retention) keys() []key {
 	return []key{
-		duration("events", &r.Events, "400d", day, 36500*day, "Events, counted from their arrival."),
-		duration("raw", &r.Raw, "30d", day, 36500*day, "The frame an event came from (column raw); not longer than events."),
+		duration("events", &r.Events, "400d", day, maxRetention, "Events, counted from their arrival."),
+		duration("raw", &r.Raw, "30d", day, maxRetention, "The frame an event came from (column raw); not longer than events."),
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 
+	"millrace/internal/config"
 	"millrace/internal/embedded/embeddedtest"
 	"millrace/schema"
 )
@@ -253,6 +254,24 @@ func TestRetentionChanges(t *testing.T) {
 	// Rows and columns are what they were.
 	if d, err := m.Check(t.Context()); err != nil || len(d) != 0 {
 		t.Error(d, err)
+	}
+}
+
+// The longest retention that the configuration takes keeps a row: a TTL beyond ClickHouse's
+// last DateTime would delete it at once.
+func TestRetention_Longest(t *testing.T) {
+	t.Parallel()
+	conn, s := fresh(t)
+	c, err := config.Parse("m.yaml", []byte("retention: {events: 25000d, raw: 25000d}\n"), func(string) string { return "" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Retention = SettingsOf(c, "").Retention
+	mustApply(t, migrator(t, conn, s, embedded))
+	exec(t, conn, "INSERT INTO "+s.Database+".rejects (received_at, raw) SELECT now64(3), 'frame'")
+	exec(t, conn, "OPTIMIZE TABLE "+s.Database+".rejects FINAL")
+	if got := text(t, conn, "SELECT any(raw) FROM "+s.Database+".rejects"); got != "frame" {
+		t.Errorf("the row is %q", got)
 	}
 }
 
