@@ -3,6 +3,7 @@ package schema
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 )
 
 // Kind is one sort of event: a topic's records and a table's rows.
@@ -73,6 +74,14 @@ func (k *Kind) Index(name string) int {
 		return i
 	}
 	return -1
+}
+
+// With is the kind of a version that has one more field: upgrades are tested with both.
+func (k *Kind) With(f Field) *Kind {
+	return newKind(Kind{
+		Name: k.Name, Topic: k.Topic, Table: k.Table, Doc: k.Doc, OrderBy: k.OrderBy, Indexes: k.Indexes,
+		Fields: append(slices.Clone(k.Fields[len(commonFields):]), f),
+	})
 }
 
 // newKind joins the common fields to the kind's own and prepares the tags. A
