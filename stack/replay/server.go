@@ -44,6 +44,8 @@ const (
 	attempts = 5
 	// insertTimeout bounds one of them.
 	insertTimeout = time.Minute
+	// answerTimeout bounds a question and the work on its answer.
+	answerTimeout = 24 * time.Hour
 )
 
 // server is ClickHouse: what is asked goes through the driver, blocks through the
@@ -61,7 +63,11 @@ func connect(ctx context.Context, o *Options, kinds []*schema.Kind) (*server, er
 	if err != nil {
 		return nil, err
 	}
-	conn, err := clickhouse.Open(options)
+	// The driver counts its ReadTimeout from the question to the last row, between which
+	// lies all the decoding of a week. TCP notices a server that is gone.
+	patient := *options
+	patient.ReadTimeout = answerTimeout
+	conn, err := clickhouse.Open(&patient)
 	if err != nil {
 		return nil, fmt.Errorf("cannot use ClickHouse at %q: %w", strings.Join(options.Addr, ", "), err)
 	}
