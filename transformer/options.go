@@ -34,7 +34,7 @@ type Options struct {
 
 	BlockRows   int           // a block is sealed at so many rows,
 	BlockBytes  int           // or bytes,
-	BlockAge    time.Duration // or when its first row has waited so long, and no more than it has wait behind it
+	BlockAge    time.Duration // or when its first row has waited so long
 	BufferBytes int64         // fetched and not yet inserted, over all partitions: then fetching stops
 	Inserters   int           // INSERTs at a time
 

@@ -51,7 +51,6 @@ type partition struct {
 	last        anchor
 	rows        rows
 	since       time.Time // of the first row
-	taken       time.Time // when records came last
 
 	set   recordbatch.Set
 	timer *time.Timer
@@ -159,11 +158,6 @@ func (p *partition) consume() error {
 			if err := p.take(); err != nil {
 				return err
 			}
-			if p.ripe() {
-				if err := p.flush(); err != nil {
-					return err
-				}
-			}
 		case <-p.timer.C:
 			if err := p.due(); err != nil {
 				return err
@@ -179,9 +173,7 @@ func (p *partition) schedule() {
 	wait := time.Hour
 	switch {
 	case p.rows.count() > 0:
-		if wait = time.Until(p.since.Add(p.t.o.BlockAge)); wait <= 0 { // old, and not ripe
-			wait = p.t.o.BlockAge / 4
-		}
+		wait = time.Until(p.since.Add(p.t.o.BlockAge))
 	case p.unconfirmed || p.end > p.inserted:
 		wait = p.t.o.BlockAge / 2
 	}
@@ -193,21 +185,10 @@ func (p *partition) due() error {
 	if p.rows.count() == 0 {
 		return p.confirm()
 	}
-	if !p.ripe() {
+	if time.Since(p.since) < p.t.o.BlockAge {
 		return nil
 	}
 	return p.flush()
-}
-
-// ripe tells whether the open range is to be sealed for its age. Not while more records
-// wait in Kafka than it has, and come: they are late already, and one large block brings
-// them sooner, and at less cost to ClickHouse, than several small ones.
-func (p *partition) ripe() bool {
-	if p.rows.count() == 0 || time.Since(p.since) < p.t.o.BlockAge {
-		return false
-	}
-	return p.stats.end.Load()-p.end <= int64(p.rows.count()) || time.Since(p.taken) >= p.t.o.BlockAge ||
-		p.rows.bytes() > minPressedBytes && p.stream.Yields()
 }
 
 // finish ends work at the soft stop: what is open is inserted and confirmed. At
@@ -249,7 +230,6 @@ func (p *partition) take() error {
 		return fmt.Errorf("%w: records of offset %d were expected, not of %d", errRestart, p.end, c.Offset)
 	}
 	p.doing(doingDecode)
-	p.taken = time.Now()
 	p.stats.saw(c.HighWatermark)
 	p.t.stats.FetchedBytes.Add(uint64(len(c.Records())))
 	p.set.Reset(c.Records(), c.Offset)
@@ -296,20 +276,19 @@ func (p *partition) add(b *recordbatch.Batch) error {
 	p.stream.Hold(int64(held))
 	o := &p.t.o
 	if p.rows.count() >= o.BlockRows || held >= o.BlockBytes || p.rows.full() || end < b.NextOffset() ||
-		held > minPressedBytes && p.stream.Yields() {
+		held > minPressedBytes && p.fetcher.Pressed() {
 		return p.flush()
 	}
 	return nil
 }
 
 // minPressedBytes is how big a block is worth inserting early for its memory.
-const minPressedBytes = 1 << 20
+const minPressedBytes = 4 << 20
 
 // flush seals the open range, announces it, inserts it, and begins the next one.
 func (p *partition) flush() error {
 	m := mark{epoch: p.epoch, end: p.end, fingerprint: p.fingerprint, first: time.Now().UnixMilli()}
 	p.trusted = time.Time{}
-	p.stream.Seal()
 	p.step("sealed")
 	if err := p.announce(m); err != nil {
 		return err

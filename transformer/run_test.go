@@ -11,7 +11,6 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2"
 
 	"millrace/schema"
-	"millrace/transformer/block"
 )
 
 func TestRun_AllKinds(t *testing.T) {
@@ -300,39 +299,4 @@ func TestRun_StopInMidChunk(t *testing.T) {
 	second := w.start(nil, nil)
 	w.exactlyOnce()
 	second.stop()
-}
-
-// TestRipe: when an open range is sealed for its age.
-func TestRipe(t *testing.T) {
-	t.Parallel()
-	const age = time.Hour
-	rows := block.New(schema.Reject)
-	for n := range int64(100) {
-		if !rows.AppendRecord(schema.AppendRecord(nil, event(schema.Reject, "x", 1)), n) {
-			t.Fatal("the record was not known")
-		}
-	}
-	empty := block.New(schema.Reject)
-	for _, c := range []struct {
-		name          string
-		rows          *block.Block
-		behind        int64
-		old, takenAgo time.Duration
-		want          bool
-	}{
-		{"nothing in it", empty, 0, 2 * age, 0, false},
-		{"young", rows, 0, age / 2, 0, false},
-		{"old, the last", rows, 0, age, 0, true},
-		{"old, as many behind it", rows, 100, age, 0, true},
-		{"old, more behind it", rows, 101, age, 0, false},
-		{"old, more behind it, but none comes", rows, 101, 2 * age, age, true},
-	} {
-		p := &partition{t: &Transformer{o: Options{BlockAge: age}}, stats: new(partitionStats), end: 1000}
-		p.rows.main, p.rows.rejects = c.rows, c.rows
-		p.stats.end.Store(p.end + c.behind)
-		p.since, p.taken = time.Now().Add(-c.old), time.Now().Add(-c.takenAgo)
-		if got := p.ripe(); got != c.want {
-			t.Errorf("%s: %v", c.name, got)
-		}
-	}
 }

@@ -13,7 +13,5 @@
 // chunks not yet released and in what their readers declare with Hold, is kept
 // under one limit: at the limit a stream that holds anything is not fetched for.
 // One that holds nothing always may fetch once, so that partitions which cannot
-// move on do not starve the others. Short of the limit the reader that keeps the most is
-// asked to give it back (Yields): what is inserted then is large, where to ask all of them
-// would make many small blocks.
+// move on do not starve the others.
 package fetch

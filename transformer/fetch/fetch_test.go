@@ -302,39 +302,3 @@ func FuzzExchange(f *testing.F) {
 		}
 	})
 }
-
-// TestYields: when memory is short, the one that keeps the most is to give it back, and
-// what is sealed already is not counted.
-func TestYields(t *testing.T) {
-	t.Parallel()
-	f := New(Options{LimitBytes: 100})
-	a, b, c := f.Add(topic, 0), f.Add(topic, 1), f.Add(topic, 2)
-	yields := func() (all string) {
-		for _, s := range []*Stream{a, b, c} {
-			if s.Yields() {
-				all += fmt.Sprint(s.partition)
-			}
-		}
-		return all
-	}
-	a.Hold(30)
-	b.Hold(20)
-	c.Hold(20)
-	if got := yields(); got != "" {
-		t.Errorf("with memory to spare %q yield", got)
-	}
-	c.Hold(29)
-	if got := yields(); got != "0" {
-		t.Errorf("%q yield, not the one with the most", got)
-	}
-	a.Seal()
-	if got := yields(); got != "2" {
-		t.Errorf("after the first was sealed %q yield", got)
-	}
-	c.Seal()
-	a.Hold(0)
-	a.Hold(60)
-	if got := yields(); got != "0" {
-		t.Errorf("when the first gathers again %q yield", got)
-	}
-}

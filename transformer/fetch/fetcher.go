@@ -59,7 +59,7 @@ func New(o Options) *Fetcher {
 // Used is how many bytes all streams hold.
 func (f *Fetcher) Used() int64 { return f.o.Used.Load() }
 
-// Pressed tells whether memory is short: the reader that Yields should finish what it has.
+// Pressed tells whether memory is short: readers should finish what they have.
 func (f *Fetcher) Pressed() bool { return f.o.Used.Load() > f.o.LimitBytes/4*3 }
 
 // Add makes a stream, which delivers nothing before Start. All are added before Run.

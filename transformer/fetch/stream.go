@@ -49,8 +49,6 @@ type Stream struct {
 	partition int32
 	leader    atomic.Int32
 	held      atomic.Int64 // bytes in queue, in chunks being read, and declared by Hold
-	kept      atomic.Int64 // of these, what Hold declares
-	sealed    atomic.Bool
 	highWater atomic.Int64
 	ready     chan struct{}
 
@@ -60,6 +58,7 @@ type Stream struct {
 	next     int64
 	queue    []Chunk
 	queued   int
+	declared int64
 	maxBytes int32
 	retryAt  time.Time
 	failures int
@@ -132,31 +131,13 @@ func (s *Stream) Next() (Chunk, bool) {
 
 // Hold declares how many bytes the reader keeps for this partition.
 func (s *Stream) Hold(n int64) {
-	s.sealed.Store(false)
-	if d := n - s.kept.Swap(n); d != 0 {
+	if d := n - s.declared; d != 0 {
+		s.declared = n
 		s.account(d)
 		if d < 0 {
 			s.f.wakeLoops()
 		}
 	}
-}
-
-// Seal declares that what the reader keeps is on its way out.
-func (s *Stream) Seal() { s.sealed.Store(true) }
-
-// Yields tells whether memory is short and this is the reader to give some back: none of
-// those that still gather keeps more.
-func (s *Stream) Yields() bool {
-	if s.sealed.Load() || !s.f.Pressed() {
-		return false
-	}
-	kept := s.kept.Load()
-	for _, o := range s.f.streams {
-		if o != s && !o.sealed.Load() && o.kept.Load() > kept {
-			return false
-		}
-	}
-	return true
 }
 
 func (s *Stream) account(n int64) {
