@@ -170,11 +170,13 @@ soak: libchdb debian ## run the daemons under steady load with a fault every sec
 	MILLRACE_SOAK_MINUTES=$(MINUTES) go test -count 1 -v -run Soak -timeout $$(($(seconds) + 900))s $(TESTFLAGS) $(END_TO_END)
 
 .PHONY: faults
-faults: libchdb debian toxiproxy ## kill and freeze parts of the stack under load, then break brokers under a producer, for MINUTES minutes each
+faults: libchdb debian toxiproxy ## kill and freeze parts of the stack under load, then break brokers under a producer, for MINUTES minutes each; then every crash point and the faults that take long
 	@$(call exists,Fault)
 	$(call number)
 	MILLRACE_FAULT_MINUTES=$(MINUTES) go test -count 1 -v -run Fault -timeout $$(($(seconds) + 900))s $(TESTFLAGS) $(END_TO_END)
 	MILLRACE_FAULT_MINUTES=$(MINUTES) go test -count 1 -v -run Fault_Property -timeout $$(($(seconds) + 900))s $(TESTFLAGS) ./ingester/publish
+	go test -tags faults -count 1 -v -run 'CrashPoints|Toxics|MemberFrozen|DiskFull|ClickHouseTLS' -timeout 40m $(TESTFLAGS) ./e2e
+	go test -tags faults -count 1 -v -run 'LateInsert|ViewFails|AlarmEnds|ManyWeeks|Refill' -timeout 40m $(TESTFLAGS) ./transformer
 
 .PHONY: model
 model: ## explore the model of exactly once with wider bounds than the tests: minutes, and two gigabytes
@@ -198,6 +200,7 @@ fmt-check:
 .PHONY: vet
 vet:
 	@go vet -tags kafka ./...
+	go vet -tags faults ./e2e ./transformer
 	go vet -tags crashpoints ./internal/crashpoint
 
 .PHONY: staticcheck-install
@@ -211,7 +214,7 @@ $(staticcheck):
 
 .PHONY: staticcheck
 staticcheck: $(staticcheck)
-	@$(staticcheck) -tags kafka ./...
+	@$(staticcheck) -tags kafka,faults ./...
 	$(staticcheck) -tags crashpoints ./internal/crashpoint
 
 .PHONY: check-configs
