@@ -81,7 +81,7 @@ $(libchdb_stamp): internal/embedded/libchdb/package.json internal/embedded/libch
 ##  Tests
 
 .PHONY: tools
-tools: libchdb debian toxiproxy staticcheck-install ## install everything that the other targets need under .tools
+tools: libchdb debian staticcheck-install ## install everything that the other targets need under .tools
 
 .PHONY: debian
 debian: $(debian_stamp)
@@ -107,7 +107,7 @@ $(toxiproxy):
 	mv $(TOOLS)/bin/.new/server $@
 
 .PHONY: test
-test: libchdb debian toxiproxy ## run all tests, real components included; RACE=1: with the race detector
+test: libchdb debian ## run all tests, real components included; RACE=1: with the race detector
 	@scripts/need.sh test $(if $(RACE),race)
 	$(test_environment) go test $(test_arguments) -timeout 40m $(TESTFLAGS) $(PACKAGES)
 	[ '$(PACKAGES)' != ./... ] || $(MAKE) test-kafka-short
