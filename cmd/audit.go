@@ -47,7 +47,7 @@ as by millrace query, Kafka by the configuration (kafka).`,
 				return err
 			}
 			if server != "" {
-				cfg.ClickHouse.Addresses = strings.Split(server, ",")
+				cfg.ClickHouse.Addresses, cfg.ClickHouse.Shards = strings.Split(server, ","), nil
 			}
 			o, err := auditOptions(cfg, data, kafka)
 			if err != nil {
@@ -64,7 +64,7 @@ as by millrace query, Kafka by the configuration (kafka).`,
 	f.StringVar(&since, "since", "", "leave out what was received before `TIME`, as 2026-11-25 or 2026-11-25T14:00:00Z, or how long ago, as 48h or 7d")
 	f.BoolVar(&asJSON, "json", false, "print the report as one JSON object")
 	f.StringVar(&data, "data", "", "data `DIR` of millrace up, with the reader's password (default: where up keeps it)")
-	f.StringVar(&server, "server", "", "ask `HOST:PORT` (native protocol; more than one with commas) instead of clickhouse.addresses")
+	f.StringVar(&server, "server", "", "ask `HOST:PORT` (native protocol; more than one with commas) instead of clickhouse.addresses, or of clickhouse.shards")
 	f.StringVar(&kafka, "kafka", "", "ask the broker at `HOST:PORT` (more than one with commas) instead of kafka.brokers; off: look at the tables alone")
 	_ = c.MarkFlagDirname("data")
 	return c
@@ -76,13 +76,15 @@ func auditOptions(cfg *config.Config, data, brokers string) (audit.Options, erro
 	if err != nil {
 		return audit.Options{}, err
 	}
-	ch, err := cfg.ClickHouseReaderOptions()
+	all, err := cfg.ShardReaderOptions()
 	if err != nil {
 		return audit.Options{}, err
 	}
-	ch.Auth.Username, ch.Auth.Password = reader.User, reader.Password
+	for _, ch := range all {
+		ch.Auth.Username, ch.Auth.Password = reader.User, reader.Password
+	}
 	k := &cfg.Kafka
-	o := audit.Options{ClickHouse: ch, Database: cfg.ClickHouse.Database, Brokers: k.Brokers, TopicPrefix: k.TopicPrefix, Group: k.Group}
+	o := audit.Options{ClickHouse: all, Database: cfg.ClickHouse.Database, Brokers: k.Brokers, TopicPrefix: k.TopicPrefix, Group: k.Group}
 	switch brokers {
 	case "off":
 		o.Brokers = nil

@@ -101,6 +101,9 @@ func summary(out io.Writer, cfg *config.Config) error {
 		strings.Join(cfg.Kafka.Brokers, " "), strings.Join(topics, " "), cfg.Kafka.Group, cfg.Kafka.Compression)
 	fmt.Fprintf(w, "clickhouse\t%s\tdatabase %s, user %s, compression %s\n",
 		strings.Join(cfg.ClickHouse.Addresses, " "), cfg.ClickHouse.Database, cfg.ClickHouse.Username, cfg.ClickHouse.Compression)
+	for i, s := range cfg.ClickHouse.Shards {
+		fmt.Fprintf(w, "shard %s\t%s\tpartitions %d, %d, ...\n", s.Name, strings.Join(s.Addresses, " "), i, i+len(cfg.ClickHouse.Shards))
+	}
 	fmt.Fprintf(w, "retention\tevents %s\traw %s\n",
 		config.FormatDuration(cfg.Retention.Events), config.FormatDuration(cfg.Retention.Raw))
 	fmt.Fprintf(w, "http\tingest %s\ttransform %s\n", cfg.HTTP.Ingest, cfg.HTTP.Transform)

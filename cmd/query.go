@@ -119,7 +119,7 @@ func readerOptions(cfg *config.Config, data string) (query.Options, error) {
 		return query.Options{}, err
 	}
 	o := query.Options{
-		Addresses: ch.Addr, Database: ch.Auth.Database, User: ch.Auth.Username, Password: ch.Auth.Password,
+		Addresses: ch.Addr, Database: cfg.ClickHouse.ReadDatabase(), User: ch.Auth.Username, Password: ch.Auth.Password,
 		TLS: ch.TLS, DialTimeout: ch.DialTimeout,
 	}
 	if cfg.ClickHouse.Reader.Password.IsSet() && data == "" {

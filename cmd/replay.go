@@ -141,6 +141,14 @@ func (f *replayFlags) run(c *cobra.Command, _ []string) error {
 	if o.Config, err = loadConfig(c, f.path); err != nil {
 		return err
 	}
+	if shards := o.Config.ClickHouse.Shards; len(shards) > 0 {
+		switch {
+		case form.flag == "topic" && f.server != "":
+			return usagef("--server does not go with --topic where there are clickhouse.shards: it looks at all of them")
+		case form.flag != "topic" && f.server == "":
+			return usagef("which shard? run it for each of clickhouse.shards, the first with --server %s", strings.Join(shards[0].Addresses, ","))
+		}
+	}
 	if f.server != "" {
 		o.Config.ClickHouse.Addresses = strings.Split(f.server, ",")
 	}

@@ -54,6 +54,7 @@ func (s *Stack) startClickHouse(ctx context.Context) error {
 	s.cfg = &cfg
 	ch := &cfg.ClickHouse
 	ch.Addresses, ch.TLS = []string{server.NativeAddr}, config.TLS{}
+	ch.Shards, ch.Cluster, ch.Replication = nil, "", config.ReplicationNone // it is one server
 	ch.Username, ch.Password = server.Admin.User, config.NewSecret(server.Admin.Password)
 	ch.Reader = config.Login{Username: server.Reader.User, Password: config.NewSecret(server.Reader.Password)}
 	return nil

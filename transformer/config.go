@@ -29,10 +29,18 @@ func FromConfig(cfg *config.Config, log *slog.Logger) (*Transformer, error) {
 	if err != nil {
 		return nil, err
 	}
+	var shards []Shard
+	for _, s := range cfg.ClickHouse.Shards {
+		options, err := cfg.ShardOptions(s)
+		if err != nil {
+			return nil, err
+		}
+		shards = append(shards, Shard{Name: s.Name, ClickHouse: options})
+	}
 	k := &cfg.Kafka
 	return New(Options{
 		Brokers: k.Brokers, Transport: transport, Dialer: dialer, TopicPrefix: k.TopicPrefix, Group: k.Group,
-		ClickHouse: clickHouse, Database: cfg.ClickHouse.Database, InsertTimeout: cfg.ClickHouse.InsertTimeout,
+		ClickHouse: clickHouse, Shards: shards, Database: cfg.ClickHouse.Database, InsertTimeout: cfg.ClickHouse.InsertTimeout,
 		BlockRows: cfg.Transform.BlockRows, BlockBytes: int(cfg.Transform.BlockBytes), BlockAge: cfg.Transform.BlockAge,
 		BufferBytes:    int64(cfg.Transform.BufferBytes),
 		ReconcileAfter: crashpoint.ReconcileAfter(), // 0 but in a build for tests
@@ -56,7 +64,7 @@ func FromConfig(cfg *config.Config, log *slog.Logger) (*Transformer, error) {
 
 var (
 	kafkaUpDesc = prometheus.NewDesc("millrace_kafka_up", "1 while the daemon can work with Kafka, else 0.", nil, prometheus.Labels{"daemon": "transform"})
-	tablesDesc  = prometheus.NewDesc("millrace_clickhouse_up", "1 while ClickHouse answers, else 0.", nil, nil)
+	tablesDesc  = prometheus.NewDesc("millrace_clickhouse_up", "1 while the ClickHouse shard answers, else 0.", []string{"shard"}, nil)
 )
 
 // Describe and Collect make a Transformer a prometheus.Collector: its Stats, and
@@ -71,7 +79,9 @@ func (t *Transformer) Describe(ch chan<- *prometheus.Desc) {
 func (t *Transformer) Collect(ch chan<- prometheus.Metric) {
 	s := t.State()
 	ch <- prometheus.MustNewConstMetric(kafkaUpDesc, prometheus.GaugeValue, up(s.Kafka))
-	ch <- prometheus.MustNewConstMetric(tablesDesc, prometheus.GaugeValue, up(s.ClickHouse))
+	for _, x := range t.shards {
+		ch <- prometheus.MustNewConstMetric(tablesDesc, prometheus.GaugeValue, up(x.health.get()), x.name)
+	}
 	t.stats.Collect(ch)
 }
 

@@ -194,7 +194,7 @@ func TestFault_RefusedBlockStopsOnlyItsPartition(t *testing.T) {
 	w := newWorld(t)
 	r := new(refuser)
 	r.refuse.Store(true)
-	m := w.startWith(func(o *Options) { o.ReconcileAfter = time.Minute }, nil, func(t *Transformer) { r.Inserter, t.inserter = t.inserter, r })
+	m := w.startWith(func(o *Options) { o.ReconcileAfter = time.Minute }, nil, func(t *Transformer) { r.Inserter, t.shards[0].inserter = t.shards[0].inserter, r })
 	w.load()
 	others := int64(len(w.want["message_events"]) / partitions * (partitions - 1))
 	w.eventually("the other partitions", func() bool { return w.count("SELECT count() FROM DB.message_events") == others })
@@ -253,7 +253,7 @@ func TestFault_CutOffBeyondTheWindow(t *testing.T) {
 	f := &forgetful{away: map[string]time.Time{}}
 	m := w.startWith(func(o *Options) {
 		o.InsertSettings = clickhouse.Settings{"deduplicate_insert": "disable"} // what a window that is over means
-	}, nil, func(t *Transformer) { f.Inserter, t.inserter = t.inserter, f })
+	}, nil, func(t *Transformer) { f.Inserter, t.shards[0].inserter = t.shards[0].inserter, f })
 	w.exactlyOnce()
 	w.eventually("everything confirmed", func() bool {
 		for _, metadata := range w.committed() {

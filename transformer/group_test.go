@@ -179,7 +179,7 @@ func TestGroup_HardStop(t *testing.T) {
 	w.load()
 	r := new(refuser)
 	r.refuse.Store(true)
-	m := w.startWith(func(o *Options) { o.DrainTimeout = 300 * time.Millisecond }, nil, func(t *Transformer) { r.Inserter, t.inserter = t.inserter, r })
+	m := w.startWith(func(o *Options) { o.DrainTimeout = 300 * time.Millisecond }, nil, func(t *Transformer) { r.Inserter, t.shards[0].inserter = t.shards[0].inserter, r })
 	w.eventually("the alarm", func() bool { return len(m.State().Blocked) > 0 })
 	m.stop() // the drain's deadline makes it a hard one
 	w.start(nil, nil)

@@ -45,6 +45,7 @@ type world struct {
 	server   *embedded.ClickHouse
 	database string
 	conn     clickhouse.Conn
+	shards   []testShard // where there are several, server being the first
 	client   *kgo.Client
 	group    string
 
@@ -243,6 +244,7 @@ func (w *world) startWith(change func(*Options), step func(m *member, step, topi
 	o.Transport = &kafka.Transport{Dial: m.dial, MetadataTTL: 200 * time.Millisecond, DialTimeout: 2 * time.Second}
 	o.Dialer = &kafka.Dialer{DialFunc: m.dial, Timeout: 2 * time.Second}
 	o.ClickHouse.DialContext = func(ctx context.Context, address string) (net.Conn, error) { return m.dial(ctx, "tcp", address) }
+	o.Shards = w.shardOptions(o.ClickHouse)
 	if os.Getenv("MILLRACE_TEST_LOG") != "" {
 		o.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil)).With("test", w.t.Name())
 	}
@@ -301,12 +303,16 @@ func (w *world) eventually(what string, f func() bool) {
 
 func (w *world) count(query string, args ...any) int64 {
 	w.t.Helper()
-	var n int64
+	var sum int64
 	query = "SELECT toInt64(assumeNotNull((" + strings.ReplaceAll(query, "DB", w.database) + ")))"
-	if err := w.conn.QueryRow(context.Background(), query, args...).Scan(&n); err != nil {
-		w.t.Fatal(err)
+	for _, conn := range w.conns() {
+		var n int64
+		if err := conn.QueryRow(context.Background(), query, args...).Scan(&n); err != nil {
+			w.t.Fatal(err)
+		}
+		sum += n
 	}
-	return n
+	return sum
 }
 
 // arrived waits until all that was produced is in the tables.
@@ -337,21 +343,23 @@ func (w *world) check() outcome {
 		if k == schema.Reject {
 			id, where = "raw", " WHERE reason != 'bad_record'"
 		}
-		rows, err := w.conn.Query(context.Background(), fmt.Sprintf("SELECT %s, count() FROM %s.%s%s GROUP BY 1", id, w.database, k.Table, where))
-		if err != nil {
-			w.t.Fatal(err)
-		}
 		got := map[string]uint64{}
-		for rows.Next() {
-			var id string
-			var n uint64
-			if err := rows.Scan(&id, &n); err != nil {
+		for _, conn := range w.conns() {
+			rows, err := conn.Query(context.Background(), fmt.Sprintf("SELECT %s, count() FROM %s.%s%s GROUP BY 1", id, w.database, k.Table, where))
+			if err != nil {
 				w.t.Fatal(err)
 			}
-			got[id] = n
-		}
-		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-			w.t.Fatal(err)
+			for rows.Next() {
+				var id string
+				var n uint64
+				if err := rows.Scan(&id, &n); err != nil {
+					w.t.Fatal(err)
+				}
+				got[id] += n
+			}
+			if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+				w.t.Fatal(err)
+			}
 		}
 		for _, id := range w.want[k.Table] {
 			switch n := got[id]; {

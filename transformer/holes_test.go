@@ -56,7 +56,7 @@ func TestRecover_WaitsForALateInsert(t *testing.T) {
 	late := &slow{Inserter: server, delay: o.Lease, sent: make(chan struct{})}
 	m := w.startWith(func(o *Options) {
 		o.SessionTimeout, o.RebalanceTimeout, o.Lease = time.Second, 900*time.Millisecond, 800*time.Millisecond // the next owner comes before it is done
-	}, nil, func(t *Transformer) { t.inserter = late })
+	}, nil, func(t *Transformer) { t.shards[0].inserter = late })
 	<-late.sent
 	m.kill()
 	// The rule of the configuration: longer than the lease and an INSERT together.
@@ -111,7 +111,7 @@ func TestRun_AlarmEndsWithARecovery(t *testing.T) {
 	w := newWorld(t)
 	w.produce(schema.Message, 30)
 	r := &afterwards{}
-	m := w.startWith(func(o *Options) { o.ReconcileAfter = o.Lease }, nil, func(t *Transformer) { r.Inserter, t.inserter = t.inserter, r })
+	m := w.startWith(func(o *Options) { o.ReconcileAfter = o.Lease }, nil, func(t *Transformer) { r.Inserter, t.shards[0].inserter = t.shards[0].inserter, r })
 	w.eventually("the alarm", func() bool { return len(m.State().Blocked) > 0 })
 	w.eventually("the end of the alarm", func() bool { return len(m.State().Blocked) == 0 })
 	w.exactlyOnce()

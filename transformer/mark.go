@@ -19,6 +19,8 @@ type mark struct {
 	end         int64
 	fingerprint uint32 // of the range's record batches
 	reader      uint32 // what makes rows of the records: see rowsOf
+	shard       string // where its INSERT goes; of a commit without an intent, where the last one went
+	wide        bool   // rows of [offset, ...) may be at other shards, too
 	query       bool   // only what was missing is inserted, by asking ClickHouse
 	time        int64  // of the announcement, milliseconds
 	first       int64  // of the range's first announcement, where that is another
@@ -54,6 +56,12 @@ func (m mark) String() string {
 	b := make([]byte, 0, 128)
 	b = append(b, markVersion...)
 	b = fmt.Appendf(b, ";ep=%d;t=%d", m.epoch, m.time)
+	if m.shard != "" {
+		b = fmt.Appendf(b, ";sh=%s", m.shard)
+	}
+	if m.wide {
+		b = append(b, ";w=1"...)
+	}
 	if m.end > 0 {
 		b = fmt.Appendf(b, ";e=%d;fp=%08x;r=%08x", m.end, m.fingerprint, m.reader)
 		if m.query {
@@ -96,6 +104,10 @@ func parseMark(s string) (m mark, ok bool) {
 		case "r":
 			u, err = strconv.ParseUint(value, 16, 32)
 			m.reader = uint32(u)
+		case "sh":
+			m.shard = value
+		case "w":
+			m.wide = value == "1"
 		case "q":
 			m.query = value == "1"
 		case "lb":

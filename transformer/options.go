@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"runtime"
 	"time"
@@ -29,6 +30,7 @@ type Options struct {
 	Kinds       []*schema.Kind // default: all
 
 	ClickHouse     *clickhouse.Options // Compression nil: none on loopback, lz4 beyond
+	Shards         []Shard             // in place of ClickHouse: partition p goes to shard p modulo their number
 	Database       string
 	InsertSettings clickhouse.Settings // more settings of each INSERT
 
@@ -36,7 +38,7 @@ type Options struct {
 	BlockBytes  int           // or bytes,
 	BlockAge    time.Duration // or when its first row has waited so long
 	BufferBytes int64         // fetched and not yet inserted, over all partitions: then fetching stops
-	Inserters   int           // INSERTs at a time
+	Inserters   int           // INSERTs at a time, of each shard
 
 	InsertTimeout time.Duration // of one attempt
 	CommitTimeout time.Duration // of one request to Kafka
@@ -86,10 +88,16 @@ func (o Options) withDefaults() (Options, error) {
 	switch {
 	case len(o.Brokers) == 0:
 		return o, errors.New("cannot transform: kafka.brokers is empty")
-	case o.ClickHouse == nil || len(o.ClickHouse.Addr) == 0:
-		return o, errors.New("cannot transform: clickhouse.addresses is empty")
 	case o.Database == "":
 		return o, errors.New("cannot transform: clickhouse.database is empty")
+	}
+	if len(o.Shards) == 0 {
+		o.Shards = []Shard{{ClickHouse: o.ClickHouse}}
+	}
+	for _, s := range o.Shards {
+		if s.ClickHouse == nil || len(s.ClickHouse.Addr) == 0 {
+			return o, fmt.Errorf("cannot transform: shard %q has no address (clickhouse.addresses, clickhouse.shards)", s.Name)
+		}
 	}
 	if o.Transport == nil {
 		o.Transport = &kafka.Transport{MetadataTTL: 2 * time.Second}

@@ -33,6 +33,9 @@ type partition struct {
 	fetcher *fetch.Fetcher
 	stats   *partitionStats
 
+	home *shard   // where rows go: the partition's own, or that of the block that is finished
+	asks []*shard // that may have rows which are not confirmed
+
 	epoch uint16
 	// Everything before inserted is in ClickHouse; anchor is the last batch of it.
 	inserted int64
@@ -199,7 +202,7 @@ func (p *partition) finish() error {
 	if p.g.alive.Err() != nil {
 		if p.unconfirmed && p.g.hard.Err() == nil && !p.g.broken.Load() {
 			p.step("ending")
-			return p.g.commit(p.topic, p.id, p.inserted, mark{epoch: p.epoch, time: time.Now().UnixMilli(), anchor: p.anchor})
+			return p.g.commit(p.topic, p.id, p.inserted, mark{epoch: p.epoch, time: time.Now().UnixMilli(), anchor: p.anchor, shard: p.home.name})
 		}
 		return errStopped
 	}
@@ -321,6 +324,7 @@ func (p *partition) announce(m mark) error {
 	}
 	p.doing(doingCommit)
 	m.anchor, m.reader = p.anchor, rowsOf(p.kind, p.t.version)
+	m.shard, m.wide = p.home.name, len(p.asks) > 1
 	sent := time.Now()
 	m.time = sent.UnixMilli()
 	if err := p.g.commit(p.topic, p.id, p.inserted, m); err != nil {
@@ -380,7 +384,7 @@ func (p *partition) insertBlock(b *block.Block, m mark, token string) error {
 		}
 		switch {
 		case err == nil:
-			p.t.clickhouse.set(nil)
+			p.home.health.set(nil)
 			p.t.block(p.key(), nil)
 			p.t.stats.Inserts.Add(1)
 			p.t.stats.rows[b.Kind().Table].Add(uint64(b.Rows()))
@@ -394,7 +398,7 @@ func (p *partition) insertBlock(b *block.Block, m mark, token string) error {
 		if insert.Refused(err) {
 			p.t.block(p.key(), err)
 		} else {
-			p.t.clickhouse.set(err)
+			p.home.health.set(err)
 		}
 		if !sleep(p.g.alive, backoff(n)) {
 			return errStopped
@@ -413,7 +417,7 @@ func (p *partition) remembers(since time.Time) error {
 	}
 	ctx, cancel := context.WithTimeout(p.g.alive, p.t.o.CommitTimeout)
 	defer cancel()
-	uptime, err := p.t.server.Uptime(ctx)
+	uptime, err := p.home.server.Uptime(ctx)
 	if p.g.alive.Err() != nil {
 		return errStopped
 	}
@@ -428,11 +432,11 @@ func (p *partition) remembers(since time.Time) error {
 func (p *partition) attempt(b *block.Block, m mark, token string) error {
 	p.doing(doingPlace)
 	select {
-	case p.t.inserts <- struct{}{}:
+	case p.home.inserts <- struct{}{}:
 	case <-p.g.alive.Done():
 		return errStopped
 	}
-	defer func() { <-p.t.inserts }()
+	defer func() { <-p.home.inserts }()
 	if p.g.alive.Err() != nil {
 		return errStopped
 	}
@@ -447,7 +451,7 @@ func (p *partition) attempt(b *block.Block, m mark, token string) error {
 	ctx, cancel := context.WithTimeout(p.g.hard, p.t.o.InsertTimeout)
 	defer cancel()
 	begun := time.Now()
-	err := p.t.inserter.Insert(ctx, b, token)
+	err := p.home.inserter.Insert(ctx, b, token)
 	p.t.stats.seconds.Observe(time.Since(begun).Seconds())
 	if err != nil && p.g.hard.Err() != nil {
 		p.rows = rows{} // the INSERT may still read them

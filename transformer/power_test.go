@@ -126,7 +126,7 @@ func TestFault_TokensLostWithPower(t *testing.T) {
 			w.load()
 			c := new(cutOff)
 			patient := func(o *Options) { o.ReconcileAfter = 1000 * o.Lease } // not for its age is the token distrusted
-			m := w.startWith(patient, nil, func(t *Transformer) { c.Inserter, t.inserter = t.inserter, c })
+			m := w.startWith(patient, nil, func(t *Transformer) { c.Inserter, t.shards[0].inserter = t.shards[0].inserter, c })
 			w.eventually("an answer is lost", c.lost.Load)
 			if name == "another member" {
 				m.kill()

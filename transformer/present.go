@@ -40,12 +40,12 @@ func (p *partition) present(ctx context.Context, from, to int64) (*offsets, int,
 	}
 	s := &offsets{from: from, bits: make([]uint64, (to-from+63)/64)}
 	n := 0
-	err := p.t.server.Present(ctx, p.kind, p.place(), from, to, func(o, _ int64) {
+	err := p.rowsAt(ctx, p.asks, from, to, func(o, _ int64) {
 		if s.add(o) {
 			n++
 		}
 	})
-	if err := p.asked(err); err != nil {
+	if err != nil {
 		return nil, 0, err
 	}
 	return s, n, nil

@@ -30,6 +30,9 @@ func (p *partition) recover() error {
 		return err
 	}
 	p.stats.end.Store(f.end)
+	if err := p.chooseShards(&f); err != nil {
+		return err
+	}
 	p.doing(doingCompare)
 	start, same, err := p.identify(ctx, &f)
 	if err != nil {
@@ -53,6 +56,7 @@ func (p *partition) recover() error {
 			return err
 		}
 	}
+	p.home = p.t.shardOf(p.id)
 	if p.inserted < f.first {
 		if err := p.lost(ctx, f.first); err != nil {
 			return err
@@ -61,11 +65,10 @@ func (p *partition) recover() error {
 	p.doing(doingCompare)
 	// Ask always: an offset may have been reset, expired with its group, or set back
 	// by a commit that came late.
-	last, err := p.t.server.LastFrom(ctx, p.kind, p.place(), p.inserted)
+	last, err := p.lastFrom(ctx, p.inserted)
 	if err != nil {
-		return p.asked(err)
+		return err
 	}
-	p.asked(nil)
 	if last >= p.inserted {
 		if err := p.reconcile(ctx, last+1, time.Now()); err != nil {
 			return err
@@ -95,6 +98,7 @@ func (p *partition) look(ctx context.Context) (f found, err error) {
 
 // settle makes the recovered place known to Kafka before anything new is fetched.
 func (p *partition) settle() error {
+	p.settleShards()
 	p.stats.inserted.Store(p.inserted)
 	p.end, p.last = p.inserted, p.anchor
 	p.step("recovered")
@@ -105,16 +109,16 @@ func (p *partition) settle() error {
 	return nil
 }
 
-// asked notes whether ClickHouse answered a question; an error is one to try again after.
-func (p *partition) asked(err error) error {
+// asked notes whether a shard answered a question; an error is one to try again after.
+func (p *partition) asked(s *shard, err error) error {
 	if err == nil {
-		p.t.clickhouse.set(nil)
+		s.health.set(nil)
 		return nil
 	}
 	if p.g.active.Err() != nil {
 		return errStopped
 	}
-	p.t.clickhouse.set(err)
+	s.health.set(err)
 	return fmt.Errorf("%w: %w", errRestart, err)
 }
 
@@ -137,9 +141,9 @@ func (p *partition) identify(ctx context.Context, f *found) (start int64, same b
 		// The log ends before the offset: cut short, or made again.
 		return p.cutOrRemade(ctx, f)
 	}
-	epoch, last, any, err := p.t.server.Last(ctx, p.kind, shortTopic(p.kind), uint16(p.id))
-	if p.asked(err) != nil {
-		return 0, false, p.asked(err)
+	epoch, last, any, err := p.newestRow(ctx)
+	if err != nil {
+		return 0, false, err
 	}
 	if start < 0 {
 		start = f.first
@@ -218,8 +222,8 @@ func (p *partition) rewritten(ctx context.Context, f found) error {
 
 // nextEpoch finds an epoch that no row has.
 func (p *partition) nextEpoch(ctx context.Context) error {
-	newest, _, any, err := p.t.server.Last(ctx, p.kind, shortTopic(p.kind), uint16(p.id))
-	if err := p.asked(err); err != nil {
+	newest, _, any, err := p.newestRow(ctx)
+	if err != nil {
 		return err
 	}
 	if any && newest > p.epoch {
@@ -261,14 +265,15 @@ func (p *partition) sameRows(ctx context.Context, offset int64) (bool, error) {
 		}
 		p.rows.times(func(offset, ms int64) { received[offset] = ms })
 		compared, different := 0, 0
-		err := p.t.server.Present(ctx, p.kind, p.place(), b.BaseOffset, b.NextOffset(), func(o, ms int64) {
+		// Rows that are confirmed can be at any shard: the list may have been another.
+		err := p.rowsAt(ctx, p.t.shards, b.BaseOffset, b.NextOffset(), func(o, ms int64) {
 			if want, ok := received[o]; ok {
 				if compared++; want != ms {
 					different++
 				}
 			}
 		})
-		if err := p.asked(err); err != nil {
+		if err != nil {
 			return err
 		}
 		same = compared > 0 && different == 0
@@ -401,8 +406,8 @@ func (p *partition) tokenRemembered(ctx context.Context, m mark) (bool, error) {
 	if age < 0 || age > p.t.o.ReconcileAfter {
 		return false, nil
 	}
-	uptime, err := p.t.server.Uptime(ctx)
-	if err := p.asked(err); err != nil {
+	uptime, err := p.home.server.Uptime(ctx)
+	if err := p.asked(p.home, err); err != nil {
 		return false, err
 	}
 	return uptime > age+time.Second, nil

@@ -370,6 +370,8 @@ func TestRecover_MadeAgainAndAnnouncedByAnotherReader(t *testing.T) {
 func TestMark(t *testing.T) {
 	t.Parallel()
 	for _, m := range []mark{
+		{epoch: 3, time: 5, shard: "north", end: 7, fingerprint: 9},
+		{epoch: 3, time: 5, shard: "north-2.a_b", wide: true},
 		{epoch: 1, time: 1762257600000},
 		{epoch: 65535, time: 1, end: 1 << 60, fingerprint: 0xdeadbeef, reader: 0xfeedf00d},
 		{epoch: 2, end: 5, query: true, anchor: anchor{true, 4, 7}},

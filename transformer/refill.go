@@ -51,13 +51,15 @@ const (
 // group and its members are left alone, and may be at work: below the confirmed offset they
 // do nothing. It can be run again after an error.
 func (t *Transformer) Refill(ctx context.Context, o RefillOptions) (r RefillResult, err error) {
-	defer t.server.Close()
+	defer t.closeShards()
 	if !t.isKind(o.Kind) {
 		return r, fmt.Errorf("cannot read topic %q again: the transformer has none of the kind %q", o.Kind.Topic, o.Kind.Name)
 	}
 	if o.Insert {
-		if err := t.server.Check(ctx, []*schema.Kind{o.Kind}); err != nil {
-			return r, err
+		for _, s := range t.shards {
+			if err := s.server.Check(ctx, []*schema.Kind{o.Kind}); err != nil {
+				return r, err
+			}
 		}
 		if err := t.awaitRefills(ctx); err != nil {
 			return r, err
@@ -93,15 +95,21 @@ func (t *Transformer) Refill(ctx context.Context, o RefillOptions) (r RefillResu
 
 // awaitRefills waits for the last INSERT of a run that was killed: it would not be seen.
 func (t *Transformer) awaitRefills(ctx context.Context) error {
-	for {
-		running, err := t.server.Running(ctx, refillTokens)
-		if err != nil || !running {
-			return err
-		}
-		if !sleep(ctx, 100*time.Millisecond) {
-			return context.Cause(ctx)
+	for _, s := range t.shards {
+		for {
+			running, err := s.server.Running(ctx, refillTokens)
+			if err != nil {
+				return err
+			}
+			if !running {
+				break
+			}
+			if !sleep(ctx, 100*time.Millisecond) {
+				return context.Cause(ctx)
+			}
 		}
 	}
+	return nil
 }
 
 // refill is one call of Refill.
@@ -131,14 +139,19 @@ func (p *refillRange) there(ctx context.Context, from, to int64) (*rowsThere, er
 	s := &rowsThere{own: offsets{from: from, bits: make([]uint64, (to-from+63)/64)}, others: map[int64][]int64{}, same: map[int64]struct{}{}}
 	ctx, cancel := context.WithTimeout(ctx, presentTimeout)
 	defer cancel()
-	err := p.t.server.PresentEver(ctx, p.kind, shortTopic(p.kind), uint16(p.id), from, to, func(epoch uint16, o, ms int64) {
-		if epoch != p.epoch {
-			s.others[o] = append(s.others[o], ms)
-		} else if s.own.add(o) {
-			s.n++
+	for _, x := range p.t.shards { // the list may have been another when they were inserted
+		err := x.server.PresentEver(ctx, p.kind, shortTopic(p.kind), uint16(p.id), from, to, func(epoch uint16, o, ms int64) {
+			if epoch != p.epoch {
+				s.others[o] = append(s.others[o], ms)
+			} else if s.own.add(o) {
+				s.n++
+			}
+		})
+		if err != nil {
+			return nil, err
 		}
-	})
-	return s, err
+	}
+	return s, nil
 }
 
 // span looks at some offsets.
@@ -298,7 +311,7 @@ func (x *refill) insert(ctx context.Context, p *refillRange, token string) error
 				return context.Cause(ctx)
 			}
 			attempt, cancel := context.WithTimeout(ctx, p.t.o.InsertTimeout)
-			err = p.t.inserter.Insert(attempt, b, token) // of no rows: nothing
+			err = p.home.inserter.Insert(attempt, b, token) // of no rows: nothing
 			cancel()
 			if err == nil || errors.Is(err, insert.ErrUnfit) {
 				break

@@ -55,7 +55,7 @@ func (t *Transformer) refillRanges(ctx context.Context, o *RefillOptions) ([]ref
 }
 
 func (t *Transformer) refillRange(ctx context.Context, o *RefillOptions, topic string, id int) (r refillRange, err error) {
-	p := &partition{t: t, kind: o.Kind, topic: topic, id: id}
+	p := &partition{t: t, kind: o.Kind, topic: topic, id: id, home: t.shardOf(id)}
 	r.partition = p
 	committed, metadata, err := t.committed(ctx, topic, id)
 	if errors.Is(err, kafka.GroupIdNotFound) {
@@ -106,11 +106,17 @@ func (t *Transformer) refillRange(ctx context.Context, o *RefillOptions, topic s
 }
 
 func (t *Transformer) newestEpoch(ctx context.Context, p *partition) (uint16, error) {
-	epoch, _, any, err := t.server.Last(ctx, p.kind, shortTopic(p.kind), uint16(p.id))
-	if err == nil && !any {
-		epoch = 1
+	newest := uint16(1)
+	for _, s := range t.shards {
+		epoch, _, any, err := s.server.Last(ctx, p.kind, shortTopic(p.kind), uint16(p.id))
+		if err != nil {
+			return 0, err
+		}
+		if any {
+			newest = max(newest, epoch)
+		}
 	}
-	return epoch, err
+	return newest, nil
 }
 
 // RefillBound is one end of a range. The zero value is as far as there is anything.

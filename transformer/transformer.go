@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 	"time"
 
@@ -26,15 +25,13 @@ type Transformer struct {
 	kinds  map[string]*schema.Kind // by topic
 	stats  *Stats
 
-	server   *insert.ClickHouse
-	inserter insert.Inserter
-	inserts  chan struct{} // a place for each INSERT at a time
+	shards   []*shard
 	decoders chan *decoder
 	blocks   blockPool
 	maxRows  int // of a block: block.MaxRows, in tests fewer
 	version  int // of the reader: readerVersion, in tests another
 
-	group, fetching, clickhouse health
+	group, fetching health
 
 	mutex   sync.Mutex
 	blocked map[topicPartition]error
@@ -48,20 +45,22 @@ func New(o Options) (*Transformer, error) {
 	if err != nil {
 		return nil, err
 	}
-	server, err := insert.Open(insert.Options{ClickHouse: o.ClickHouse, Database: o.Database, Settings: o.InsertSettings})
-	if err != nil {
-		return nil, err
-	}
 	t := &Transformer{
-		o: o, log: o.Logger, server: server, inserter: server,
+		o: o, log: o.Logger,
 		client:   &kafka.Client{Addr: kafka.TCP(o.Brokers...), Timeout: 2 * o.CommitTimeout, Transport: o.Transport},
 		kinds:    map[string]*schema.Kind{},
 		stats:    newStats(o.Kinds),
-		inserts:  make(chan struct{}, o.Inserters),
 		decoders: newDecoders(),
 		maxRows:  block.MaxRows,
 		version:  readerVersion,
 		blocked:  map[topicPartition]error{},
+	}
+	for _, s := range o.Shards {
+		x, err := openShard(s, &o, t.log)
+		if err != nil {
+			return nil, err
+		}
+		t.shards = append(t.shards, x)
 	}
 	for _, k := range o.Kinds {
 		t.topics = append(t.topics, o.TopicPrefix+k.Topic)
@@ -69,7 +68,6 @@ func New(o Options) (*Transformer, error) {
 	}
 	t.group.init(t.log, "Kafka (consumer group)", errors.New("the consumer group has not been joined yet"))
 	t.fetching.init(t.log, "Kafka (fetch)", nil)
-	t.clickhouse.init(t.log, "ClickHouse", errors.New("ClickHouse has not answered yet"))
 	return t, nil
 }
 
@@ -86,7 +84,7 @@ func (t *Transformer) Confirmed(topic string, partition int) int64 {
 // State says what stands in the way.
 type State struct {
 	Kafka      error   // nil: reachable, and this member has joined the group
-	ClickHouse error   // nil: reachable, and its last answer was not a failure to connect
+	ClickHouse error   // nil: every shard is reachable, and its last answer was not a failure to connect
 	Blocked    []error // partitions that wait because ClickHouse refuses their block
 }
 
@@ -101,7 +99,12 @@ func (s State) Err() error {
 
 // State is for readiness checks.
 func (t *Transformer) State() State {
-	s := State{Kafka: t.group.get(), ClickHouse: t.clickhouse.get()}
+	s := State{Kafka: t.group.get()}
+	for _, x := range t.shards {
+		if s.ClickHouse = x.health.get(); s.ClickHouse != nil {
+			break
+		}
+	}
 	if s.Kafka == nil {
 		s.Kafka = t.fetching.get()
 	}
@@ -139,7 +142,7 @@ func (t *Transformer) block(p topicPartition, err error) {
 func (t *Transformer) Run(soft, hard context.Context) error {
 	hard, cancel := context.WithCancel(hard)
 	defer cancel()
-	defer t.server.Close()
+	defer t.closeShards()
 	defer context.AfterFunc(soft, func() {
 		timer := time.AfterFunc(t.o.DrainTimeout, cancel)
 		context.AfterFunc(hard, func() { timer.Stop() })
@@ -149,10 +152,14 @@ func (t *Transformer) Run(soft, hard context.Context) error {
 	defer wg.Wait()
 	watch, stop := context.WithCancel(soft)
 	defer stop()
-	if err := t.checkTables(soft); err != nil {
-		return err
+	for _, s := range t.shards {
+		if err := t.checkTables(soft, s); err != nil {
+			return err
+		}
 	}
-	wg.Go(func() { t.pingClickHouse(watch) })
+	for _, s := range t.shards {
+		wg.Go(func() { s.ping(watch) })
+	}
 	checked := t.o.CheckTopics == nil
 	for soft.Err() == nil && hard.Err() == nil {
 		if !t.waitForTopics(soft) {
@@ -181,48 +188,25 @@ func (t *Transformer) promise(err error) error {
 	return fmt.Errorf("%w\nor take what that may cost: millrace transform --delivery at-least-once (transform.delivery)", err)
 }
 
-// checkTables waits until ClickHouse answers and returns what is wrong with its tables.
-func (t *Transformer) checkTables(ctx context.Context) error {
+// checkTables waits until the shard answers and returns what is wrong with its tables.
+func (t *Transformer) checkTables(ctx context.Context, s *shard) error {
 	for n := 0; ; n++ {
 		ask, cancel := context.WithTimeout(ctx, t.o.CommitTimeout)
-		err := t.server.Check(ask, t.o.Kinds)
+		err := s.server.Check(ask, t.o.Kinds)
 		cancel()
 		switch {
 		case errors.Is(err, insert.ErrUnfit):
 			return err
 		case errors.Is(err, insert.ErrForgetful):
-			t.clickhouse.set(nil)
+			s.health.set(nil)
 			return t.promise(err)
 		}
 		if ctx.Err() != nil {
 			return nil
 		}
-		t.clickhouse.set(err)
+		s.health.set(err)
 		if err == nil || !sleep(ctx, backoff(n)) {
 			return nil
-		}
-	}
-}
-
-// pingClickHouse keeps State true while there is nothing to insert.
-func (t *Transformer) pingClickHouse(ctx context.Context) {
-	n := 0
-	for sleep(ctx, time.Second) {
-		ask, cancel := context.WithTimeout(ctx, 2*time.Second)
-		err := t.server.Ping(ask)
-		cancel()
-		if err != nil {
-			err = fmt.Errorf("cannot reach ClickHouse at %s: %w", strings.Join(t.o.ClickHouse.Addr, ", "), err)
-		}
-		if ctx.Err() != nil {
-			return
-		}
-		// One failure may be a connection that an earlier server left behind.
-		if n++; err == nil || n > 1 || t.clickhouse.get() != nil {
-			t.clickhouse.set(err)
-		}
-		if err == nil {
-			n = 0
 		}
 	}
 }

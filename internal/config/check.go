@@ -217,6 +217,25 @@ func (c *Config) checkKafka(d *decoder) {
 func (c *Config) checkClickHouse(d *decoder) {
 	checkAddresses(d, "clickhouse.addresses", c.ClickHouse.Addresses)
 	checkTLS(d, "clickhouse.tls", &c.ClickHouse.TLS, c.ClickHouse.dir)
+	if c.ClickHouse.Replication != ReplicationNone && c.ClickHouse.Cluster == "" && !d.failed("clickhouse.cluster", "clickhouse.replication") {
+		d.report("clickhouse.replication", Problem{Got: quoted(c.ClickHouse.Replication), Allowed: "none without clickhouse.cluster"})
+	}
+	owner := map[string]string{}
+	for i, s := range c.ClickHouse.Shards {
+		at := fmt.Sprintf("clickhouse.shards[%d]", i)
+		checkAddresses(d, at+".addresses", s.Addresses)
+		before := c.ClickHouse.Shards[:i]
+		if j := slices.IndexFunc(before, func(o Shard) bool { return o.Name == s.Name }); j >= 0 && s.Name != "" {
+			d.report(at+".name", Problem{Got: quoted(s.Name), Allowed: fmt.Sprintf("a name of its own: clickhouse.shards[%d] has that one", j)})
+		}
+		for n, address := range s.Addresses {
+			if first, taken := owner[address]; taken {
+				d.report(fmt.Sprintf("%s.addresses[%d]", at, n), Problem{Got: quoted(address), Allowed: "a server of its own: " + first + " has that one"})
+				continue
+			}
+			owner[address] = at
+		}
+	}
 }
 
 func checkTLS(d *decoder, path string, t *TLS, dir string) {

@@ -119,27 +119,50 @@ func (s scramSession) Next(_ context.Context, challenge []byte) (bool, []byte, e
 // schema.
 func (c *Config) ClickHouseOptions() (*clickhouse.Options, error) {
 	ch := &c.ClickHouse
-	return ch.options(ch.Username, ch.Password)
+	return ch.options(ch.Addresses, ch.Username, ch.Password)
+}
+
+// ShardReaderOptions are ClickHouseReaderOptions for each shard; without shards, for the
+// one that there is.
+func (c *Config) ShardReaderOptions() (all []*clickhouse.Options, err error) {
+	ch := &c.ClickHouse
+	shards := ch.Shards
+	if len(shards) == 0 {
+		shards = []Shard{{Addresses: ch.Addresses}}
+	}
+	for _, s := range shards {
+		o, err := ch.options(s.Addresses, ch.Reader.Username, ch.Reader.Password)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, o)
+	}
+	return all, nil
+}
+
+// ShardOptions are ClickHouseOptions for one of the shards.
+func (c *Config) ShardOptions(s Shard) (*clickhouse.Options, error) {
+	return c.ClickHouse.options(s.Addresses, c.ClickHouse.Username, c.ClickHouse.Password)
 }
 
 // ClickHouseReaderOptions is the same for the user that only reads.
 func (c *Config) ClickHouseReaderOptions() (*clickhouse.Options, error) {
 	ch := &c.ClickHouse
-	return ch.options(ch.Reader.Username, ch.Reader.Password)
+	return ch.options(ch.Addresses, ch.Reader.Username, ch.Reader.Password)
 }
 
-func (c *ClickHouse) options(user string, password Secret) (*clickhouse.Options, error) {
+func (c *ClickHouse) options(addresses []string, user string, password Secret) (*clickhouse.Options, error) {
 	tlsConfig, err := c.TLS.load(c.dir)
 	if err != nil {
 		return nil, fmt.Errorf("cannot use clickhouse.tls: %w", err)
 	}
 	method := clickhouse.CompressionNone
-	if c.Compression == "lz4" || c.Compression == "auto" && !allLoopback(c.Addresses) {
+	if c.Compression == "lz4" || c.Compression == "auto" && !allLoopback(addresses) {
 		method = clickhouse.CompressionLZ4
 	}
 	return &clickhouse.Options{
 		Protocol:        clickhouse.Native,
-		Addr:            c.Addresses,
+		Addr:            addresses,
 		Auth:            clickhouse.Auth{Database: c.Database, Username: user, Password: password.Reveal()},
 		TLS:             tlsConfig,
 		Compression:     &clickhouse.Compression{Method: method},

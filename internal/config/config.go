@@ -153,7 +153,10 @@ type ServerTLS struct {
 // ClickHouse is where the rows go.
 type ClickHouse struct {
 	Addresses     []string
+	Shards        []Shard // none: Addresses are all there is
 	Database      string
+	Cluster       string
+	Replication   string // ReplicationNone, ReplicationTables, ReplicationDatabase
 	Username      string
 	Password      Secret
 	Reader        Login
@@ -164,6 +167,28 @@ type ClickHouse struct {
 	TLS           TLS
 
 	dir string
+}
+
+// Shard is where the rows of a share of Kafka's partitions go.
+type Shard struct {
+	Name      string
+	Addresses []string // of its replicas
+}
+
+// Values of ClickHouse.Replication.
+const (
+	ReplicationNone     = "none"
+	ReplicationTables   = "tables"
+	ReplicationDatabase = "database"
+)
+
+// ReadDatabase is the database that questions are asked in: that of the tables or, on a
+// cluster, of those that read from all shards.
+func (c *ClickHouse) ReadDatabase() string {
+	if c.Cluster == "" {
+		return c.Database
+	}
+	return c.Database + "_all"
 }
 
 // Login is a user and its password.

@@ -198,6 +198,11 @@ func TestParse_Failure(t *testing.T) {
 		`m.yaml:1:45: kafka.sasl.mechanism: got "plain"; allowed beyond loopback only with kafka.tls.enabled: it sends the password itself`)
 	f("kafka: {tls: {ca: x.pem}}\n", `m.yaml:1:14: kafka.tls.enabled: got "false" (the default); allowed true with the other keys of kafka.tls`)
 	f("kafka: {tls: {enabled: true, cert: x.pem}}\n", `m.yaml:1:14: kafka.tls: cert and key go together`)
+	f("clickhouse: {shards: [{name: a, addresses: ['192.0.2.1:9000']}, {name: a, addresses: ['192.0.2.2:9000']}]}\n", `m.yaml:1:72: clickhouse.shards[1].name: got "a"; allowed a name of its own: clickhouse.shards[0] has that one`)
+	f("clickhouse: {shards: [{name: a, addresses: ['192.0.2.1:9000']}, {name: b, addresses: ['192.0.2.1:9000']}]}\n", `m.yaml:1:87: clickhouse.shards[1].addresses[0]: got "192.0.2.1:9000"; allowed a server of its own: clickhouse.shards[0] has that one`)
+	f("clickhouse: {shards: [{name: a}]}\n", `m.yaml:1:23: clickhouse.shards[0].addresses: missing; allowed a list of HOST:PORT`)
+	f("clickhouse: {replication: tables}\n", `m.yaml:1:27: clickhouse.replication: got "tables"; allowed none without clickhouse.cluster`)
+	f("clickhouse: {cluster: 'a b'}\n", `m.yaml:1:23: clickhouse.cluster: got "a b" (' ' cannot be in the name of a cluster); allowed a name of the servers' remote_servers`)
 	f("clickhouse: {tls: {enabled: true, ca: nothing.pem}}\n", `m.yaml:1:19: clickhouse.tls: cannot read ca: open nothing.pem: no such file or directory`)
 }
 

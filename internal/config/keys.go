@@ -195,6 +195,16 @@ func checkDatabase(s string) error {
 	return nil
 }
 
+// checkCluster admits what needs no escaping in quotes.
+func checkCluster(s string) error {
+	for _, c := range s {
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.ContainsRune("-_.", c)) {
+			return fmt.Errorf("%q cannot be in the name of a cluster", c)
+		}
+	}
+	return nil
+}
+
 func checkURL(s string) error {
 	if s == "" {
 		return nil

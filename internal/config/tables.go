@@ -147,8 +147,15 @@ func (t *TLS) keys() []key {
 func (c *ClickHouse) keys() []key {
 	return []key{
 		texts("addresses", &c.Addresses, "['127.0.0.1:9000']", "Servers, native protocol; tried in order.", "a list of HOST:PORT"),
+		{name: "shards", to: sections[Shard]{&c.Shards, (*Shard).keys}, def: "[]", allowed: "a list of shards",
+			doc: "Servers that the rows are spread over: those of Kafka's partition p go to shard p modulo their number. Empty: all go to addresses. " +
+				"Where a partition's rows go may change with this list only after transform was stopped in order."},
 		{name: "database", to: textValue{&c.Database, checkDatabase}, def: "millrace", allowed: "1 to 63 letters, digits and _, no digit first",
 			doc: "Database of all tables."},
+		{name: "cluster", to: textValue{&c.Cluster, checkCluster}, def: `""`, allowed: "a name of the servers' remote_servers",
+			doc: "Cluster that millrace schema makes the tables on (ON CLUSTER), and in DATABASE_all tables that read from all shards, which query asks. Empty: none; each shard is made by itself."},
+		oneOf("replication", &c.Replication, ReplicationNone, "How the tables that are made on the cluster have copies: tables are ReplicatedMergeTree, database is a Replicated database, none is for tables without.",
+			ReplicationNone, ReplicationTables, ReplicationDatabase),
 		text("username", &c.Username, "default", "User that writes and that changes the schema."),
 		secret("password", &c.Password, "MILLRACE_CLICKHOUSE_PASSWORD", "Its password."),
 		sub("reader", &c.Reader, "User that millrace query asks as: give it SELECT on the database, readonly=2, and nothing else."),
@@ -157,6 +164,15 @@ func (c *ClickHouse) keys() []key {
 		duration("read_timeout", &c.ReadTimeout, "30s", second, 10*minute, "For the server's next word."),
 		duration("insert_timeout", &c.InsertTimeout, "20s", second, 25*second, "For one insert. With three heartbeats it must fit into kafka.rebalance_timeout."),
 		sub("tls", &c.TLS, "Encryption towards the servers."),
+	}
+}
+
+func (s *Shard) keys() []key {
+	addresses := texts("addresses", &s.Addresses, "", "Its replicas, native protocol; tried in order.", "a list of HOST:PORT")
+	addresses.need = true
+	return []key{
+		nameKey(&s.Name, "What transform notes in Kafka with each block: the name stays with the servers."),
+		addresses,
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ClickHouse/clickhouse-go/v2"
+
 	"millrace/ingester"
 	"millrace/internal/config"
 	"millrace/internal/embedded/embeddedtest"
@@ -104,7 +106,7 @@ func (w *world) audit() *audit.Report {
 		w.t.Fatal(err)
 	}
 	o.Auth.Username, o.Auth.Password = server.Reader.User, server.Reader.Password
-	r, err := audit.Run(w.t.Context(), audit.Options{ClickHouse: o, Database: w.database})
+	r, err := audit.Run(w.t.Context(), audit.Options{ClickHouse: []*clickhouse.Options{o}, Database: w.database})
 	if err != nil {
 		w.t.Fatal(err)
 	}

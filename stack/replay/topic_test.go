@@ -74,11 +74,11 @@ clickhouse: {addresses: ["%s"], database: %s, username: %s, password: "%s"}
 	look := func() *audit.Report {
 		t.Helper()
 		o := audit.Options{Database: w.database, Brokers: cluster.ListenAddrs(), TopicPrefix: "millrace.", Group: "millrace"}
-		if o.ClickHouse, err = cfg.ClickHouseOptions(); err != nil {
+		if o.ClickHouse, err = cfg.ShardReaderOptions(); err != nil {
 			t.Fatal(err)
 		}
 		server := embeddedtest.ClickHouse(t)
-		o.ClickHouse.Auth.Username, o.ClickHouse.Auth.Password = server.Reader.User, server.Reader.Password
+		o.ClickHouse[0].Auth.Username, o.ClickHouse[0].Auth.Password = server.Reader.User, server.Reader.Password
 		if o.Transport, err = cfg.KafkaTransport(); err != nil {
 			t.Fatal(err)
 		}

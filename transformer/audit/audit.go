@@ -16,7 +16,7 @@ import (
 
 // Options say what to compare.
 type Options struct {
-	ClickHouse *clickhouse.Options // a user that may read the tables
+	ClickHouse []*clickhouse.Options // of each shard; a user that may read the tables
 	Database   string
 
 	Brokers     []string // none: Kafka is not asked, and the tables alone are looked at
@@ -35,16 +35,19 @@ const late = time.Hour
 // Run looks at everything once. An error means that it could not be looked at; what
 // is wrong with it is in the report.
 func Run(ctx context.Context, o Options) (*Report, error) {
-	conn, err := clickhouse.Open(o.ClickHouse)
-	if err != nil {
-		return nil, fmt.Errorf("cannot use the ClickHouse options: %w", err)
-	}
-	a := &auditor{o: &o, tables: &tables{conn, o.Database}, now: time.Now(), report: &Report{Since: o.Since, At: time.Now().UTC()}}
-	defer func() {
-		if ctx.Err() == nil { // else a question may still be on its way
-			conn.Close()
+	a := &auditor{o: &o, now: time.Now(), report: &Report{Since: o.Since, At: time.Now().UTC()}}
+	for _, options := range o.ClickHouse {
+		conn, err := clickhouse.Open(options)
+		if err != nil {
+			return nil, fmt.Errorf("cannot use the ClickHouse options: %w", err)
 		}
-	}()
+		a.shards = append(a.shards, &tables{conn, o.Database})
+		defer func() {
+			if ctx.Err() == nil { // else a question may still be on its way
+				conn.Close()
+			}
+		}()
+	}
 	if err := a.run(ctx); err != nil {
 		return nil, err
 	}
@@ -53,7 +56,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 
 type auditor struct {
 	o      *Options
-	tables *tables
+	shards []*tables
 	broker *broker // nil: not asked
 	now    time.Time
 	report *Report
@@ -137,9 +140,13 @@ func (a *auditor) read(ctx context.Context) ([]week, error) {
 		counted = monday(a.o.Since)
 		first = counted.AddDate(0, 0, -7)
 	}
-	weeks, err := a.tables.weeks(ctx, first)
-	if err != nil {
-		return nil, err
+	var weeks []week
+	for _, t := range a.shards {
+		its, err := t.weeks(ctx, first)
+		if err != nil {
+			return nil, err
+		}
+		weeks = append(weeks, its...)
 	}
 	var done, rows uint64
 	for _, w := range weeks {
@@ -150,7 +157,7 @@ func (a *auditor) read(ctx context.Context) ([]week, error) {
 		if a.o.Progress != nil {
 			a.o.Progress(done, rows)
 		}
-		foreign, err := a.tables.scan(ctx, w, counted, a.places)
+		foreign, err := w.in.scan(ctx, w, counted, a.places)
 		if err != nil {
 			return nil, err
 		}
@@ -169,20 +176,20 @@ func (a *auditor) read(ctx context.Context) ([]week, error) {
 func (a *auditor) findExplanations(ctx context.Context, weeks []week) (err error) {
 	x := &a.explain
 	if !a.o.Since.IsZero() {
-		if x.since, _, err = a.tables.edges(ctx, a.places, weeks, a.o.Since); err != nil {
+		if x.since, _, err = edges(ctx, a.places, weeks, a.o.Since); err != nil {
 			return err
 		}
 		if err := a.sinceByKafka(ctx); err != nil {
 			return err
 		}
 	}
-	expired, err := a.tables.expired(ctx, a.now)
+	expired, err := a.expired(ctx)
 	if err != nil {
 		return err
 	}
 	x.expired = map[place]int64{}
 	for topic, keeps := range expired {
-		_, before, err := a.tables.edges(ctx, a.places, weeks, keeps.Add(late))
+		_, before, err := edges(ctx, a.places, weeks, keeps.Add(late))
 		if err != nil {
 			return err
 		}
@@ -197,16 +204,13 @@ func (a *auditor) findExplanations(ctx context.Context, weeks []week) (err error
 			return err
 		}
 	}
-	erased, allowed, err := a.tables.erased(ctx)
+	erased, err := a.erased(ctx)
 	if err != nil {
 		return err
 	}
-	if !allowed {
-		a.report.note("the user may not see whether rows were deleted (GRANT SELECT ON system.mutations): what was would be called missing")
-	}
 	x.erased = map[place]int64{}
 	for table, at := range erased {
-		since, _, err := a.tables.edges(ctx, a.places, weeks, at.Add(time.Second)) // ClickHouse notes whole seconds
+		since, _, err := edges(ctx, a.places, weeks, at.Add(time.Second)) // ClickHouse notes whole seconds
 		if err != nil {
 			return err
 		}
@@ -222,6 +226,49 @@ func (a *auditor) findExplanations(ctx context.Context, weeks []week) (err error
 		}
 	}
 	return nil
+}
+
+// expired is by topic the first week that the TTL of every shard keeps.
+func (a *auditor) expired(ctx context.Context) (map[string]time.Time, error) {
+	var all map[string]time.Time
+	for _, t := range a.shards {
+		its, err := t.expired(ctx, a.now)
+		if err != nil {
+			return nil, err
+		}
+		if all == nil {
+			all = its
+			continue
+		}
+		for topic, keeps := range all {
+			if other, ok := its[topic]; !ok {
+				delete(all, topic)
+			} else if other.Before(keeps) {
+				all[topic] = other
+			}
+		}
+	}
+	return all, nil
+}
+
+// erased is by table the last deletion on any shard.
+func (a *auditor) erased(ctx context.Context) (map[string]time.Time, error) {
+	all := map[string]time.Time{}
+	for _, t := range a.shards {
+		its, allowed, err := t.erased(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if !allowed {
+			a.report.note("the user may not see whether rows were deleted (GRANT SELECT ON system.mutations): what was would be called missing")
+		}
+		for table, at := range its {
+			if at.After(all[table]) {
+				all[table] = at
+			}
+		}
+	}
+	return all, nil
 }
 
 // sinceByKafka: where Kafka knows the time, rows that are missing behind it do not
@@ -319,7 +366,7 @@ func (a *auditor) judge(ctx context.Context, p place) error {
 		if len(found.DoubledOffsets) >= Shown {
 			break
 		}
-		offsets, err := a.tables.doubled(ctx, w, p, Shown-len(found.DoubledOffsets))
+		offsets, err := w.in.doubled(ctx, w, p, Shown-len(found.DoubledOffsets))
 		if err != nil {
 			return err
 		}
@@ -355,9 +402,14 @@ func (a *auditor) cutFrom(ctx context.Context, p place, l *log, h *held) (ranges
 	if err != nil || !ok {
 		return nil, err
 	}
-	row, ok, err := a.tables.received(ctx, before, first-1)
-	if err != nil || !ok || row != record {
-		return nil, err
+	for _, t := range a.shards {
+		row, ok, err := t.received(ctx, before, first-1)
+		if err != nil {
+			return nil, err
+		}
+		if ok && row == record {
+			return old, nil
+		}
 	}
-	return old, nil
+	return nil, nil
 }

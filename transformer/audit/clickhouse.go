@@ -27,6 +27,7 @@ type place struct {
 
 // week is a table's rows of one week: a partition of the table.
 type week struct {
+	in     *tables
 	table  *schema.Kind
 	monday time.Time
 	rows   uint64
@@ -49,7 +50,7 @@ type held struct {
 	replayed []Range
 }
 
-// tables ask ClickHouse.
+// tables ask ClickHouse: one shard of it.
 type tables struct {
 	conn     driver.Conn
 	database string
@@ -91,7 +92,7 @@ func (t *tables) ask(ctx context.Context, sql string, args []any, scan func(driv
 func (t *tables) weeks(ctx context.Context, since time.Time) (all []week, err error) {
 	for _, k := range schema.Kinds() {
 		err := t.ask(ctx, "SELECT toMonday(received_at) AS monday, count() FROM "+t.name(k)+" GROUP BY monday ORDER BY monday", nil, func(rows driver.Rows) error {
-			w := week{table: k}
+			w := week{in: t, table: k}
 			err := rows.Scan(&w.monday, &w.rows)
 			if !w.monday.Before(since) {
 				all = append(all, w)
@@ -272,7 +273,7 @@ func (t *tables) doubled(ctx context.Context, w week, p place, limit int) (offse
 // edges are by place the lowest offset of the rows received at or after t, and the
 // offset after the highest of those received before. Within t's own week the rows
 // tell, else the weeks.
-func (t *tables) edges(ctx context.Context, all map[place]*held, weeks []week, at time.Time) (since, before map[place]int64, err error) {
+func edges(ctx context.Context, all map[place]*held, weeks []week, at time.Time) (since, before map[place]int64, err error) {
 	since, before = map[place]int64{}, map[place]int64{}
 	note := func(p place, bounds Range, later bool) {
 		if first, ok := since[p]; later && (!ok || bounds.From < first) {
@@ -294,7 +295,7 @@ func (t *tables) edges(ctx context.Context, all map[place]*held, weeks []week, a
 		if !w.monday.Equal(own) {
 			continue
 		}
-		err := t.ask(ctx, "SELECT k_topic, k_epoch, k_part, received_at >= fromUnixTimestamp64Milli(?) AS later, min(k_off), max(k_off) + 1 FROM "+t.name(w.table)+
+		err := w.in.ask(ctx, "SELECT k_topic, k_epoch, k_part, received_at >= fromUnixTimestamp64Milli(?) AS later, min(k_off), max(k_off) + 1 FROM "+w.in.name(w.table)+
 			" WHERE _partition_id = ? GROUP BY k_topic, k_epoch, k_part, later", []any{at.UnixMilli(), w.id()}, func(rows driver.Rows) error {
 			var p place
 			var later uint8
@@ -306,7 +307,7 @@ func (t *tables) edges(ctx context.Context, all map[place]*held, weeks []week, a
 			return nil
 		})
 		if err != nil {
-			return nil, nil, t.explain("read the offsets of", w.table, err)
+			return nil, nil, w.in.explain("read the offsets of", w.table, err)
 		}
 	}
 	return since, before, nil

@@ -27,6 +27,9 @@
 // records from the middle, is refused for our topics. So our logs have no holes.
 // A foreign transactional producer on them would show as single missing offsets.
 //
+// With several shards each is asked, and what they have is one: it does not matter which
+// of them has a row, and a row on two of them is doubled.
+//
 // Only the k_ columns are read, a week of a table at a time: the server makes a
 // bitmap of the offsets and sends its ranges, of which there are few. Nothing is
 // changed, so the read-only user suffices.

@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/kversion"
 
+	"millrace/internal/embedded"
 	"millrace/internal/embedded/embeddedtest"
 	"millrace/schema"
 	"millrace/transformer"
@@ -24,6 +25,7 @@ type live struct {
 	t        *testing.T
 	cluster  *kfake.Cluster
 	database string
+	servers  []*embedded.ClickHouse // a shard each
 	sent     int64
 }
 
@@ -33,20 +35,8 @@ const patience = 2 * time.Minute
 // and of a topic that was made again.
 func TestLive(t *testing.T) {
 	t.Parallel()
-	l := &live{t: t, database: embeddedtest.Database(t)}
+	l := newLive(t, embeddedtest.ClickHouse(t))
 	conn := embeddedtest.Connect(t, l.database)
-	var topics []string
-	for _, k := range schema.Kinds() {
-		topics = append(topics, "millrace."+k.Topic)
-		if err := conn.Exec(t.Context(), k.CreateTable(schema.Layout{Database: l.database})); err != nil {
-			t.Fatal(err)
-		}
-	}
-	var err error
-	if l.cluster, err = kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, topics...), kfake.GroupMinSessionTimeout(time.Second)); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(l.cluster.Close)
 
 	l.produce(schema.Message, 1000)
 	l.produce(schema.Status, 1000)
@@ -89,6 +79,65 @@ func TestLive(t *testing.T) {
 	if r = l.audit(); r.OK || r.Doubled != 2 || r.Missing != 0 {
 		t.Errorf("with two rows doubled: %s", r.Verdict())
 	}
+}
+
+// TestShards audits rows that lie on two servers.
+func TestShards(t *testing.T) {
+	t.Parallel()
+	l := newLive(t, embeddedtest.ClickHouse(t), embeddedtest.Second(t))
+	second := embeddedtest.ConnectTo(t, l.servers[1], l.database)
+	l.produce(schema.Message, 1000)
+	l.produce(schema.Status, 1000)
+	stop := l.transform()
+	l.settled()
+	stop()
+	if r := l.audit(); !r.OK || r.Rows != l.sent {
+		t.Errorf("%d records are in Kafka: %s", l.sent, r.Verdict())
+	}
+	// A row of one shard that is on the other too is doubled, though each has it once.
+	if err := second.Exec(t.Context(), "INSERT INTO message_events (received_at, k_topic, k_epoch, k_part, k_off) SELECT now64(3), 'message', 1, 0, 7"); err != nil {
+		t.Fatal(err)
+	}
+	if r := l.audit(); r.OK || r.Doubled != 1 || r.Missing != 0 {
+		t.Errorf("with a row on two shards: %s", r.Verdict())
+	}
+	// What one shard has lost is missing.
+	if err := second.Exec(t.Context(), "TRUNCATE TABLE message_events"); err != nil {
+		t.Fatal(err)
+	}
+	if r := l.audit(); r.OK || r.Doubled != 0 || r.Missing != 500 {
+		t.Errorf("with an empty shard: %s", r.Verdict())
+	}
+}
+
+// newLive has empty topics, and empty tables on each server.
+func newLive(t *testing.T, servers ...*embedded.ClickHouse) *live {
+	t.Helper()
+	l := &live{t: t, database: embeddedtest.Database(t), servers: servers}
+	var topics []string
+	for _, k := range schema.Kinds() {
+		topics = append(topics, "millrace."+k.Topic)
+	}
+	for i, server := range servers {
+		conn := embeddedtest.ConnectTo(t, server, "")
+		if i > 0 {
+			if err := conn.Exec(t.Context(), "CREATE DATABASE "+l.database); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = conn.Exec(context.Background(), "DROP DATABASE "+l.database+" SYNC") })
+		}
+		for _, k := range schema.Kinds() {
+			if err := conn.Exec(t.Context(), k.CreateTable(schema.Layout{Database: l.database})); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	var err error
+	if l.cluster, err = kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, topics...), kfake.GroupMinSessionTimeout(time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.cluster.Close)
+	return l
 }
 
 func refused(r *audit.Report) (n int64) {
@@ -151,17 +200,20 @@ func (l *live) remake(name string) {
 	}
 }
 
-func (l *live) clickHouse() *clickhouse.Options {
-	server := embeddedtest.ClickHouse(l.t)
-	return &clickhouse.Options{Addr: []string{server.NativeAddr}, Auth: clickhouse.Auth{Username: server.Admin.User, Password: server.Admin.Password}}
+func asUser(server *embedded.ClickHouse, user embedded.Credentials) *clickhouse.Options {
+	return &clickhouse.Options{Addr: []string{server.NativeAddr}, Auth: clickhouse.Auth{Username: user.User, Password: user.Password}}
 }
 
 // transform runs a transformer until the returned function stops it.
 func (l *live) transform() (stop func()) {
 	l.t.Helper()
+	var shards []transformer.Shard
+	for i, s := range l.servers {
+		shards = append(shards, transformer.Shard{Name: fmt.Sprint("s", i), ClickHouse: asUser(s, s.Admin)})
+	}
 	t, err := transformer.New(transformer.Options{
 		Brokers: l.cluster.ListenAddrs(), Transport: &kafka.Transport{MetadataTTL: 200 * time.Millisecond}, Dialer: &kafka.Dialer{Timeout: 2 * time.Second},
-		TopicPrefix: "millrace.", Group: "millrace", ClickHouse: l.clickHouse(), Database: l.database, BlockAge: 50 * time.Millisecond,
+		TopicPrefix: "millrace.", Group: "millrace", Shards: shards, Database: l.database, BlockAge: 50 * time.Millisecond,
 		InsertTimeout: 5 * time.Second, CommitTimeout: 3 * time.Second, Lease: 1500 * time.Millisecond, ReconcileAfter: 100 * time.Millisecond,
 		SessionTimeout: 3 * time.Second, RebalanceTimeout: 2 * time.Second, HeartbeatInterval: 300 * time.Millisecond,
 	})
@@ -204,11 +256,12 @@ func (l *live) settled() {
 
 func (l *live) audit() *audit.Report {
 	l.t.Helper()
-	server := embeddedtest.ClickHouse(l.t)
-	o := l.clickHouse()
-	o.Auth.Username, o.Auth.Password = server.Reader.User, server.Reader.Password
+	var readers []*clickhouse.Options
+	for _, s := range l.servers {
+		readers = append(readers, asUser(s, s.Reader))
+	}
 	r, err := audit.Run(l.t.Context(), audit.Options{
-		ClickHouse: o, Database: l.database, Brokers: l.cluster.ListenAddrs(), Transport: &kafka.Transport{}, TopicPrefix: "millrace.", Group: "millrace",
+		ClickHouse: readers, Database: l.database, Brokers: l.cluster.ListenAddrs(), Transport: &kafka.Transport{}, TopicPrefix: "millrace.", Group: "millrace",
 	})
 	if err != nil {
 		l.t.Fatal(err)

@@ -96,6 +96,7 @@ func (r *Report) finish() {
 		}
 	}
 	slices.Sort(r.Notes)
+	r.Notes = slices.Compact(r.Notes) // each shard may have given cause for the same
 }
 
 func (p *Place) name() string {

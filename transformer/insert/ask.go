@@ -34,8 +34,8 @@ func (c *ClickHouse) Last(ctx context.Context, k *schema.Kind, topic string, par
 	any := false
 	for _, t := range tables(k) {
 		var found []place
-		err := ask(ctx, func(ctx context.Context) error {
-			rows, err := c.conn.Query(ctx, "SELECT k_epoch, max(k_off) FROM "+c.table(t)+
+		err := c.question(ctx, t, func(ctx context.Context, conn driver.Conn) error {
+			rows, err := conn.Query(ctx, "SELECT k_epoch, max(k_off) FROM "+c.table(t)+
 				" WHERE k_topic = ? AND k_part = ? GROUP BY k_epoch ORDER BY k_epoch DESC LIMIT 1", topic, partition)
 			if err != nil {
 				return err
@@ -75,8 +75,8 @@ func (c *ClickHouse) LastFrom(ctx context.Context, k *schema.Kind, p block.Place
 	last := int64(-1)
 	for _, t := range tables(k) {
 		var n, o uint64
-		err := ask(ctx, func(ctx context.Context) error {
-			return c.conn.QueryRow(ctx, "SELECT count(), max(k_off) FROM "+c.table(t)+
+		err := c.question(ctx, t, func(ctx context.Context, conn driver.Conn) error {
+			return conn.QueryRow(ctx, "SELECT count(), max(k_off) FROM "+c.table(t)+
 				" WHERE k_topic = ? AND k_epoch = ? AND k_part = ? AND k_off >= ?", p.Topic, p.Epoch, p.Partition, uint64(from)).Scan(&n, &o)
 		})
 		if err != nil {
@@ -94,8 +94,8 @@ func (c *ClickHouse) LastFrom(ctx context.Context, k *schema.Kind, p block.Place
 // returns an error, yield may still be called: its results are void.
 func (c *ClickHouse) Present(ctx context.Context, k *schema.Kind, p block.Place, from, to int64, yield func(offset, receivedMillis int64)) error {
 	for _, t := range tables(k) {
-		err := ask(ctx, func(ctx context.Context) error {
-			rows, err := c.conn.Query(ctx, "SELECT k_off, toUnixTimestamp64Milli(received_at) FROM "+c.table(t)+
+		err := c.question(ctx, t, func(ctx context.Context, conn driver.Conn) error {
+			rows, err := conn.Query(ctx, "SELECT k_off, toUnixTimestamp64Milli(received_at) FROM "+c.table(t)+
 				" WHERE k_topic = ? AND k_epoch = ? AND k_part = ? AND k_off >= ? AND k_off < ?",
 				p.Topic, p.Epoch, p.Partition, uint64(from), uint64(to))
 			if err != nil {
@@ -138,8 +138,8 @@ func (c *ClickHouse) Uptime(ctx context.Context) (time.Duration, error) {
 // PresentEver is Present for every incarnation of the partition.
 func (c *ClickHouse) PresentEver(ctx context.Context, k *schema.Kind, topic string, partition uint16, from, to int64, yield func(epoch uint16, offset, receivedMillis int64)) error {
 	for _, t := range tables(k) {
-		err := ask(ctx, func(ctx context.Context) error {
-			rows, err := c.conn.Query(ctx, "SELECT k_epoch, k_off, toUnixTimestamp64Milli(received_at) FROM "+c.table(t)+
+		err := c.question(ctx, t, func(ctx context.Context, conn driver.Conn) error {
+			rows, err := conn.Query(ctx, "SELECT k_epoch, k_off, toUnixTimestamp64Milli(received_at) FROM "+c.table(t)+
 				" WHERE k_topic = ? AND k_part = ? AND k_off >= ? AND k_off < ?", topic, partition, uint64(from), uint64(to))
 			if err != nil {
 				return err

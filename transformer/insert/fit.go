@@ -93,7 +93,17 @@ func (c *ClickHouse) check(ctx context.Context, n name, seen map[string]bool) (f
 	case !strings.HasSuffix(d.engine, "MergeTree"):
 		return nil, fmt.Errorf("cannot insert into %s: %w: its engine is %s, not of the MergeTree family", n, ErrUnfit, d.engine)
 	}
-	return c.remembers(ctx, n, d, seen)
+	if c.addresses > 1 && !replicated(d.engine) {
+		forgetful = append(forgetful, fmt.Sprintf("%s is %s, and there are %d addresses: what one of them has the others do not know; give each address as a shard (clickhouse.shards), or replicate the tables (clickhouse.replication)",
+			n, d.engine, c.addresses))
+	}
+	more, err := c.remembers(ctx, n, d, seen)
+	return append(forgetful, more...), err
+}
+
+// replicated tells whether a table has copies on other servers.
+func replicated(engine string) bool {
+	return strings.HasPrefix(engine, "Replicated") || strings.HasPrefix(engine, "Shared")
 }
 
 // remembers returns what is wrong with the deduplication windows of a table and of the
@@ -186,7 +196,7 @@ var windowSetting = regexp.MustCompile(`\b((?:non_)?replicated_deduplication_win
 // window is how many of its last INSERTs a table remembers, and the setting that says so.
 func (c *ClickHouse) window(ctx context.Context, d description) (setting, window string, err error) {
 	setting, source := plainWindow, "system.merge_tree_settings"
-	if strings.HasPrefix(d.engine, "Replicated") || strings.HasPrefix(d.engine, "Shared") {
+	if replicated(d.engine) {
 		setting, source = replicatedWindow, "system.replicated_merge_tree_settings"
 	}
 	for _, m := range windowSetting.FindAllStringSubmatch(d.full, -1) {

@@ -38,12 +38,14 @@ type Options struct {
 
 // ClickHouse inserts through the native protocol.
 type ClickHouse struct {
-	conn     driver.Conn
-	database string
-	extra    clickhouse.Settings
+	conn      driver.Conn
+	database  string
+	addresses int
+	extra     clickhouse.Settings
 
 	mutex    sync.Mutex
 	settings clickhouse.Settings // nil: not yet known
+	copies   map[string]bool     // by table, whether other servers have it too; as far as known
 
 	lanes lanes
 }
@@ -65,7 +67,7 @@ func Open(o Options) (*ClickHouse, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot use ClickHouse at %q: %w", strings.Join(c.Addr, ", "), err)
 	}
-	return &ClickHouse{conn: conn, database: o.Database, extra: o.Settings, lanes: lanes{options: c}}, nil
+	return &ClickHouse{conn: conn, database: o.Database, addresses: len(c.Addr), copies: map[string]bool{}, extra: o.Settings, lanes: lanes{options: c}}, nil
 }
 
 // Close ends the connections; those of an INSERT that is under way end with it.

@@ -11,7 +11,7 @@
 //	}
 //
 // There is one ClickHouse for each test binary, started by the first test that
-// asks. It dies with the test binary, whatever ends that.
+// asks, and a Second where one asks for that. It dies with the test binary, whatever ends that.
 package embeddedtest
 
 import (
@@ -32,60 +32,80 @@ import (
 // use in tests; "millrace" itself is one of them.
 const DatabasePrefix = "millrace"
 
-var shared struct {
-	once   sync.Once
-	server *embedded.ClickHouse
-	dir    string
-	err    error
+// server is one that is started by the first test that asks.
+type server struct {
+	once sync.Once
+	*embedded.ClickHouse
+	dir string
+	err error
 }
+
+var shared, second server
 
 // Main is the whole of a TestMain: it runs the tests, stops what they started
 // and returns the exit code.
 func Main(m *testing.M) int {
 	embedded.RunChildIfAsked()
-	defer stop()
+	defer shared.stop()
+	defer second.stop()
 	return m.Run()
 }
 
-func stop() {
-	if shared.server != nil {
+func (s *server) stop() {
+	if s.ClickHouse != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		if err := shared.server.Stop(ctx); err != nil {
+		if err := s.Stop(ctx); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 		}
 	}
-	if shared.dir != "" {
-		os.RemoveAll(shared.dir)
+	if s.dir != "" {
+		os.RemoveAll(s.dir)
 	}
+}
+
+func (s *server) get(t testing.TB) *embedded.ClickHouse {
+	t.Helper()
+	s.once.Do(func() {
+		s.dir, s.err = os.MkdirTemp("", "millrace-test-")
+		if s.err != nil {
+			return
+		}
+		s.ClickHouse, s.err = embedded.StartClickHouse(context.Background(), embedded.ClickHouseOptions{
+			DataDir:     s.dir,
+			Databases:   []string{DatabasePrefix + "*"},
+			MemoryBytes: 2 << 30,
+		})
+	})
+	if s.err != nil {
+		t.Fatal(s.err)
+	}
+	return s.ClickHouse
 }
 
 // ClickHouse returns the test binary's server: NativeAddr, HTTPAddr, Admin and
 // Reader are what a test needs.
 func ClickHouse(t testing.TB) *embedded.ClickHouse {
 	t.Helper()
-	shared.once.Do(func() {
-		shared.dir, shared.err = os.MkdirTemp("", "millrace-test-")
-		if shared.err != nil {
-			return
-		}
-		shared.server, shared.err = embedded.StartClickHouse(context.Background(), embedded.ClickHouseOptions{
-			DataDir:     shared.dir,
-			Databases:   []string{DatabasePrefix + "*"},
-			MemoryBytes: 2 << 30,
-		})
-	})
-	if shared.err != nil {
-		t.Fatal(shared.err)
-	}
-	return shared.server
+	return shared.get(t)
+}
+
+// Second is another server, for what is spread over several.
+func Second(t testing.TB) *embedded.ClickHouse {
+	t.Helper()
+	return second.get(t)
 }
 
 // Connect returns a connection to the server as its admin, closed when the test
 // ends. database may be empty.
 func Connect(t testing.TB, database string) clickhouse.Conn {
 	t.Helper()
-	server := ClickHouse(t)
+	return ConnectTo(t, ClickHouse(t), database)
+}
+
+// ConnectTo is Connect for a server that the test has.
+func ConnectTo(t testing.TB, server *embedded.ClickHouse, database string) clickhouse.Conn {
+	t.Helper()
 	conn, err := clickhouse.Open(&clickhouse.Options{
 		Addr: []string{server.NativeAddr},
 		Auth: clickhouse.Auth{Database: database, Username: server.Admin.User, Password: server.Admin.Password},
@@ -102,7 +122,13 @@ var databases atomic.Int64
 // Database creates an empty database for one test, dropped when it ends.
 func Database(t testing.TB) string {
 	t.Helper()
-	conn := Connect(t, "")
+	return DatabaseOn(t, ClickHouse(t))
+}
+
+// DatabaseOn is Database on a server that the test has.
+func DatabaseOn(t testing.TB, server *embedded.ClickHouse) string {
+	t.Helper()
+	conn := ConnectTo(t, server, "")
 	name := fmt.Sprintf("%s_test_%d", DatabasePrefix, databases.Add(1))
 	if err := conn.Exec(context.Background(), "CREATE DATABASE "+name); err != nil {
 		t.Fatal(err)
