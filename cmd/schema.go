@@ -21,7 +21,8 @@ func newSchema() *cobra.Command {
 		Use:   "schema",
 		Short: "Make and check the tables in ClickHouse",
 		Long: `Make the tables in ClickHouse, and bring those of an older version up to date: database, migrations, retention.
-The user is clickhouse.username, which must be allowed to create and alter.`,
+The user is clickhouse.username, which must be allowed to create and alter. With clickhouse.shards each is made by itself;
+with clickhouse.cluster one server is asked, and makes all with ON CLUSTER.`,
 		Example: `  millrace schema show
   millrace schema plan  --config /etc/millrace.yaml
   millrace schema apply --config /etc/millrace.yaml
@@ -96,41 +97,58 @@ The user is clickhouse.username, which must be allowed to create and alter.`,
 
 // schemaCommand adds what the four have in common.
 func schemaCommand(c *cobra.Command, f func(c *cobra.Command, cfg *config.Config, s migrate.Settings) error) *cobra.Command {
-	var path, cluster, engine string
+	var path string
 	c.Args = cobra.NoArgs
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		cfg, err := loadConfig(c, path)
 		if err != nil {
 			return err
 		}
-		s := migrate.SettingsOf(cfg, buildInfo().Version)
-		s.Cluster, s.Engine = cluster, engine
-		return f(c, cfg, s)
+		return f(c, cfg, migrate.SettingsOf(cfg, buildInfo().Version))
 	}
 	configFlag(c, &path, theDefaults)
-	c.Flags().StringVar(&cluster, "cluster", "", "create ON CLUSTER `NAME`")
-	c.Flags().StringVar(&engine, "engine", "", "`ENGINE` of the tables, such as ReplicatedMergeTree (default MergeTree)")
 	return c
 }
 
+// withMigrator calls f with one server after the other: with each shard or, where they
+// are one cluster, with one that passes it on.
 func withMigrator(f func(context.Context, *cobra.Command, *migrate.Migrator) error) func(*cobra.Command, *config.Config, migrate.Settings) error {
 	return func(c *cobra.Command, cfg *config.Config, s migrate.Settings) error {
-		o, err := cfg.ClickHouseOptions()
-		if err != nil {
-			return err
-		}
-		o.Auth.Database = "" // it may not exist yet
-		conn, err := clickhouse.Open(o)
-		if err != nil {
-			return fmt.Errorf("cannot connect to ClickHouse: %w", err)
-		}
-		defer conn.Close()
-		m, err := migrate.New(conn, s)
-		if err != nil {
-			return service.WithExitCode(2, err)
-		}
 		ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
-		return f(ctx, c, m)
+		shards := cfg.ClickHouse.Shards
+		if len(shards) == 0 || s.Cluster != "" {
+			shards = []config.Shard{{Addresses: cfg.ClickHouse.Addresses}}
+		}
+		var failed []error
+		for _, shard := range shards {
+			if shard.Name != "" {
+				fmt.Fprintf(c.OutOrStdout(), "-- shard %s\n", shard.Name)
+			}
+			err := migrateShard(cfg, shard, s, func(m *migrate.Migrator) error { return f(ctx, c, m) })
+			if err != nil && shard.Name != "" {
+				err = fmt.Errorf("shard %s: %w", shard.Name, err)
+			}
+			failed = append(failed, err)
+		}
+		return errors.Join(failed...)
 	}
+}
+
+func migrateShard(cfg *config.Config, shard config.Shard, s migrate.Settings, f func(*migrate.Migrator) error) error {
+	o, err := cfg.ShardOptions(shard)
+	if err != nil {
+		return err
+	}
+	o.Auth.Database = "" // it may not exist yet
+	conn, err := clickhouse.Open(o)
+	if err != nil {
+		return fmt.Errorf("cannot connect to ClickHouse: %w", err)
+	}
+	defer conn.Close()
+	m, err := migrate.New(conn, s)
+	if err != nil {
+		return service.WithExitCode(2, err)
+	}
+	return f(m)
 }

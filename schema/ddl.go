@@ -84,12 +84,15 @@ func (f *Field) Column() string {
 // Setting is a table setting that the pipeline's promises rest on.
 type Setting struct{ Name, Value string }
 
-// Settings are those of every table: the last 10,000 blocks are known by token,
-// so that an insert can be repeated; an acknowledged insert is on the disk.
+// Settings are those of every table: the last 10,000 blocks are known by token, of one
+// that has copies the last 20,000 of a day, so that an insert can be repeated; an
+// acknowledged insert is on the disk.
 var Settings = []Setting{
 	{"non_replicated_deduplication_window", "10000"},
 	{"fsync_after_insert", "1"},
 	{"fsync_part_directory", "1"},
+	{"replicated_deduplication_window", "20000"},
+	{"replicated_deduplication_window_seconds", "86400"},
 }
 
 func settingsText() string {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"millrace/internal/config"
 	"millrace/internal/sqltext"
 	"millrace/schema"
 )
@@ -73,14 +74,19 @@ func (m *Migrator) compare(k *schema.Kind, t *liveTable) []Difference {
 		if bare(want) != bare(have) {
 			old := schema.QuoteName(m.settings.Database) + "." + schema.QuoteName(k.Table+"_old")
 			table := schema.QuoteName(m.settings.Database) + "." + schema.QuoteName(k.Table)
-			add(Difference{
+			d := Difference{
 				Object: object, Want: want, Have: have,
 				Statement: fmt.Sprintf("RENAME TABLE %s TO %s%s;\n%s;\nINSERT INTO %s SELECT * FROM %s", table, old, m.settings.onCluster(), k.CreateTable(layout), table, old),
 				Note:      "it cannot be altered: the table has to be rebuilt, with the transformers stopped",
-			})
+			}
+			if m.settings.Replication == config.ReplicationTables { // the old one keeps the path that the new one would have
+				d.Statement = ""
+				d.Note += "; copy its rows, drop it and let `millrace schema apply` make it"
+			}
+			add(d)
 		}
 	}
-	rebuild("engine", engineName(m.settings.Engine), engineName(t.engine))
+	rebuild("engine", m.settings.engineOf(m.settings.engine()), m.settings.engineOf(t.engine))
 	rebuild("partition key", "toMonday(received_at)", t.partitionKey)
 	rebuild("sorting key", k.OrderBy, t.sortingKey)
 
@@ -171,18 +177,6 @@ func bare(s string) string {
 		s = s[1 : len(s)-1]
 	}
 	return strings.TrimSuffix(s, "()")
-}
-
-// engineName is the engine without its arguments and without what a server
-// puts in front of it on its own: Shared (a managed service), Replicated (a
-// replicated database).
-func engineName(engine string) string {
-	name, _, _ := strings.Cut(strings.TrimSpace(engine), "(")
-	name = strings.TrimSpace(name)
-	for _, p := range []string{"Shared", "Replicated"} {
-		name = strings.TrimPrefix(name, p)
-	}
-	return name
 }
 
 var codecWidth = regexp.MustCompile(`(?i)\bdelta\(\d+\)`)

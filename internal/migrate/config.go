@@ -12,9 +12,11 @@ import (
 // SettingsOf are the configuration's clickhouse and retention sections.
 func SettingsOf(cfg *config.Config, binary string) Settings {
 	return Settings{
-		Database:  cfg.ClickHouse.Database,
-		Retention: schema.Retention{Events: cfg.Retention.Events, Raw: cfg.Retention.Raw},
-		Binary:    binary,
+		Database:    cfg.ClickHouse.Database,
+		Cluster:     cfg.ClickHouse.Cluster,
+		Replication: cfg.ClickHouse.Replication,
+		Retention:   schema.Retention{Events: cfg.Retention.Events, Raw: cfg.Retention.Raw},
+		Binary:      binary,
 	}
 }
 

@@ -103,7 +103,7 @@ func (s Settings) render(statement string) (string, error) {
 	out := strings.NewReplacer(
 		"{{database}}", s.Database,
 		"{{on_cluster}}", s.onCluster(),
-		"{{engine}}", s.Engine,
+		"{{engine}}", s.engine(),
 	).Replace(statement)
 	if i := strings.Index(out, "{{"); i >= 0 {
 		return "", fmt.Errorf("cannot render a statement: unknown placeholder %q", out[i:min(i+20, len(out))])

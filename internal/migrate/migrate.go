@@ -12,6 +12,7 @@ import (
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 
+	"millrace/internal/config"
 	"millrace/schema"
 )
 
@@ -25,19 +26,19 @@ var (
 // Settings are what the placeholders of the migrations stand for, and the
 // retention.
 type Settings struct {
-	Database  string           // default millrace
-	Cluster   string           // for ON CLUSTER; "": none
-	Engine    string           // of all tables; default MergeTree
-	Retention schema.Retention // zero values: schema.DefaultRetention's
-	Binary    string           // this binary's version, for the ledger
+	Database    string           // default millrace
+	Cluster     string           // whose servers all have the tables; "": one server
+	Replication string           // config.ReplicationNone (the default), ...Tables, ...Database: the tables' copies on the cluster
+	Retention   schema.Retention // zero values: schema.DefaultRetention's
+	Binary      string           // this binary's version, for the ledger
 }
 
 func (s Settings) withDefaults() Settings {
 	if s.Database == "" {
 		s.Database = "millrace"
 	}
-	if s.Engine == "" {
-		s.Engine = "MergeTree"
+	if s.Replication == "" {
+		s.Replication = config.ReplicationNone
 	}
 	if s.Retention.Events <= 0 {
 		s.Retention.Events = schema.DefaultRetention.Events
@@ -57,18 +58,10 @@ func (s Settings) validate() error {
 	if strings.ContainsAny(s.Cluster, "`\\") {
 		return fmt.Errorf("cannot use the cluster name %q: it holds a quote or a backslash", s.Cluster)
 	}
-	return nil
-}
-
-func (s Settings) onCluster() string {
-	if s.Cluster == "" {
-		return ""
+	if s.Replication != config.ReplicationNone && s.Cluster == "" {
+		return fmt.Errorf("cannot replicate (clickhouse.replication %q): clickhouse.cluster names no cluster", s.Replication)
 	}
-	return " ON CLUSTER " + schema.QuoteName(s.Cluster)
-}
-
-func (s Settings) layout() schema.Layout {
-	return schema.Layout{Database: s.Database, OnCluster: s.Cluster, Engine: s.Engine}
+	return nil
 }
 
 func (s Settings) ledger() string { return schema.QuoteName(s.Database) + ".`schema_migrations`" }
@@ -79,6 +72,7 @@ const (
 	StepLedger    = "ledger"
 	StepMigration = "migration"
 	StepRetention = "retention"
+	StepReading   = "reading" // a table that reads from all shards
 )
 
 // Step is a part of a plan.
@@ -170,7 +164,7 @@ func Show(s Settings) (string, error) {
 		return "", err
 	}
 	var b strings.Builder
-	for _, q := range []string{m.createDatabase(), m.createLedger()} {
+	for _, q := range []string{m.settings.createDatabase(), m.createLedger()} {
 		b.WriteString(q + ";\n\n")
 	}
 	for _, x := range m.migrations {
@@ -190,11 +184,13 @@ func Show(s Settings) (string, error) {
 			b.WriteString(q + ";\n")
 		}
 	}
+	if m.settings.Cluster != "" {
+		b.WriteString("\n-- reading from all shards\n" + m.settings.createReadDatabase() + ";\n")
+		for _, k := range schema.Kinds() {
+			b.WriteString(m.settings.createReadTable(k) + ";\n")
+		}
+	}
 	return b.String(), nil
-}
-
-func (m *Migrator) createDatabase() string {
-	return "CREATE DATABASE IF NOT EXISTS " + schema.QuoteName(m.settings.Database) + m.settings.onCluster()
 }
 
 func (m *Migrator) createLedger() string {
@@ -208,7 +204,7 @@ func (m *Migrator) createLedger() string {
 )
 ENGINE = %s
 ORDER BY version
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1`, m.settings.ledger(), m.settings.onCluster(), m.settings.Engine)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1`, m.settings.ledger(), m.settings.onCluster(), m.settings.engine())
 }
 
 // Plan says what Apply would do. It reads and changes nothing.
@@ -220,18 +216,22 @@ func (m *Migrator) Plan(ctx context.Context) (Plan, error) {
 	if err := m.checkServer(p.Server); err != nil {
 		return p, err
 	}
-	exists, err := m.count(ctx, "SELECT count() FROM system.databases WHERE name = {database:String}", "")
+	servers, err := m.servers(ctx)
 	if err != nil {
 		return p, err
 	}
-	if exists == 0 {
-		p.Steps = append(p.Steps, Step{Kind: StepDatabase, Name: m.settings.Database, Reason: "does not exist", Statements: []string{m.createDatabase()}})
-	}
-	ledger, err := m.count(ctx, "SELECT count() FROM system.tables WHERE database = {database:String} AND name = {table:String}", "schema_migrations")
+	exists, err := m.count(ctx, "SELECT count() FROM "+m.settings.system("databases")+" WHERE name = {database:String}", "")
 	if err != nil {
 		return p, err
 	}
-	if ledger == 0 {
+	if exists < servers {
+		p.Steps = append(p.Steps, Step{Kind: StepDatabase, Name: m.settings.Database, Reason: "does not exist", Statements: []string{m.settings.createDatabase()}})
+	}
+	noLedger, err := m.lacks(ctx, servers, "schema_migrations")
+	if err != nil {
+		return p, err
+	}
+	if noLedger {
 		p.Steps = append(p.Steps, Step{Kind: StepLedger, Name: "schema_migrations", Reason: "does not exist", Statements: []string{m.createLedger()}})
 	} else if p.Applied, err = m.readLedger(ctx); err != nil {
 		return p, err
@@ -239,6 +239,18 @@ func (m *Migrator) Plan(ctx context.Context) (Plan, error) {
 	pending, err := m.pending(p.Applied)
 	if err != nil {
 		return p, err
+	}
+	if m.settings.Cluster != "" && len(pending) < len(m.migrations) {
+		for _, k := range schema.Kinds() {
+			missing, err := m.lacks(ctx, servers, k.Table)
+			if err != nil {
+				return p, err
+			}
+			if missing { // of a server that is new: what the others have again is no change to them
+				pending = m.all()
+				break
+			}
+		}
 	}
 	for _, x := range pending {
 		step := Step{Kind: StepMigration, Name: x.Name, Reason: "not applied", migration: x}
@@ -256,7 +268,9 @@ func (m *Migrator) Plan(ctx context.Context) (Plan, error) {
 		return p, err
 	}
 	p.Steps = append(p.Steps, retention...)
-	return p, nil
+	reading, err := m.planReading(ctx, servers, len(pending) > 0)
+	p.Steps = append(p.Steps, reading...)
+	return p, err
 }
 
 // attempts is how often Apply plans anew after a statement failed: one of two
@@ -378,6 +392,13 @@ func (m *Migrator) checkServer(have string) error {
 	return nil
 }
 
+func (m *Migrator) all() (list []*Migration) {
+	for i := range m.migrations {
+		list = append(list, &m.migrations[i])
+	}
+	return list
+}
+
 // pending returns the migrations that the ledger does not have.
 func (m *Migrator) pending(applied []Applied) ([]*Migration, error) {
 	if err := m.verify(applied); err != nil {
@@ -412,7 +433,7 @@ func (m *Migrator) verify(applied []Applied) error {
 }
 
 func (m *Migrator) readLedger(ctx context.Context) ([]Applied, error) {
-	rows, err := m.conn.Query(ctx, "SELECT version, name, checksum, min(applied_at), argMin(binary_version, applied_at) FROM "+m.settings.ledger()+
+	rows, err := m.conn.Query(ctx, "SELECT version, name, checksum, min(applied_at), argMin(binary_version, applied_at) FROM "+m.settings.wholeLedger()+
 		" GROUP BY version, name, checksum ORDER BY version, checksum")
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the ledger %s: %w", m.settings.ledger(), err)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -123,7 +124,15 @@ func mustPlan(t testing.TB, m *Migrator) Plan {
 // description is all that the server knows of the tables of a database.
 func description(t testing.TB, conn clickhouse.Conn, database string) string {
 	t.Helper()
-	return strings.ReplaceAll(text(t, conn, "SELECT arrayStringConcat(arraySort(groupArray(create_table_query)), '\n') FROM system.tables WHERE database = '"+database+"' AND name != 'schema_migrations'"), database, "DB")
+	tables := strings.Split(text(t, conn, "SELECT arrayStringConcat(arraySort(groupArray(create_table_query)), '\n') FROM system.tables WHERE database = '"+database+"' AND name != 'schema_migrations'"), "\n")
+	for i, table := range tables {
+		// The settings stand in the order in which they were made.
+		create, settings, _ := strings.Cut(table, " SETTINGS ")
+		each := strings.Split(settings, ", ")
+		slices.Sort(each)
+		tables[i] = create + " SETTINGS " + strings.Join(each, ", ")
+	}
+	return strings.ReplaceAll(strings.Join(tables, "\n"), database, "DB")
 }
 
 func TestFreshApply(t *testing.T) {
@@ -137,7 +146,7 @@ func TestFreshApply(t *testing.T) {
 	for _, x := range p.Steps {
 		kinds = append(kinds, x.Kind)
 	}
-	if got := strings.Join(kinds, " "); got != "database ledger migration migration retention retention retention" {
+	if got := strings.Join(kinds, " "); got != "database ledger migration migration migration retention retention retention" {
 		t.Error(got)
 	}
 	if again := mustPlan(t, m); again.String() != p.String() {
@@ -205,21 +214,6 @@ func TestShow(t *testing.T) {
 	}
 	if d, err := migrator(t, conn, s, embedded).Check(t.Context()); err != nil || len(d) != 0 {
 		t.Error("the shown DDL makes something else:", d, err)
-	}
-	show, err = Show(Settings{Cluster: "main", Engine: "ReplicatedMergeTree('/clickhouse/tables/{shard}/{database}/{table}', '{replica}')"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{
-		"CREATE DATABASE IF NOT EXISTS `millrace` ON CLUSTER `main`", "`message_events` ON CLUSTER `main`\n",
-		"ENGINE = ReplicatedMergeTree('/clickhouse/tables/{shard}/{database}/{table}', '{replica}')\nPARTITION BY", "ALTER TABLE `millrace`.`rejects` ON CLUSTER `main`",
-	} {
-		if !strings.Contains(show, want) {
-			t.Errorf("no %q in\n%s", want, show)
-		}
-	}
-	if strings.Contains(show, "{{") {
-		t.Error("a placeholder is left")
 	}
 }
 

@@ -59,7 +59,7 @@ CREATE TABLE IF NOT EXISTS `millrace`.`message_events`
 ENGINE = MergeTree
 PARTITION BY toMonday(received_at)
 ORDER BY (domain, id_time, id)
-SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1, replicated_deduplication_window = 20000, replicated_deduplication_window_seconds = 86400;
 ALTER TABLE `millrace`.`message_events` MODIFY TTL toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalDay(7) RECOMPRESS CODEC(ZSTD(3)), toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalSecond(34560000);
 ALTER TABLE `millrace`.`message_events` MODIFY COLUMN raw String TTL toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalSecond(2592000);
 
@@ -108,7 +108,7 @@ CREATE TABLE IF NOT EXISTS `millrace`.`status_events`
 ENGINE = MergeTree
 PARTITION BY toMonday(received_at)
 ORDER BY (domain, id_time, id)
-SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1, replicated_deduplication_window = 20000, replicated_deduplication_window_seconds = 86400;
 ALTER TABLE `millrace`.`status_events` MODIFY TTL toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalDay(7) RECOMPRESS CODEC(ZSTD(3)), toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalSecond(34560000);
 ALTER TABLE `millrace`.`status_events` MODIFY COLUMN raw String TTL toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalSecond(2592000);
 
@@ -146,7 +146,7 @@ CREATE TABLE IF NOT EXISTS `millrace`.`rejects`
 ENGINE = MergeTree
 PARTITION BY toMonday(received_at)
 ORDER BY (reason, received_at)
-SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1, replicated_deduplication_window = 20000, replicated_deduplication_window_seconds = 86400;
 ALTER TABLE `millrace`.`rejects` MODIFY TTL toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalDay(7) RECOMPRESS CODEC(ZSTD(3)), toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalSecond(34560000);
 ALTER TABLE `millrace`.`rejects` MODIFY COLUMN raw String TTL toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalSecond(2592000);
 

@@ -1,0 +1,179 @@
+CREATE DATABASE IF NOT EXISTS `millrace` ON CLUSTER `main`;
+
+CREATE TABLE IF NOT EXISTS `millrace`.`schema_migrations` ON CLUSTER `main`
+(
+    version UInt32,
+    name String,
+    checksum String,
+    applied_at DateTime64(3, 'UTC'),
+    binary_version String
+)
+ENGINE = MergeTree
+ORDER BY version
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
+
+-- 0001_events
+CREATE TABLE IF NOT EXISTS `millrace`.`message_events` ON CLUSTER `main`
+(
+    received_at DateTime64(3, 'UTC') CODEC(Delta, Default),
+    event_time DateTime64(3, 'UTC') CODEC(Delta, Default),
+    event_time_source LowCardinality(String),
+    id_time DateTime('UTC') CODEC(Delta, Default),
+    listener LowCardinality(String),
+    transport LowCardinality(String),
+    peer_ip IPv6,
+    facility UInt8,
+    severity UInt8,
+    syslog_host LowCardinality(String),
+    syslog_app LowCardinality(String),
+    syslog_pid String,
+    structured_data Map(String, String),
+    format LowCardinality(String),
+    direction LowCardinality(String),
+    flags Array(LowCardinality(String)),
+    bad_fields Array(LowCardinality(String)),
+    raw String,
+    extra Map(String, String),
+    k_topic LowCardinality(String),
+    k_epoch UInt16,
+    k_part UInt16,
+    k_off UInt64 CODEC(Delta, Default),
+    id String,
+    filtering_host LowCardinality(String),
+    domain String,
+    sender String,
+    recipient String,
+    timestamp DateTime64(3, 'UTC') CODEC(Delta, Default),
+    sender_host String,
+    sender_ip IPv6,
+    sender_location LowCardinality(String),
+    helo String,
+    incoming_size UInt64,
+    outgoing_size UInt64,
+    bandwidth UInt64,
+    from_header String,
+    to_header String,
+    cc_header String,
+    subject_header String,
+    status LowCardinality(String),
+    status_norm LowCardinality(String),
+    classification String,
+    classification_details String,
+    classification_code LowCardinality(String),
+    main_class LowCardinality(String),
+    sub_class LowCardinality(String),
+    extra_class String,
+    class_norm LowCardinality(String),
+    auth_user String,
+    identity String,
+    INDEX i_id id TYPE bloom_filter(0.01),
+    INDEX i_event_time event_time TYPE minmax,
+    INDEX i_off k_off TYPE minmax
+)
+ENGINE = MergeTree
+PARTITION BY toMonday(received_at)
+ORDER BY (domain, id_time, id)
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1;
+CREATE TABLE IF NOT EXISTS `millrace`.`status_events` ON CLUSTER `main`
+(
+    received_at DateTime64(3, 'UTC') CODEC(Delta, Default),
+    event_time DateTime64(3, 'UTC') CODEC(Delta, Default),
+    event_time_source LowCardinality(String),
+    id_time DateTime('UTC') CODEC(Delta, Default),
+    listener LowCardinality(String),
+    transport LowCardinality(String),
+    peer_ip IPv6,
+    facility UInt8,
+    severity UInt8,
+    syslog_host LowCardinality(String),
+    syslog_app LowCardinality(String),
+    syslog_pid String,
+    structured_data Map(String, String),
+    format LowCardinality(String),
+    direction LowCardinality(String),
+    flags Array(LowCardinality(String)),
+    bad_fields Array(LowCardinality(String)),
+    raw String,
+    extra Map(String, String),
+    k_topic LowCardinality(String),
+    k_epoch UInt16,
+    k_part UInt16,
+    k_off UInt64 CODEC(Delta, Default),
+    id String,
+    filtering_host LowCardinality(String),
+    domain String,
+    recipient String,
+    status LowCardinality(String),
+    status_norm LowCardinality(String),
+    delivery_date DateTime64(3, 'UTC') CODEC(Delta, Default),
+    delivery_ip IPv6,
+    delivery_port UInt16,
+    delivery_fqdn String,
+    delivery_interface String,
+    delivery_data String,
+    INDEX i_id id TYPE bloom_filter(0.01),
+    INDEX i_event_time event_time TYPE minmax,
+    INDEX i_off k_off TYPE minmax
+)
+ENGINE = MergeTree
+PARTITION BY toMonday(received_at)
+ORDER BY (domain, id_time, id)
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1;
+CREATE TABLE IF NOT EXISTS `millrace`.`rejects` ON CLUSTER `main`
+(
+    received_at DateTime64(3, 'UTC') CODEC(Delta, Default),
+    event_time DateTime64(3, 'UTC') CODEC(Delta, Default),
+    event_time_source LowCardinality(String),
+    id_time DateTime('UTC') CODEC(Delta, Default),
+    listener LowCardinality(String),
+    transport LowCardinality(String),
+    peer_ip IPv6,
+    facility UInt8,
+    severity UInt8,
+    syslog_host LowCardinality(String),
+    syslog_app LowCardinality(String),
+    syslog_pid String,
+    structured_data Map(String, String),
+    format LowCardinality(String),
+    direction LowCardinality(String),
+    flags Array(LowCardinality(String)),
+    bad_fields Array(LowCardinality(String)),
+    raw String,
+    extra Map(String, String),
+    k_topic LowCardinality(String),
+    k_epoch UInt16,
+    k_part UInt16,
+    k_off UInt64 CODEC(Delta, Default),
+    reason LowCardinality(String),
+    detail String,
+    frame_bytes UInt64,
+    INDEX i_off k_off TYPE minmax
+)
+ENGINE = MergeTree
+PARTITION BY toMonday(received_at)
+ORDER BY (reason, received_at)
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1;
+
+-- 0002_revision
+ALTER TABLE `millrace`.`message_events` ON CLUSTER `main` ADD COLUMN IF NOT EXISTS revision UInt8 AFTER k_off;
+ALTER TABLE `millrace`.`status_events` ON CLUSTER `main` ADD COLUMN IF NOT EXISTS revision UInt8 AFTER k_off;
+ALTER TABLE `millrace`.`rejects` ON CLUSTER `main` ADD COLUMN IF NOT EXISTS revision UInt8 AFTER k_off;
+
+-- 0003_replicated_windows
+ALTER TABLE `millrace`.`message_events` ON CLUSTER `main` MODIFY SETTING replicated_deduplication_window = 20000, replicated_deduplication_window_seconds = 86400;
+ALTER TABLE `millrace`.`status_events` ON CLUSTER `main` MODIFY SETTING replicated_deduplication_window = 20000, replicated_deduplication_window_seconds = 86400;
+ALTER TABLE `millrace`.`rejects` ON CLUSTER `main` MODIFY SETTING replicated_deduplication_window = 20000, replicated_deduplication_window_seconds = 86400;
+
+-- retention
+ALTER TABLE `millrace`.`message_events` ON CLUSTER `main` MODIFY TTL toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalDay(7) RECOMPRESS CODEC(ZSTD(3)), toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalSecond(34560000);
+ALTER TABLE `millrace`.`message_events` ON CLUSTER `main` MODIFY COLUMN raw String TTL toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalSecond(2592000);
+ALTER TABLE `millrace`.`status_events` ON CLUSTER `main` MODIFY TTL toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalDay(7) RECOMPRESS CODEC(ZSTD(3)), toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalSecond(34560000);
+ALTER TABLE `millrace`.`status_events` ON CLUSTER `main` MODIFY COLUMN raw String TTL toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalSecond(2592000);
+ALTER TABLE `millrace`.`rejects` ON CLUSTER `main` MODIFY TTL toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalDay(7) RECOMPRESS CODEC(ZSTD(3)), toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalSecond(34560000);
+ALTER TABLE `millrace`.`rejects` ON CLUSTER `main` MODIFY COLUMN raw String TTL toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalSecond(2592000);
+
+-- reading from all shards
+CREATE DATABASE IF NOT EXISTS `millrace_all` ON CLUSTER `main`;
+CREATE OR REPLACE TABLE `millrace_all`.`message_events` ON CLUSTER `main` AS `millrace`.`message_events` ENGINE = Distributed(`main`, `millrace`, `message_events`);
+CREATE OR REPLACE TABLE `millrace_all`.`status_events` ON CLUSTER `main` AS `millrace`.`status_events` ENGINE = Distributed(`main`, `millrace`, `status_events`);
+CREATE OR REPLACE TABLE `millrace_all`.`rejects` ON CLUSTER `main` AS `millrace`.`rejects` ENGINE = Distributed(`main`, `millrace`, `rejects`);
