@@ -45,7 +45,8 @@ const warmTime = 45 * time.Second
 // over TCP is in ClickHouse once. MILLRACE_SOAK_MINUTES makes it long.
 //
 // Flat means behind a warm-up: buffers are made when they are first needed and
-// kept, so the first thing that happens is that Kafka stalls until all are full.
+// kept, so the first thing that happens is that Kafka stalls until all are full; and
+// partitions change often, so that the warm-up has had them all.
 func TestSoak(t *testing.T) {
 	t.Parallel()
 	lasts := minutes(t, "MILLRACE_SOAK_MINUTES", time.Minute)
@@ -62,7 +63,7 @@ func TestSoak(t *testing.T) {
 	addresses, certificates := map[string]string{}, newSoakCertificates(t)
 	text := soakListeners(t, addresses, certificates)
 	text += fmt.Sprintf(`
-kafka: {brokers: ["%s"], buffer_bytes: 16MiB, session_timeout: 12s, rebalance_timeout: 8s, heartbeat_interval: 500ms}
+kafka: {brokers: ["%s"], buffer_bytes: 16MiB, sticky_bytes: 1MiB, session_timeout: 12s, rebalance_timeout: 8s, heartbeat_interval: 500ms}
 clickhouse: {addresses: ["%s"], username: "%s", password: "%s", insert_timeout: 5s}
 http: {ingest: "127.0.0.1:0", transform: "127.0.0.1:0"}
 `, strings.Join(cluster.ListenAddrs(), `", "`), server.NativeAddr, server.Admin.User, server.Admin.Password)
@@ -135,7 +136,7 @@ func TestSoak_Up(t *testing.T) {
 	dir := t.TempDir()
 	config := filepath.Join(dir, "soak.yaml")
 	addresses, certificates := map[string]string{}, newSoakCertificates(t)
-	text := soakListeners(t, addresses, certificates) + "kafka: {buffer_bytes: 16MiB}\n"
+	text := soakListeners(t, addresses, certificates) + "kafka: {buffer_bytes: 16MiB, sticky_bytes: 1MiB}\n"
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +144,7 @@ func TestSoak_Up(t *testing.T) {
 	p := start(t, "up", "--config", config, "--data", data, "--kafka", "127.0.0.1:0", "--clickhouse-native", "127.0.0.1:0", "--clickhouse-http", "127.0.0.1:0", "--http", "127.0.0.1:0")
 	p.data = data
 	p.waitReady()
-	kafka := []string{p.addr["kafka"]}
+	kafka := []string{p.addr["kafka"], p.addr["clickhouse_native"]}
 	warm := max(lasts/3, warmTime)
 	if first := start(t, "generate", "--to", "tcp://"+addresses["warm-tcp"], "--count", "60000", "--connections", "4", "--format", "mixed"); first.generated() != 60_000 {
 		t.Fatal("the generator did not send all")

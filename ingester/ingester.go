@@ -128,6 +128,7 @@ func (in *Ingester) newPublisher(cfg *config.Config) (*publish.Publisher, error)
 		TopicPrefix: k.TopicPrefix,
 		Compression: k.Compression,
 		BatchBytes:  int(k.BatchBytes),
+		StickyBytes: int(k.StickyBytes),
 		BufferBytes: int(k.BufferBytes),
 		Linger:      max(k.Linger, time.Millisecond), // 0 would be the default
 		Timeout:     k.RequestTimeout,

@@ -232,7 +232,7 @@ func (r *rig) stallPartition(partition int32) (asked <-chan struct{}, release fu
 // hold, and within their bound. When the partition answers, what is owed comes.
 func TestRELP_PartitionStalls(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, relay, "  buffer_bytes: 4MiB\n  batch_bytes: 64KiB\n  compression: none\n")
+	r := newRig(t, relay, "  buffer_bytes: 4MiB\n  batch_bytes: 64KiB\n  sticky_bytes: 64KiB\n  compression: none\n")
 	asked, release := r.stallPartition(1)
 	waits, goes := r.dialRELP(), r.dialRELP()
 	answers := func(c *relptest.Client) []string {

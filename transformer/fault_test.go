@@ -219,16 +219,17 @@ func TestFault_RefusedBlockStopsOnlyItsPartition(t *testing.T) {
 type forgetful struct {
 	insert.Inserter
 	mutex sync.Mutex
-	away  map[string]time.Time // by token: until when
+	away  time.Duration        // how long
+	until map[string]time.Time // by token
 	lost  int
 }
 
 func (f *forgetful) Insert(ctx context.Context, b *block.Block, token string) error {
 	f.mutex.Lock()
-	until, tried := f.away[token]
+	until, tried := f.until[token]
 	if !tried {
-		until = time.Now().Add(4 * time.Second)
-		f.away[token] = until
+		until = time.Now().Add(f.away)
+		f.until[token] = until
 	}
 	f.mutex.Unlock()
 	if tried && time.Now().Before(until) {
@@ -250,8 +251,11 @@ func TestFault_CutOffBeyondTheWindow(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.load()
-	f := &forgetful{away: map[string]time.Time{}}
+	f := &forgetful{until: map[string]time.Time{}}
 	m := w.startWith(func(o *Options) {
+		// Longer than an INSERT whose answer is late takes: this server would not know it again.
+		o.ReconcileAfter = o.Lease + o.InsertTimeout + 3*time.Second
+		f.away = o.ReconcileAfter + 2*time.Second
 		o.InsertSettings = clickhouse.Settings{"deduplicate_insert": "disable"} // what a window that is over means
 	}, nil, func(t *Transformer) { f.Inserter, t.shards[0].inserter = t.shards[0].inserter, f })
 	w.exactlyOnce()

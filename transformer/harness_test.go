@@ -182,7 +182,7 @@ func (w *world) options() Options {
 		},
 		Database: w.database,
 		BlockAge: 100 * time.Millisecond, InsertTimeout: 5 * time.Second, CommitTimeout: 3 * time.Second,
-		Lease: 1500 * time.Millisecond, ReconcileAfter: 2 * time.Second,
+		Lease: 1500 * time.Millisecond, ReconcileAfter: 10 * time.Second, // over Lease and InsertTimeout: a late INSERT is not asked about before it ends
 		SessionTimeout: 3 * time.Second, RebalanceTimeout: 2 * time.Second, HeartbeatInterval: 300 * time.Millisecond,
 		WatchInterval: 300 * time.Millisecond,
 	}
@@ -285,7 +285,8 @@ func (m *member) wait() error {
 		m.done <- err
 		return err
 	case <-time.After(40 * time.Second):
-		m.w.t.Error("the transformer did not stop")
+		stacks := make([]byte, 4<<20)
+		m.w.t.Errorf("the transformer did not stop:\n%s", stacks[:runtime.Stack(stacks, true)])
 		return nil
 	}
 }

@@ -7,9 +7,9 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 
@@ -224,20 +224,32 @@ func TestShards_OneAway(t *testing.T) {
 	t.Parallel()
 	w := newShardedWorld(t)
 	var away atomic.Bool
+	var mutex sync.Mutex
+	var conns []net.Conn
 	m := w.start(func(o *Options) {
 		dial := o.Shards[1].ClickHouse.DialContext
-		o.Shards[1].ClickHouse.ConnMaxLifetime = time.Millisecond // each request dials
 		o.Shards[1].ClickHouse.DialContext = func(ctx context.Context, address string) (net.Conn, error) {
 			if away.Load() {
 				return nil, errors.New("this shard is away")
 			}
-			return dial(ctx, address)
+			c, err := dial(ctx, address)
+			if err == nil {
+				mutex.Lock()
+				defer mutex.Unlock()
+				conns = append(conns, c)
+			}
+			return c, err
 		}
 	}, nil)
 	w.load()
 	w.exactlyOnce()
 	before := w.count("SELECT count() FROM DB.message_events")
 	away.Store(true)
+	mutex.Lock()
+	for _, c := range conns {
+		c.Close()
+	}
+	mutex.Unlock()
 	w.produce(schema.Message, 60)
 	w.eventually("the rows of the other shard", func() bool {
 		return w.count("SELECT count() FROM DB.message_events")-before == 40

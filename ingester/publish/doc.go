@@ -15,11 +15,11 @@
 // none of its kind is under way, so that they grow with the load and the wait is one or
 // two round trips (group commit).
 //
-// Partitions. Nothing depends on order, so a topic's batches stick to one
-// partition until about BatchBytes have gone there and then change at random
-// (KIP-794): little traffic makes few, large batches. A partition with a batch
-// under way, without a leader, or whose last batch failed, is passed over as long
-// as there is another.
+// Partitions. Nothing depends on order, so a topic's batches go to one partition until
+// about StickyBytes have been sent, and then to the next (after KIP-794, which changes
+// after a batch): what consumers insert is cut by partition, so that few partitions at a
+// time make few, large inserts. A partition with a batch under way, without a leader, or
+// whose last batch failed, is passed over for the one behind it, as long as there is one.
 //
 // Retries. A batch that may have reached the log is sent again to the same
 // partition, the same bytes with the same producer id and sequence, until it is

@@ -530,11 +530,12 @@ func TestRecordTooLarge(t *testing.T) {
 	exactlyOnce(t, consume(t, c.ListenAddrs(), 1), 1, "a")
 }
 
-// TestSticky: little traffic fills one partition, much traffic fills all.
+// TestSticky: traffic that one partition takes fills one after another, each with
+// StickyBytes; a flood fills all.
 func TestSticky(t *testing.T) {
 	t.Parallel()
 	c := broker(t, 1, 6)
-	r := start(t, c.ListenAddrs(), func(o *publish.Options) { o.Linger = time.Millisecond })
+	r := start(t, c.ListenAddrs(), func(o *publish.Options) { o.Linger, o.StickyBytes = time.Millisecond, 10<<10 })
 	filled := func(topic string) (n int) {
 		for _, p := range c.PartitionInfos(topic) {
 			if p.HighWatermark > 0 {
@@ -550,7 +551,22 @@ func TestSticky(t *testing.T) {
 	if n := filled("t.message"); n != 1 {
 		t.Errorf("15 events are in %d partitions", n)
 	}
+	for n := 15; filled("t.message") < 3; n++ {
+		r.send(schema.Message, "a", n, n+1, 0)
+		eventually(t, "it is acknowledged", func() bool { return sum(&r.acked) == uint64(n+1) })
+	}
+	full := 0
+	for _, p := range c.PartitionInfos("t.message") {
+		if p.HighWatermark > 15 {
+			full++
+		}
+	}
+	if full != 2 {
+		t.Errorf("%d partitions are full when a third begins", full)
+	}
+	before := sum(&r.acked)
 	r.send(schema.Status, "b", 0, 5000, 1)
+	eventually(t, "all is acknowledged", func() bool { return sum(&r.acked) == before+5000 })
 	r.drain()
 	if n := filled("t.status"); n != 6 {
 		t.Errorf("5000 events are in %d partitions", n)

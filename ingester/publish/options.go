@@ -21,6 +21,7 @@ const (
 	// DefaultBatchBytes stays under the default of max.message.bytes
 	// (1,048,588), which brokers compare with a whole batch.
 	DefaultBatchBytes  = 900 << 10
+	DefaultStickyBytes = 32 << 20
 	MinBatchBytes      = 4 << 10
 	MaxBatchBytes      = 64 << 20
 	DefaultBufferBytes = 64 << 20
@@ -48,6 +49,7 @@ type Options struct {
 	Kinds       []*schema.Kind // nil: all
 	Compression string         // none (the default), snappy, lz4, zstd
 	BatchBytes  int            // most bytes of a batch, uncompressed; at most the topic's max.message.bytes
+	StickyBytes int            // bytes, uncompressed, that go to one partition before the next
 	BufferBytes int            // most bytes of all buffers together
 	Linger      time.Duration  // longest that a batch stays open
 	Timeout     time.Duration  // longest that a request may take; replicas have two thirds of it
@@ -90,6 +92,7 @@ func (o *Options) setDefaults() error {
 		o.Kinds = schema.Kinds()
 	}
 	setDefault(&o.BatchBytes, DefaultBatchBytes)
+	setDefault(&o.StickyBytes, DefaultStickyBytes)
 	setDefault(&o.BufferBytes, DefaultBufferBytes)
 	setDefault(&o.Linger, DefaultLinger)
 	setDefault(&o.Timeout, DefaultTimeout)

@@ -59,7 +59,7 @@ func New(o Options) (*Publisher, error) {
 	p.state.told, p.state.ready = classStart, make(chan struct{})
 	p.state.err = fmt.Errorf("cannot publish yet: no answer from Kafka at %s so far", o.where())
 	for _, name := range p.topicNames {
-		p.topics = append(p.topics, &topic{p: p, name: name})
+		p.topics = append(p.topics, &topic{p: p, name: name, sticky: -1})
 	}
 	for range o.Lanes {
 		p.lanes = append(p.lanes, &Lane{p: p, open: make([]*batch, len(o.Kinds))})

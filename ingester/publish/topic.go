@@ -17,8 +17,8 @@ type topic struct {
 	queued     int // bytes in queue, uncompressed
 	inFlight   int
 	partitions []*partition
-	sticky     int // position of the partition that gets the next batch
-	stuck      int // bytes given to it since it was chosen
+	sticky     int // position of the partition that gets the next batch, if it can; -1: none yet
+	stuck      int // bytes sent since it was chosen
 	err        error
 	timer      *time.Timer
 	awaited    bool // open batches wait for those under way to end
@@ -99,35 +99,28 @@ func (t *topic) pick(now time.Time) (*partition, time.Duration) {
 	if n == 0 {
 		return nil, 0
 	}
-	if t.sticky >= n {
-		t.sticky = 0
+	if t.sticky < 0 { // ingesters that start together do not all begin at the same one
+		t.sticky = rand.IntN(n)
 	}
+	if t.stuck >= t.p.o.StickyBytes {
+		t.sticky, t.stuck = t.sticky+1, 0
+	}
+	t.sticky %= n
 	s := t.partitions[t.sticky]
-	if t.stuck < t.p.o.BatchBytes {
-		if s.usable(now) {
-			return s, 0
-		}
-		// A little more for a partition that is about to acknowledge: to change
-		// now would spread little traffic over all partitions.
-		if patience := t.p.o.Linger - now.Sub(s.since); s.busy && s.failures == 0 && patience > 0 && t.stuck+t.queued <= t.p.o.BatchBytes {
-			return nil, patience
-		}
+	// A little more for a partition that is about to acknowledge: to pass it over
+	// now would spread little traffic over two.
+	if patience := t.p.o.Linger - now.Sub(s.since); s.busy && s.failures == 0 && patience > 0 && t.queued <= t.p.o.BatchBytes/2 {
+		return nil, patience
 	}
 	var wait time.Duration
-	for i, from := 0, rand.IntN(n); i < n; i++ {
-		at := (from + i) % n
-		q := t.partitions[at]
-		if q != s && q.usable(now) {
-			t.sticky, t.stuck = at, 0
+	for i := range n {
+		q := t.partitions[(t.sticky+i)%n]
+		if q.usable(now) {
 			return q, 0
 		}
 		if d := q.notUntil.Sub(now); d > 0 && !q.busy && !q.gone && q.leader >= 0 && (wait == 0 || d < wait) {
 			wait = d
 		}
-	}
-	if s.usable(now) {
-		t.stuck = 0
-		return s, 0
 	}
 	return nil, wait
 }

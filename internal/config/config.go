@@ -112,6 +112,7 @@ type Kafka struct {
 	Compression string // none, snappy, lz4, zstd
 	Linger      time.Duration
 	BatchBytes  Size
+	StickyBytes Size
 	BufferBytes Size
 
 	RequestTimeout    time.Duration

@@ -116,6 +116,7 @@ func (k *Kafka) keys() []key {
 		oneOf("compression", &k.Compression, "snappy", "Of the records. A million of them: snappy 0.4 CPU seconds, lz4 0.8, zstd 1.2.", "none", "snappy", "lz4", "zstd"),
 		duration("linger", &k.Linger, "50ms", 0, 10*second, "How long a batch waits for more records."),
 		size("batch_bytes", &k.BatchBytes, "512KiB", 16*KiB, 8*MiB, "Largest batch. The brokers' message.max.bytes (1 MiB) must hold it."),
+		size("sticky_bytes", &k.StickyBytes, "32MiB", 16*KiB, 16*GiB, "How much goes to one partition before the next. An insert into ClickHouse is of one partition: few at a time make few, large inserts."),
 		size("buffer_bytes", &k.BufferBytes, "64MiB", MiB, 16*GiB, "Memory for batches that are open or on their way. When it is full, TCP stops reading and UDP drops are counted."),
 		duration("request_timeout", &k.RequestTimeout, "20s", second, 5*minute, "For one request to a broker."),
 		duration("session_timeout", &k.SessionTimeout, "60s", 6*second, 30*minute, "A transformer that is silent for so long loses its partitions. The brokers' group.max.session.timeout.ms bounds it."),

@@ -70,8 +70,22 @@ func Open(o Options) (*ClickHouse, error) {
 	return &ClickHouse{conn: conn, database: o.Database, addresses: len(c.Addr), copies: map[string]bool{}, extra: o.Settings, lanes: lanes{options: c}}, nil
 }
 
-// Close ends the connections; those of an INSERT that is under way end with it.
-func (c *ClickHouse) Close() error { return errors.Join(c.conn.Close(), c.lanes.close()) }
+// closeTimeout is long for what takes milliseconds.
+const closeTimeout = 3 * time.Second
+
+// Close ends the connections; those of an INSERT that is under way end with it. It does
+// not wait for ever: a pool of the driver whose connections' lifetime is over in this
+// very moment waits for itself (clickhouse-go issue 1990), and a stop with it.
+func (c *ClickHouse) Close() error {
+	closed := make(chan error, 1)
+	go func() { closed <- errors.Join(c.conn.Close(), c.lanes.close()) }()
+	select {
+	case err := <-closed:
+		return err
+	case <-time.After(closeTimeout):
+		return fmt.Errorf("cannot close the connections to ClickHouse at %q within %s", strings.Join(c.lanes.options.Addr, ", "), closeTimeout)
+	}
+}
 
 // loopback tells whether all addresses are this machine's: compression would
 // only cost there.
