@@ -81,7 +81,7 @@ $(libchdb_stamp): internal/embedded/libchdb/package.json internal/embedded/libch
 ##  Tests
 
 .PHONY: tools
-tools: libchdb debian staticcheck-install ## install everything that the other targets need under .tools
+tools: libchdb debian toxiproxy staticcheck-install ## install everything that the other targets need under .tools
 
 .PHONY: debian
 debian: $(debian_stamp)
@@ -111,7 +111,7 @@ $(toxiproxy):
 plain := ^millrace/(e2e|benchmarks(/.*)?|internal/traffic)$$
 
 .PHONY: test
-test: libchdb debian ## run all tests, real components included; RACE=1: with the race detector
+test: libchdb debian toxiproxy ## run all tests, real components included; RACE=1: with the race detector
 	@scripts/need.sh test $(if $(RACE),race)
 	packages=$$(go list $(PACKAGES)) failed=
 	if [ -n "$(RACE)" ]; then
@@ -181,13 +181,11 @@ soak: libchdb debian ## run the daemons under steady load with a fault every sec
 	MILLRACE_SOAK_MINUTES=$(MINUTES) go test -count 1 -v -run Soak -timeout $$(($(seconds) + 900))s $(TESTFLAGS) $(END_TO_END)
 
 .PHONY: faults
-faults: libchdb debian toxiproxy ## kill and freeze parts of the stack under load, then break brokers under a producer, for MINUTES minutes each; then every crash point and the faults that take long
+faults: libchdb debian toxiproxy ## kill and freeze parts of the stack under load, then break brokers under a producer, for MINUTES minutes each
 	@$(call exists,Fault)
 	$(call number)
 	MILLRACE_FAULT_MINUTES=$(MINUTES) go test -count 1 -v -run Fault -timeout $$(($(seconds) + 900))s $(TESTFLAGS) $(END_TO_END)
 	MILLRACE_FAULT_MINUTES=$(MINUTES) go test -count 1 -v -run Fault_Property -timeout $$(($(seconds) + 900))s $(TESTFLAGS) ./ingester/publish
-	go test -tags faults -count 1 -v -run 'CrashPoints|Toxics|MemberFrozen|DiskFull|ClickHouseTLS' -timeout 40m $(TESTFLAGS) ./e2e
-	go test -tags faults -count 1 -v -run 'LateInsert|ViewFails|AlarmEnds|ManyWeeks|Refill' -timeout 40m $(TESTFLAGS) ./transformer
 
 .PHONY: model
 model: ## explore the model of exactly once with wider bounds than the tests: minutes, and two gigabytes
@@ -211,7 +209,6 @@ fmt-check:
 .PHONY: vet
 vet:
 	@go vet -tags kafka ./...
-	go vet -tags faults ./e2e ./transformer
 	go vet -tags crashpoints ./internal/crashpoint
 
 .PHONY: staticcheck-install
@@ -225,7 +222,7 @@ $(staticcheck):
 
 .PHONY: staticcheck
 staticcheck: $(staticcheck)
-	@$(staticcheck) -tags kafka,faults ./...
+	@$(staticcheck) -tags kafka ./...
 	$(staticcheck) -tags crashpoints ./internal/crashpoint
 
 .PHONY: check-configs

@@ -1,5 +1,3 @@
-//go:build faults
-
 package transformer
 
 import (
@@ -22,7 +20,7 @@ func (w *world) refill(o RefillOptions) (RefillResult, error) {
 	options := w.options()
 	options.Transport = &kafka.Transport{MetadataTTL: 200 * time.Millisecond}
 	options.BlockRows = 50
-	options.CommitTimeout = 30 * time.Second // of each request; nobody waits for a lease here
+	options.CommitTimeout = time.Minute // of each request; nobody waits for a lease here
 	t, err := New(options)
 	if err != nil {
 		w.t.Fatal(err)
@@ -30,7 +28,7 @@ func (w *world) refill(o RefillOptions) (RefillResult, error) {
 	if o.Kind == nil {
 		o.Kind = schema.Message
 	}
-	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(w.t.Context(), 3*time.Minute)
 	defer cancel()
 	return t.Refill(ctx, o)
 }

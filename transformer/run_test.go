@@ -3,12 +3,14 @@ package transformer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"millrace/schema"
 )
@@ -77,6 +79,36 @@ func TestRun_PoisonRecordIsRejectedOnce(t *testing.T) {
 	if n := m.Stats().RefusedRecords.Load(); n != 4 {
 		t.Errorf("RefusedRecords is %d, want 4", n)
 	}
+}
+
+// Partitions with much behind them, as after an outage, leave the others their turn: what
+// is fresh is inserted while they still work.
+func TestRun_BacklogStarvesNobody(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const backlog, begun, fresh = 8000, 800, partitions - 1
+	k := schema.Message
+	send := func(id string, n int, partition int32) *kgo.Record {
+		w.want[k.Table] = append(w.want[k.Table], id)
+		return w.record(k, partition, schema.AppendRecord(nil, event(k, id, n)))
+	}
+	for n := 0; n < backlog; {
+		var batches []*kgo.Record // one for each partition: a block is of whole ones
+		for range 100 * fresh {
+			batches = append(batches, send(fmt.Sprintf("behind-%d", n), n, int32(n%fresh)))
+			n++
+		}
+		w.send(batches...)
+	}
+	m := w.start(func(o *Options) { o.BlockRows, o.Inserters = 100, 1 }, nil)
+	inserted := func() int64 { return int64(m.Stats().Rows(k.Table)) }
+	w.eventually("the backlog is begun", func() bool { return inserted() >= begun })
+	w.send(send("fresh", 0, fresh))
+	w.eventually("what is fresh is there", func() bool { return w.count("SELECT count() FROM DB.message_events WHERE id = 'fresh'") == 1 })
+	if n := inserted(); n >= backlog {
+		t.Errorf("%d rows were inserted before the fresh one, which is all of the backlog", n)
+	}
+	w.exactlyOnce()
 }
 
 // Every type of column comes back as it went in, and absent values as defaults.
