@@ -54,6 +54,7 @@ type partition struct {
 	last        anchor
 	rows        rows
 	since       time.Time // of the first row
+	turn        bool      // it gathers a large block
 
 	set   recordbatch.Set
 	timer *time.Timer
@@ -121,6 +122,7 @@ func (p *partition) run() {
 // drop forgets the open range: it was not announced, or its intent will be
 // recovered.
 func (p *partition) drop() {
+	p.endTurn()
 	if p.rows.rejects != p.rows.main {
 		p.t.blocks.put(p.rows.rejects)
 	}
@@ -176,7 +178,9 @@ func (p *partition) schedule() {
 	wait := time.Hour
 	switch {
 	case p.rows.count() > 0:
-		wait = time.Until(p.since.Add(p.t.o.BlockAge))
+		if wait = time.Until(p.since.Add(p.t.o.BlockAge)); wait <= 0 { // a turn's, which may gather on
+			wait = p.t.o.BlockAge / 4
+		}
 	case p.unconfirmed || p.end > p.inserted:
 		wait = p.t.o.BlockAge / 2
 	}
@@ -188,7 +192,7 @@ func (p *partition) due() error {
 	if p.rows.count() == 0 {
 		return p.confirm()
 	}
-	if time.Since(p.since) < p.t.o.BlockAge {
+	if !p.ripe() {
 		return nil
 	}
 	return p.flush()
@@ -239,13 +243,16 @@ func (p *partition) take() error {
 	for p.set.Next() {
 		b := p.set.Batch()
 		for p.end < b.NextOffset() {
-			if err := p.add(b); err != nil {
+			if err := p.awaitTurn(); err != nil {
 				return err
 			}
 			// A stop is not kept waiting by a chunk of many blocks. The rest of the
 			// chunk is given up, so nothing may be taken after it: see consume.
 			if p.g.active.Err() != nil {
 				return nil
+			}
+			if err := p.add(b); err != nil {
+				return err
 			}
 		}
 	}
@@ -392,6 +399,7 @@ func (p *partition) insertBlock(b *block.Block, m mark, token string) error {
 		case errors.Is(err, errStopped), errors.Is(err, errFenced), errors.Is(err, errUnknownCommit), errors.Is(err, errRestart):
 			return err
 		}
+		p.endTurn()
 		p.t.stats.InsertErrors.Add(1)
 		p.stats.trouble.Store(err.Error())
 		p.step("failed")

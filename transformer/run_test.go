@@ -3,14 +3,12 @@ package transformer
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"millrace/schema"
 )
@@ -88,22 +86,12 @@ func TestRun_BacklogStarvesNobody(t *testing.T) {
 	w := newWorld(t)
 	const backlog, begun, fresh = 8000, 800, partitions - 1
 	k := schema.Message
-	send := func(id string, n int, partition int32) *kgo.Record {
-		w.want[k.Table] = append(w.want[k.Table], id)
-		return w.record(k, partition, schema.AppendRecord(nil, event(k, id, n)))
-	}
-	for n := 0; n < backlog; {
-		var batches []*kgo.Record // one for each partition: a block is of whole ones
-		for range 100 * fresh {
-			batches = append(batches, send(fmt.Sprintf("behind-%d", n), n, int32(n%fresh)))
-			n++
-		}
-		w.send(batches...)
-	}
+	w.backlog(backlog/fresh, nil, 0, 1)
 	m := w.start(func(o *Options) { o.BlockRows, o.Inserters = 100, 1 }, nil)
 	inserted := func() int64 { return int64(m.Stats().Rows(k.Table)) }
 	w.eventually("the backlog is begun", func() bool { return inserted() >= begun })
-	w.send(send("fresh", 0, fresh))
+	w.want[k.Table] = append(w.want[k.Table], "fresh")
+	w.send(w.record(k, fresh, schema.AppendRecord(nil, event(k, "fresh", 0))))
 	w.eventually("what is fresh is there", func() bool { return w.count("SELECT count() FROM DB.message_events WHERE id = 'fresh'") == 1 })
 	if n := inserted(); n >= backlog {
 		t.Errorf("%d rows were inserted before the fresh one, which is all of the backlog", n)

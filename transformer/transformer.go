@@ -28,8 +28,9 @@ type Transformer struct {
 	shards   []*shard
 	decoders chan *decoder
 	blocks   blockPool
-	maxRows  int // of a block: block.MaxRows, in tests fewer
-	version  int // of the reader: readerVersion, in tests another
+	turns    chan struct{} // of partitions that gather large blocks
+	maxRows  int           // of a block: block.MaxRows, in tests fewer
+	version  int           // of the reader: readerVersion, in tests another
 
 	group, fetching health
 
@@ -53,6 +54,7 @@ func New(o Options) (*Transformer, error) {
 		decoders: newDecoders(),
 		maxRows:  block.MaxRows,
 		version:  readerVersion,
+		turns:    make(chan struct{}, turnsOf(&o, len(o.Shards))),
 		blocked:  map[topicPartition]error{},
 	}
 	for _, s := range o.Shards {

@@ -16,6 +16,7 @@ const (
 	doingReconcile = "asking ClickHouse which rows are missing"
 	doingZombies   = "waiting until no insert of an earlier owner can run any more"
 	doingMemory    = "waiting for memory"
+	doingTurn      = "waiting for the large blocks of other partitions"
 	doingFetch     = "waiting for records"
 	doingDecode    = "decoding"
 	doingCommit    = "committing"

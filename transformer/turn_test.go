@@ -1,0 +1,97 @@
+package transformer
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"millrace/schema"
+	"millrace/transformer/block"
+	"millrace/transformer/insert"
+)
+
+// backlog produces n messages to each of the partitions, in batches of 50.
+func (w *world) backlog(n int, raw []byte, to ...int32) {
+	w.t.Helper()
+	k := schema.Message
+	for at := 0; at < n; {
+		var records []*kgo.Record
+		for range 50 {
+			for _, p := range to {
+				e := event(k, fmt.Sprintf("behind-%d-%d", p, at), at)
+				e.SetText(schema.Raw, raw)
+				w.want[k.Table] = append(w.want[k.Table], string(e.Text(k.Index("id"))))
+				records = append(records, w.record(k, p, schema.AppendRecord(nil, e)))
+			}
+			at++
+		}
+		w.send(records...)
+	}
+}
+
+// A partition with much behind it does not seal a block for its age: what comes slowly out
+// of Kafka is inserted in full blocks all the same.
+func TestTurn_BlocksAreFull(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const rows = 1000
+	w.backlog(4*rows, nil, 0)
+	w.cluster.ControlKey(int16(kmsg.Fetch), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		w.cluster.KeepControl()
+		f := r.(*kmsg.FetchRequest)
+		f.MaxBytes = 1 // a response has one batch, of 50 records
+		w.cluster.SleepControl(func() { time.Sleep(20 * time.Millisecond) })
+		return nil, nil, false
+	})
+	m := w.start(func(o *Options) { o.BlockRows, o.BlockAge = rows, 100*time.Millisecond }, nil)
+	w.exactlyOnce()
+	if n := m.Stats().Inserts.Load(); n > 6 {
+		t.Errorf("%d inserts of %d rows in blocks of %d", n, 4*rows, rows)
+	} else {
+		t.Log(n, "inserts")
+	}
+}
+
+// refusesMost is a server that takes the blocks of one partition only.
+type refusesMost struct {
+	insert.Inserter
+	takes uint16
+	all   chan struct{} // closed: it takes all
+}
+
+func (r *refusesMost) Insert(ctx context.Context, b *block.Block, token string) error {
+	select {
+	case <-r.all:
+	default:
+		if b.Place().Partition != r.takes {
+			return &clickhouse.Exception{Code: 241, Message: "no memory"}
+		}
+	}
+	return r.Inserter.Insert(ctx, b, token)
+}
+
+// A partition whose block ClickHouse refuses keeps no other from its turn.
+func TestTurn_RefusedBlockGivesItBack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const rows = 500
+	w.backlog(rows, nil, 0, 1, 2)
+	// Younger than an attempt it would be asked what it has, and the partitions begin anew.
+	w.eventually("the server has run for a while", func() bool { return w.count("SELECT uptime()") >= 4 })
+	r := &refusesMost{takes: 2, all: make(chan struct{})}
+	m := w.startWith(func(o *Options) { o.BlockRows, o.Inserters, o.ReconcileAfter = 50, 1, time.Minute }, nil, func(t *Transformer) {
+		r.Inserter, t.shards[0].inserter = t.shards[0].inserter, r
+		if n := cap(t.turns); n != 2 {
+			w.t.Errorf("there are %d turns, and this test is about 2", n)
+		}
+	})
+	w.eventually("two partitions wait", func() bool { return len(m.State().Blocked) == 2 })
+	w.eventually("the third has all", func() bool { return w.count("SELECT count() FROM DB.message_events WHERE k_part = 2") == rows })
+	close(r.all)
+	w.exactlyOnce()
+}
