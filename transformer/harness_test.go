@@ -294,11 +294,13 @@ func (m *member) wait() error {
 // eventually waits until f is true.
 func (w *world) eventually(what string, f func() bool) {
 	w.t.Helper()
+	pause := 20 * time.Millisecond // less and less often: most ask ClickHouse, which takes what the others need
 	for deadline := time.Now().Add(2 * time.Minute); !f(); {
 		if time.Now().After(deadline) {
 			w.t.Fatalf("%s: not within the time", what)
 		}
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(pause)
+		pause = min(pause*5/4, 250*time.Millisecond)
 	}
 }
 

@@ -52,6 +52,9 @@ const (
 // do nothing. It can be run again after an error.
 func (t *Transformer) Refill(ctx context.Context, o RefillOptions) (r RefillResult, err error) {
 	defer t.closeShards()
+	// kafka-go waits so long for its look at the cluster, too, and every request fails with
+	// that: a daemon tries again, and notices a moved leader soon, where this would end.
+	t.o.Transport.MetadataTTL = max(t.o.Transport.MetadataTTL, t.o.CommitTimeout)
 	if !t.isKind(o.Kind) {
 		return r, fmt.Errorf("cannot read topic %q again: the transformer has none of the kind %q", o.Kind.Topic, o.Kind.Name)
 	}

@@ -35,26 +35,28 @@ func (w *world) backlog(n int, raw []byte, to ...int32) {
 }
 
 // A partition with much behind it does not seal a block for its age: what comes slowly out
-// of Kafka is inserted in full blocks all the same.
+// of Kafka is inserted in large blocks all the same, each gathered for several times that age.
 func TestTurn_BlocksAreFull(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	const rows = 1000
-	w.backlog(4*rows, nil, 0)
+	const rows, age = 4000, 200 * time.Millisecond
+	w.backlog(rows, nil, 0)
 	w.cluster.ControlKey(int16(kmsg.Fetch), func(r kmsg.Request) (kmsg.Response, error, bool) {
 		w.cluster.KeepControl()
-		f := r.(*kmsg.FetchRequest)
-		f.MaxBytes = 1 // a response has one batch, of 50 records
-		w.cluster.SleepControl(func() { time.Sleep(20 * time.Millisecond) })
+		r.(*kmsg.FetchRequest).MaxBytes = 1 // a response has one batch, of 50 records
+		w.cluster.SleepControl(func() { time.Sleep(40 * time.Millisecond) })
 		return nil, nil, false
 	})
-	m := w.start(func(o *Options) { o.BlockRows, o.BlockAge = rows, 100*time.Millisecond }, nil)
-	w.exactlyOnce()
-	if n := m.Stats().Inserts.Load(); n > 6 {
-		t.Errorf("%d inserts of %d rows in blocks of %d", n, 4*rows, rows)
-	} else {
-		t.Log(n, "inserts")
+	began := time.Now()
+	m := w.start(func(o *Options) { o.BlockRows, o.BlockAge = 1000, age }, nil)
+	w.arrived()
+	ages := time.Since(began).Seconds() / age.Seconds()
+	n := m.Stats().Inserts.Load()
+	t.Logf("%d inserts in %.0f block ages", n, ages)
+	if float64(n) > ages/2+1 {
+		t.Errorf("%d inserts in %.0f block ages", n, ages)
 	}
+	w.exactlyOnce()
 }
 
 // refusesMost is a server that takes the blocks of one partition only.
