@@ -147,8 +147,8 @@ fuzz: ## run every fuzz target for MINUTES minutes, two at a time
 	scripts/fuzz.sh $(seconds)
 
 .PHONY: fuzz-smoke
-fuzz-smoke: ## run every fuzz target for 10 seconds
-	@scripts/fuzz.sh 10
+fuzz-smoke: ## run every fuzz target for 5 seconds
+	@scripts/fuzz.sh 5
 
 .PHONY: bench
 bench: libchdb ## run every benchmark once, to see that it works; to measure: go test -bench
@@ -241,7 +241,7 @@ check: ## all that a change must pass, as in .ci/run; cheapest first
 	scripts/step.sh "generated files" $(MAKE) generate-check
 	scripts/step.sh "shipped configurations" $(MAKE) check-configs
 	scripts/step.sh "tests with the race detector" $(MAKE) test RACE=1
-	scripts/step.sh "fuzz targets, 10 s each" $(MAKE) fuzz-smoke
+	scripts/step.sh "fuzz targets, 5 s each" $(MAKE) fuzz-smoke
 	scripts/step.sh "benchmarks, once each" $(MAKE) bench
 	echo "make check: all passed"
 
