@@ -163,6 +163,12 @@ func (p *partition) consume() error {
 			if err := p.take(); err != nil {
 				return err
 			}
+			// The timer is set anew for each chunk, and need not come to its end.
+			if p.rows.count() > 0 && p.ripe() {
+				if err := p.flush(); err != nil {
+					return err
+				}
+			}
 		case <-p.timer.C:
 			if err := p.due(); err != nil {
 				return err

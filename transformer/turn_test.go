@@ -97,3 +97,29 @@ func TestTurn_RefusedBlockGivesItBack(t *testing.T) {
 	close(r.all)
 	w.exactlyOnce()
 }
+
+// A block is sealed for its age while records keep coming, however often they come.
+func TestTurn_AgeUnderTraffic(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	m := w.start(func(o *Options) { o.BlockAge = 3 * time.Second }, nil)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		k := schema.Message
+		for n := 0; ; n++ {
+			select {
+			case <-stop:
+				return
+			case <-time.After(5 * time.Millisecond):
+			}
+			id := fmt.Sprintf("steady-%d", n)
+			w.want[k.Table] = append(w.want[k.Table], id)
+			w.send(w.record(k, 0, schema.AppendRecord(nil, event(k, id, n))))
+		}
+	}()
+	w.eventually("two blocks while traffic goes on", func() bool { return m.Stats().Inserts.Load() >= 2 })
+	close(stop)
+	<-stopped
+	w.exactlyOnce()
+}
