@@ -32,6 +32,7 @@ func (p *partition) awaitTurn() error {
 		return nil
 	}
 	p.doing(doingTurn)
+	defer p.doing(doingDecode)
 	for {
 		select {
 		case p.t.turns <- struct{}{}:

@@ -3,6 +3,8 @@ package transformer
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 
 	"millrace/schema"
 	"millrace/transformer/block"
+	"millrace/transformer/fetch"
 	"millrace/transformer/insert"
 )
 
@@ -96,6 +99,27 @@ func TestTurn_RefusedBlockGivesItBack(t *testing.T) {
 	w.eventually("the third has all", func() bool { return w.count("SELECT count() FROM DB.message_events WHERE k_part = 2") == rows })
 	close(r.all)
 	w.exactlyOnce()
+}
+
+// With many partitions to catch up the last one's turn comes late, which is no stall.
+func TestTurn_WaitIsNoStall(t *testing.T) {
+	t.Parallel()
+	tr := &Transformer{stats: newStats(schema.Kinds()), log: slog.New(slog.DiscardHandler)}
+	f := func(doing string, want bool) {
+		t.Helper()
+		s := tr.stats.partition("topic", 0)
+		s.end.Store(1000)
+		s.doing.Store(doing)
+		look := progress{since: time.Now().Add(-time.Hour)}
+		stream := fetch.New(fetch.Options{Used: new(atomic.Int64)}).Add("topic", 0)
+		look.look(&partition{t: tr, stats: s, topic: "topic", stream: stream}, time.Minute)
+		if look.stalled != want {
+			t.Errorf("%s for an hour: stalled is %v", doing, look.stalled)
+		}
+	}
+	tr.stats.partition("topic", 0).inserted.Store(0)
+	f(doingTurn, false)
+	f(doingInsert, true)
 }
 
 // A block is sealed for its age while records keep coming, however often they come.

@@ -61,7 +61,9 @@ type progress struct {
 
 func (s *progress) look(p *partition, limit time.Duration) {
 	inserted, end := p.stats.inserted.Load(), p.stats.end.Load()
-	if inserted != s.inserted || inserted >= end {
+	doing, _ := p.stats.doing.Load().(string)
+	// Who waits for a turn waits for others, which are looked at themselves.
+	if inserted != s.inserted || inserted >= end || doing == doingTurn {
 		if s.stalled {
 			s.stalled = false
 			p.t.stats.StalledParts.Add(-1)
@@ -75,7 +77,6 @@ func (s *progress) look(p *partition, limit time.Duration) {
 	}
 	s.stalled = true
 	p.t.stats.StalledParts.Add(1)
-	doing, _ := p.stats.doing.Load().(string)
 	trouble, _ := p.stats.trouble.Load().(string)
 	p.log().Warn("a partition does not get on", "for", time.Since(s.since).Round(time.Second),
 		"inserted", inserted, "end", end, "doing", doing, "last_failure", trouble, "stream", p.stream.String())
