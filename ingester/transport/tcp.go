@@ -213,8 +213,8 @@ func (l *tcpListener) take(nc net.Conn, open func(Receipts) Sink) {
 	}
 	c := &conn{l: l, nc: nc, peer: peer}
 	if r := l.join(c); r != admitted {
+		l.refused(c, r) // counted before its sender can see it
 		nc.Close()
-		l.refused(c, r)
 		return
 	}
 	l.stats.Connections.Add(1)
