@@ -21,6 +21,9 @@ const (
 	BadFields
 	Raw
 	Extra
+	Source
+	SourceOffset
+	SourcePath
 	KTopic
 	KEpoch
 	KPart
@@ -29,7 +32,7 @@ const (
 	CommonFields // how many there are
 )
 
-// commonFields stand first in every kind. Numbers 20 to 31 are kept free for
+// commonFields stand first in every kind. Numbers 23 to 31 are kept free for
 // more of them; a kind's own fields begin at 32.
 var commonFields = [CommonFields]Field{
 	ReceivedAt:      {Number: 1, Name: "received_at", Type: Millis, Codec: "Delta, Default", Doc: "when the ingester took the frame from the socket"},
@@ -51,6 +54,9 @@ var commonFields = [CommonFields]Field{
 	BadFields:       {Number: 17, Name: "bad_fields", Type: Names, Doc: "fields whose value did not parse and was left empty"},
 	Raw:             {Number: 18, Name: "raw", Type: Bytes, Doc: "the frame as it came; kept always, when flagged, or never, as the listener is configured"},
 	Extra:           {Number: 19, Name: "extra", Type: Map, Doc: "template variables that have no column of their own"},
+	Source:          {Number: 20, Name: "source", Type: Word, Doc: "fingerprint of the file that the line stands in; empty for what came over the network"},
+	SourceOffset:    {Number: 21, Name: "source_offset", Type: UInt64, Codec: "Delta, Default", Doc: "byte of the file that its (first) line begins at"},
+	SourcePath:      {Number: 22, Name: "source_path", Type: Word, Doc: "path of that file when it was read"},
 	KTopic:          {Name: "k_topic", Type: Word, Doc: "Kafka topic of the record, without the prefix"},
 	KEpoch:          {Name: "k_epoch", Type: UInt16, Doc: "incarnation of the topic: a re-created topic has the next one"},
 	KPart:           {Name: "k_part", Type: UInt16, Doc: "Kafka partition of the record"},

@@ -25,6 +25,7 @@ type Event struct {
 	addr  [MaxFields][16]byte
 	names []Name
 	pairs []Pair
+	codes []Code
 }
 
 // Pair is one entry of a Map field.
@@ -33,17 +34,24 @@ type Pair struct {
 	Key, Value []byte
 }
 
-// Name is one entry of a Names field.
+// Name is one entry of a Names, Texts or IPs field; of the last it is an address of 4 or
+// 16 bytes, or of none.
 type Name struct {
 	Field int
 	Name  []byte
+}
+
+// Code is one entry of a Codes field.
+type Code struct {
+	Field int
+	Code  uint16
 }
 
 // Reset empties the event and makes it one of kind k.
 func (e *Event) Reset(k *Kind) {
 	e.Kind, e.Clean = k, false
 	e.set, e.bad, e.flags = 0, 0, 0
-	e.names, e.pairs = e.names[:0], e.pairs[:0]
+	e.names, e.pairs, e.codes = e.names[:0], e.pairs[:0], e.codes[:0]
 }
 
 func (e *Event) mark(i int, present bool) {
@@ -101,10 +109,13 @@ func (e *Event) AddPair(i int, key, value []byte) {
 	e.pairs = append(e.pairs, Pair{i, key, value})
 }
 
-// AddName adds an entry to field i, of type Names. The event borrows name.
+// AddName adds an entry to field i, of type Names, Texts or IPs. The event borrows name.
 func (e *Event) AddName(i int, name []byte) {
 	e.names = append(e.names, Name{i, name})
 }
+
+// AddCode adds an entry to field i, of type Codes.
+func (e *Event) AddCode(i int, code uint16) { e.codes = append(e.codes, Code{i, code}) }
 
 // Flag records what was forgiven; AppendRecord writes it into `flags`.
 func (e *Event) Flag(f Flag) { e.flags |= f }
@@ -127,8 +138,8 @@ func (e *Event) MarkBad(i int, f Flag) {
 // Bad tells whether MarkBad was called for field i.
 func (e *Event) Bad(i int) bool { return e.bad&(1<<i) != 0 }
 
-// Has tells whether field i has a value other than its type's default. Names
-// and Map fields are not asked here.
+// Has tells whether field i has a value other than its type's default. Fields of
+// repeated types are not asked here.
 func (e *Event) Has(i int) bool { return e.set&(1<<i) != 0 }
 
 // Text is field i, of type Text, Word or Bytes, or nil.
@@ -162,7 +173,10 @@ func (e *Event) IP(i int) [16]byte {
 // slice is valid until the next change of the event.
 func (e *Event) Pairs() []Pair { return e.pairs }
 
-// Names are the entries of all Names fields, likewise. Flags set with Flag and
+// Codes are the entries of all Codes fields, likewise.
+func (e *Event) Codes() []Code { return e.codes }
+
+// Names are the entries of all Names, Texts and IPs fields, likewise. Flags set with Flag and
 // MarkBad are not among them until the event has been written and read.
 func (e *Event) Names() []Name { return e.names }
 

@@ -16,6 +16,9 @@ const (
 	IP                      // bytes of length 4 or 16, IPv6 (an IPv4 address is mapped)
 	Names                   // repeated string, Array(LowCardinality(String))
 	Map                     // map<string, string>, Map(String, String)
+	Texts                   // repeated string, Array(String): in their order, empty ones kept
+	Codes                   // repeated uint32, Array(UInt16): likewise
+	IPs                     // repeated bytes of length 0, 4 or 16, Array(IPv6): likewise
 )
 
 var typeNames = [...]struct{ proto, clickHouse string }{
@@ -30,6 +33,9 @@ var typeNames = [...]struct{ proto, clickHouse string }{
 	IP:      {"bytes", "IPv6"},
 	Names:   {"repeated string", "Array(LowCardinality(String))"},
 	Map:     {"map<string, string>", "Map(String, String)"},
+	Texts:   {"repeated string", "Array(String)"},
+	Codes:   {"repeated uint32", "Array(UInt16)"},
+	IPs:     {"repeated bytes", "Array(IPv6)"},
 }
 
 // Proto is the type's name in docs/events.proto.
@@ -53,9 +59,12 @@ const (
 	wireLen    = 2
 )
 
+// Repeated tells whether a record may hold several values of a field, each under its tag.
+func (t Type) Repeated() bool { return t >= Names }
+
 func (t Type) wire() uint64 {
 	switch t {
-	case UInt8, UInt16, UInt64, Millis, Seconds:
+	case UInt8, UInt16, UInt64, Millis, Seconds, Codes:
 		return wireVarint
 	default:
 		return wireLen

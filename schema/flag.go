@@ -22,12 +22,17 @@ const (
 	FlagBadHeaderTime                      // the syslog header's time did not parse
 	FlagNoneText                           // a free text was exactly None and was left empty
 	FlagBadStructuredData                  // RFC 5424 structured data did not parse
+	FlagIncomplete                         // lines of the event are missing, cut, or stand among others
+	FlagTZRepeated                         // the hour is one that the end of summer time repeats: the file's order decided
+	FlagTZGap                              // the hour is one that summer time leaves out
+	FlagSenderInferred                     // the sender is of the nearest earlier message, and another was open
 	flagEnd
 )
 
 var flagWords = [...]string{
 	"no_pri", "bad_pri", "bom", "no_trailer", "ambiguous", "bad_utf8", "nul_byte", "bad_int", "bad_ip", "bad_time", "bad_id",
 	"tz_guess", "leap_second", "bad_header_time", "none_text", "bad_structured_data",
+	"incomplete", "tz_repeated", "tz_gap", "sender_inferred",
 }
 
 // flagDocs has the same order.
@@ -48,6 +53,10 @@ var flagDocs = [...]string{
 	"the syslog header's time did not parse",
 	"a free text was exactly `None` and was left empty",
 	"RFC 5424 structured data did not parse",
+	"lines of the event are missing, were cut, or stood among others",
+	"the event's hour is one that the end of summer time repeats; the order of the file decided which",
+	"the event's hour is one that the begin of summer time leaves out; the zone may be wrong",
+	"the sender is that of the nearest earlier message, and another was open",
 }
 
 // Words are the names of the flags in the set, in a fixed order.

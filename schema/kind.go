@@ -8,7 +8,7 @@ import (
 
 // Kind is one sort of event: a topic's records and a table's rows.
 type Kind struct {
-	Name    string // message, status, reject
+	Name    string // message, status, smtp, ...
 	Topic   string // without the configured prefix
 	Table   string
 	Doc     string
@@ -32,6 +32,14 @@ var eventIndexes = []Index{
 	{"i_off", "k_off", "minmax"},
 }
 
+// logIndexes serve a search of the server's logs by qmail-queue's process id and by
+// event time, and the audit by offset.
+var logIndexes = []Index{
+	{"i_qp", "qp", "bloom_filter(0.01)"},
+	{"i_event_time", "event_time", "minmax"},
+	{"i_off", "k_off", "minmax"},
+}
+
 // The kinds.
 var (
 	Message = newKind(Kind{
@@ -46,6 +54,30 @@ var (
 		OrderBy: "domain, id_time, id", Indexes: eventIndexes,
 		Fields: statusFields,
 	})
+	SMTP = newKind(Kind{
+		Name: "smtp", Topic: "smtp", Table: "smtp_transactions",
+		Doc:     "One row for each message that a qmail server's SMTP log shows, taken or refused.",
+		OrderBy: "domain, event_time", Indexes: logIndexes,
+		Fields: smtpFields,
+	})
+	Delivery = newKind(Kind{
+		Name: "delivery", Topic: "delivery", Table: "delivery_attempts",
+		Doc:     "One row for each attempt of qmail-send to deliver a message to a recipient.",
+		OrderBy: "domain, event_time", Indexes: logIndexes,
+		Fields: deliveryFields,
+	})
+	Spamdyke = newKind(Kind{
+		Name: "spamdyke", Topic: "spamdyke", Table: "spamdyke_verdicts",
+		Doc:     "One row for each message (and recipient) that Spamdyke decided about.",
+		OrderBy: "domain, event_time", Indexes: logIndexes,
+		Fields: spamdykeFields,
+	})
+	Line = newKind(Kind{
+		Name: "line", Topic: "line", Table: "generic_lines",
+		Doc:     "One row for each line that is known and has no table of its own: errors, warnings, counters.",
+		OrderBy: "log, event_time", Indexes: []Index{{"i_off", "k_off", "minmax"}},
+		Fields: lineFields,
+	})
 	Reject = newKind(Kind{
 		Name: "reject", Topic: "reject", Table: "rejects",
 		Doc:     "One row for each frame that no format could decode, with its bytes and the reason.",
@@ -56,7 +88,7 @@ var (
 )
 
 // Kinds are all kinds, in a fixed order.
-func Kinds() []*Kind { return []*Kind{Message, Status, Reject} }
+func Kinds() []*Kind { return []*Kind{Message, Status, SMTP, Delivery, Spamdyke, Line, Reject} }
 
 // KindByName is the kind of that name, or nil.
 func KindByName(name string) *Kind {

@@ -55,7 +55,11 @@ func (Reader) Read(k *Kind, record []byte, e *Event) error {
 			if !inRange(f.Type, v) {
 				return fmt.Errorf("%w: field %q has value %d, out of range", ErrRecord, f.Name, v)
 			}
-			e.SetUint(i, v)
+			if f.Type == Codes {
+				e.AddCode(i, uint16(v))
+			} else {
+				e.SetUint(i, v)
+			}
 			continue
 		}
 		if v > uint64(len(b)) {
@@ -87,6 +91,12 @@ func (e *Event) setLen(i int, f *Field, value []byte) error {
 		}
 		e.mark(i, e.addr[i] != [16]byte{})
 		return nil
+	case IPs:
+		if n := len(value); n != 0 && n != 4 && n != 16 {
+			return fmt.Errorf("%w: field %q has an address of %d bytes", ErrRecord, f.Name, n)
+		}
+		e.AddName(i, value)
+		return nil
 	case Map:
 		key, val, ok := readPair(value)
 		if !ok {
@@ -101,7 +111,7 @@ func (e *Event) setLen(i int, f *Field, value []byte) error {
 	if !utf8.Valid(value) {
 		return fmt.Errorf("%w: field %q is not UTF-8", ErrRecord, f.Name)
 	}
-	if f.Type == Names {
+	if f.Type == Names || f.Type == Texts {
 		e.AddName(i, value)
 	} else {
 		e.SetText(i, value)
@@ -114,7 +124,7 @@ func inRange(t Type, v uint64) bool {
 	switch t {
 	case UInt8:
 		return v < 1<<8
-	case UInt16:
+	case UInt16, Codes:
 		return v < 1<<16
 	case Seconds:
 		return v <= MaxSeconds

@@ -17,6 +17,7 @@ const (
 	ReasonOversize           Reason = "oversize"
 	ReasonTruncatedEOF       Reason = "truncated_eof"
 	ReasonTruncatedDatagram  Reason = "truncated_datagram"
+	ReasonBadDate            Reason = "bad_date"
 	ReasonBadRecord          Reason = "bad_record"
 )
 
@@ -50,6 +51,7 @@ var rejectDocs = []ReasonDoc{
 	{ReasonOversize, "No delimiter within `max_frame` bytes; the first KiB is kept and the rest was skipped to the next delimiter.", "Raise `listeners[].max_frame`, or correct `framing`."},
 	{ReasonTruncatedEOF, "The input ended inside a frame: the connection closed, or nothing came for `frame_idle`.", "Look at the sender's own log for why it stopped; on a lossy path raise `listeners[].frame_idle`, or use `framing: nul`."},
 	{ReasonTruncatedDatagram, "A datagram was longer than the listener's `max_frame`; what the kernel kept of it is in `raw`.", "Raise `listeners[].max_frame` (65,535 at most for UDP), or use TCP."},
+	{ReasonBadDate, "The line does not begin with the log's date and time, or names a day that does not exist.", "See that the listener's or file's `formats` are those of the log that it gets."},
 	{ReasonBadRecord, "A Kafka record that is not an event of its topic's kind; `raw` holds the record.", "Another program writes to Millrace's topics, or a newer ingester writes what this transformer cannot read: upgrade the transformer first."},
 }
 

@@ -50,7 +50,15 @@ func AppendRecord(dst []byte, e *Event) []byte {
 		dst = appendPair(dst, fields[p.Field].tag, p, e.Clean, &flags)
 	}
 	for _, n := range e.names {
-		dst = appendLen(dst, fields[n.Field].tag, n.Name)
+		v := n.Name
+		if fields[n.Field].Type == Texts && !e.Clean {
+			v = repaired(v, &flags)
+		}
+		dst = appendLen(dst, fields[n.Field].tag, v)
+	}
+	for _, c := range e.codes {
+		dst = append(dst, fields[c.Field].tag...)
+		dst = binary.AppendUvarint(dst, uint64(c.Code))
 	}
 	if flags != 0 {
 		for i, w := range flagWords {

@@ -17,7 +17,11 @@ func Proto() string {
 			if f.Number == 0 {
 				continue
 			}
-			fmt.Fprintf(&b, "  // %s%s\n  %s %s = %d;\n", f.Doc, unit(f.Type), f.Type.Proto(), f.Name, f.Number)
+			packing := ""
+			if f.Type == Codes {
+				packing = " [packed = false]"
+			}
+			fmt.Fprintf(&b, "  // %s%s\n  %s %s = %d%s;\n", f.Doc, unit(f.Type), f.Type.Proto(), f.Name, f.Number, packing)
 		}
 		b.WriteString("}\n")
 	}
@@ -32,6 +36,8 @@ func unit(t Type) string {
 		return " (seconds since 1970 UTC)"
 	case IP:
 		return " (4 or 16 bytes)"
+	case IPs:
+		return " (each of 0, 4 or 16 bytes)"
 	default:
 		return ""
 	}

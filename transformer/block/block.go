@@ -122,6 +122,12 @@ func (b *Block) Append(e *schema.Event, offset int64) {
 		c.entry(row, nil, n.Name)
 		size += len(n.Name) + 1
 	}
+	for _, n := range e.Codes() {
+		c := &b.columns[n.Field]
+		c.pad(row + 1)
+		c.code(row, n.Code)
+		size += 2
+	}
 	for _, p := range e.Pairs() {
 		c := &b.columns[p.Field]
 		c.pad(row + 1)

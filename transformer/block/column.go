@@ -15,7 +15,8 @@ type Column struct {
 	// What AppendRecord needs of every column stands first, in few cache lines.
 
 	// data is, of strings, each one's length and bytes; of numbers and addresses, the
-	// values, lowest byte first; of Word and Names, numbers in dict; of Map, the values.
+	// values, lowest byte first; of Word and Names, numbers in dict; of Map, the values; of
+	// Texts, Codes and IPs, the entries of all rows.
 	data  []byte
 	rows  int
 	typ   schema.Type
@@ -27,8 +28,8 @@ type Column struct {
 	dict        dictionary // Word and Names
 
 	keys  []byte // Map: the keys, each one's length and bytes
-	ends  []byte // Names and Map: how many entries there are up to each row's end, 8 bytes a row
-	n     int    // Names and Map: entries
+	ends  []byte // repeated types: how many entries there are up to each row's end, 8 bytes a row
+	n     int    // repeated types: entries
 	field *schema.Field
 }
 
@@ -38,7 +39,7 @@ type mark struct{ data, keys, n int }
 // widths are those of values in data. Numbers in a dictionary begin with a byte.
 var widths = [...]int{
 	schema.UInt8: 1, schema.UInt16: 2, schema.UInt64: 8, schema.Millis: 8, schema.Seconds: 4, schema.IP: 16,
-	schema.Word: 1, schema.Names: 1, schema.Map: 0,
+	schema.Word: 1, schema.Names: 1, schema.Map: 0, schema.Texts: 0, schema.Codes: 2, schema.IPs: 16,
 }
 
 // init makes c the column of f.
@@ -47,7 +48,7 @@ func (c *Column) init(f *schema.Field) {
 	switch f.Type {
 	case schema.UInt8:
 		c.span = 1<<8 - 1
-	case schema.UInt16:
+	case schema.UInt16, schema.Codes:
 		c.span = 1<<16 - 1
 	case schema.UInt64:
 		c.span = 1<<64 - 1
@@ -161,15 +162,41 @@ func (c *Column) widen() {
 	c.data, c.width = wide, 2*c.width
 }
 
-// entry adds an entry to row, the last one begun. The caller has padded to it.
+// entry adds an entry to row, the last one begun. The caller has padded to it. Of IPs
+// the value has 16 bytes, 4, or none.
 func (c *Column) entry(row int, key, value []byte) {
 	c.n++
-	if c.typ == schema.Map {
+	switch c.typ {
+	case schema.Map:
 		c.keys = appendString(c.keys, key)
 		c.data = appendString(c.data, value)
-	} else {
+	case schema.Texts:
+		c.data = appendString(c.data, value)
+	case schema.IPs:
+		switch len(value) {
+		case 0:
+			c.data = extend(c.data, 16)
+		case 4:
+			c.data = append(c.data, mapped[:]...)
+			fallthrough
+		default:
+			c.data = append(c.data, value...)
+		}
+	default:
 		c.number(value)
 	}
+	c.end(row)
+}
+
+// code adds an entry to row of a Codes column, likewise.
+func (c *Column) code(row int, v uint16) {
+	c.n++
+	c.data = binary.LittleEndian.AppendUint16(c.data, v)
+	c.end(row)
+}
+
+// end notes how many entries there are up to row's end.
+func (c *Column) end(row int) {
 	binary.LittleEndian.PutUint64(c.ends[8*row:], uint64(c.n))
 }
 
@@ -187,8 +214,8 @@ func (c *Column) pad(n int) {
 		return
 	}
 	c.rows = n
-	switch c.typ {
-	case schema.Names, schema.Map:
+	switch {
+	case c.typ.Repeated():
 		for range missing {
 			c.ends = binary.LittleEndian.AppendUint64(c.ends, uint64(c.n))
 		}

@@ -88,6 +88,9 @@ func (n *Native) column(c *Column) {
 		n.piece(c.ends)
 		n.piece(c.keys)
 		n.piece(c.data)
+	case schema.Texts, schema.Codes, schema.IPs:
+		n.piece(c.ends)
+		n.piece(c.data)
 	default:
 		n.piece(c.data)
 	}

@@ -33,13 +33,13 @@ func (b *Block) AppendRecord(record []byte, offset int64) bool {
 func (b *Block) takeBack(seen uint64) {
 	for ; seen != 0; seen &= seen - 1 {
 		c := &b.columns[bits.TrailingZeros64(seen)]
-		switch c.typ {
-		case schema.Names, schema.Map:
+		switch {
+		case c.typ.Repeated():
 			c.n = c.before.n
 			c.keys = c.keys[:c.before.keys]
 			c.data = c.data[:c.before.data*max(c.width, 1)]
 			c.ends = c.ends[:8*b.rows]
-		case schema.Text, schema.Bytes:
+		case c.typ == schema.Text || c.typ == schema.Bytes:
 			c.data = c.data[:c.before.data]
 		default:
 			c.data = c.data[:b.rows*c.width]
@@ -85,7 +85,7 @@ func (b *Block) appendFields(record []byte) (seen uint64, size int, ok bool) {
 			at = head + n
 		}
 		if seen&(1<<i) != 0 { // again
-			if c.typ != schema.Names && c.typ != schema.Map {
+			if !c.typ.Repeated() {
 				return seen, 0, false
 			}
 		} else {
@@ -95,7 +95,7 @@ func (b *Block) appendFields(record []byte) (seen uint64, size int, ok bool) {
 			seen |= 1 << i
 			c.rows++
 			c.before.data = len(c.data)
-			if c.typ == schema.Names || c.typ == schema.Map {
+			if c.typ.Repeated() {
 				c.before = mark{len(c.data) / max(c.width, 1), len(c.keys), c.n}
 				c.ends = binary.LittleEndian.AppendUint64(c.ends, uint64(c.n))
 			}
@@ -108,6 +108,11 @@ func (b *Block) appendFields(record []byte) (seen uint64, size int, ok bool) {
 			case 1:
 				c.data = append(c.data, byte(v))
 			case 2:
+				if c.typ == schema.Codes {
+					c.code(row, uint16(v))
+					size += 2
+					continue
+				}
 				c.data = binary.LittleEndian.AppendUint16(c.data, uint16(v))
 			case 4:
 				c.data = binary.LittleEndian.AppendUint32(c.data, uint32(v))
@@ -144,7 +149,12 @@ func (b *Block) appendFields(record []byte) (seen uint64, size int, ok bool) {
 				return seen, 0, false
 			}
 			v = 0
-		case schema.Names:
+		case schema.IPs:
+			if v != 0 && v != 4 && v != 16 {
+				return seen, 0, false
+			}
+			c.entry(row, nil, record[at:end])
+		case schema.Names, schema.Texts:
 			if !utf8.Valid(record[at:end]) {
 				return seen, 0, false
 			}

@@ -1,0 +1,297 @@
+package qmail
+
+import (
+	"bytes"
+
+	"millrace/schema"
+)
+
+// Bounds of what is open. The oldest goes first, as an event without its result.
+const (
+	maxAttempts = 4096 // twice 255 is qmail-send's own bound; patched ones have some thousands
+	maxMessages = 8192
+)
+
+// Delivery decodes the delivery log, in both forms: `2021-03-09 12:43:51, init, <sender>`,
+// `try, N, local|remote, recipient` and `result, N, OUTCOME, text`; or qmail-send's own
+// lines, `starting delivery 7: msg 114878 to local recipient` and the others of
+// qmail-send.c. An attempt is one event, when its result is there.
+//
+// N is qmail-send's number of the attempt, which begins at 1 again when that is started
+// again. The first form has no number of the message: the sender is that of the nearest
+// earlier init, which is right as long as no other message is open.
+type Delivery struct {
+	direction []byte
+	clock     clock
+	event     schema.Event
+	domain    []byte
+
+	attempts map[uint64]*attempt
+	oldest   *attempt // of a list in the order in which they began
+	newest   *attempt
+	idle     *attempt // a list of those that can be used again
+
+	messages map[uint64]*message // qmail-send's own lines: by number
+	latest   *message            // the other form: of the nearest earlier init
+	inits    [maxMessages]*message
+	inited   uint64 // inits so far
+	open     int    // messages among inits that are open
+}
+
+// message is a message of which attempts are made.
+type message struct {
+	sender  []byte
+	offset  int64 // of the line that tells of it
+	size    uint64
+	qp, uid uint64
+
+	tried    bool
+	running  int  // attempts without a result
+	deferred bool // one will come again
+	gone     bool // from inits: others count no more whether it is open
+}
+
+// isOpen tells whether more attempts may come.
+func (m *message) isOpen() bool { return !m.tried || m.running > 0 || m.deferred }
+
+// attempt is a delivery that has begun.
+type attempt struct {
+	earlier, later *attempt
+	number         uint64
+	of             *message // nil: unknown
+	numbered       uint64   // qmail-send's number of the message
+	lines          []byte   // as they were, each with a line end
+	recipient      span
+	channel        span
+	started        int64
+	flags          schema.Flag
+	first          Line  // without its bytes
+	begins         int64 // offset of the oldest line that says something of it
+}
+
+// The keys of the log, and positions of the fields.
+var (
+	keyInit, keyTry, keyResult = []byte("init"), []byte("try"), []byte("result")
+
+	dvDomain, dvSender, dvNumber    = schema.Delivery.Index("domain"), schema.Delivery.Index("sender"), schema.Delivery.Index("delivery_number")
+	dvChannel, dvRecipient          = schema.Delivery.Index("channel"), schema.Delivery.Index("recipient")
+	dvOutcome, dvText               = schema.Delivery.Index("outcome"), schema.Delivery.Index("text")
+	dvFiles, dvForwards, dvPrograms = schema.Delivery.Index("files"), schema.Delivery.Index("forwards"), schema.Delivery.Index("programs")
+	dvSMTPAuth                      = schema.Delivery.Index("smtp_auth")
+	dvRemoteHost, dvRemoteIP        = schema.Delivery.Index("remote_host"), schema.Delivery.Index("remote_ip")
+	dvCode, dvEnhanced, dvReply     = schema.Delivery.Index("code"), schema.Delivery.Index("enhanced_code"), schema.Delivery.Index("reply")
+	dvStarted                       = schema.Delivery.Index("started")
+	dvMessage, dvSize, dvQP, dvUID  = schema.Delivery.Index("message_number"), schema.Delivery.Index("size"), schema.Delivery.Index("qp"), schema.Delivery.Index("uid")
+)
+
+// NewDelivery makes the decoder of a source.
+func NewDelivery(o Options) *Delivery {
+	direction := unknown
+	if o.Direction != "" {
+		direction = schema.Padded(o.Direction)
+	}
+	return &Delivery{direction: direction, clock: clock{zone: o.Zone}, attempts: map[uint64]*attempt{}, messages: map[uint64]*message{}}
+}
+
+const noDelivery = "the line is neither a date, a time, a key and a comma behind each, nor one of qmail-send's own"
+
+// Line implements Decoder.
+func (d *Delivery) Line(l Line, emit Emit) (schema.Reason, string) {
+	ms, flags, key, rest, reason := d.clock.keyed(l.Bytes)
+	if reason != "" {
+		if d.native(l, emit) {
+			return "", ""
+		}
+		return reason, noDelivery
+	}
+	switch {
+	case bytes.Equal(key, keyTry):
+		number, rest, ok := numbered(rest)
+		channel, recipient, _ := upTo(rest, commaBlank)
+		if !ok {
+			return schema.ReasonColumnCount, "a try has a number, local or remote, and a recipient"
+		}
+		a := d.begin(number, ms, flags, l, emit)
+		a.channel, a.recipient = a.add(l.Bytes, channel), inside(0, l.Bytes, recipient)
+		if m := d.latest; m != nil {
+			if others := d.open; others > 1 || others == 1 && !m.isOpen() {
+				a.flags |= schema.FlagSenderInferred
+			}
+			d.attach(a, m)
+		}
+	case bytes.Equal(key, keyResult):
+		number, rest, ok := numbered(rest)
+		if !ok {
+			return schema.ReasonColumnCount, "a result has a number, an outcome and a text"
+		}
+		outcome, text, _ := upTo(rest, commaBlank)
+		d.result(number, outcome, text, ms, flags, l, emit)
+	case bytes.Equal(key, keyInit):
+		d.init(address(rest), l.Offset)
+	default:
+		emitLine(&d.event, general{log: logDelivery, program: programSend, level: levelInfo, key: key, text: rest}, ms, flags, d.direction, &l, emit)
+	}
+	return "", ""
+}
+
+// numbered takes a number and the comma behind it off b.
+func numbered(b []byte) (v uint64, rest []byte, ok bool) {
+	v, n := number(b)
+	if n == 0 || n+2 > len(b) || b[n] != ',' {
+		return 0, nil, false
+	}
+	return v, bytes.TrimPrefix(b[n+1:], blank), true
+}
+
+// init notes a message. The one that has been known longest is forgotten for it.
+func (d *Delivery) init(sender []byte, offset int64) {
+	place := &d.inits[d.inited%maxMessages]
+	d.inited++
+	m := *place
+	if m != nil && m.isOpen() {
+		d.open--
+		m.gone = true
+	}
+	if m == nil || m.running > 0 {
+		m = new(message) // an attempt still points to the old one
+	}
+	*m = message{sender: append(m.sender[:0], sender...), offset: offset}
+	*place, d.latest = m, m
+	d.open++
+}
+
+func (d *Delivery) attach(a *attempt, m *message) {
+	a.of = m
+	was := m.isOpen()
+	m.tried = true
+	m.running++
+	if !was {
+		d.open++
+	}
+	a.begins = min(a.begins, m.offset)
+}
+
+// begin makes an attempt. One with the same number has lost its result.
+func (d *Delivery) begin(number uint64, ms int64, flags schema.Flag, l Line, emit Emit) *attempt {
+	if old := d.attempts[number]; old != nil {
+		d.finish(old, nil, nil, 0, l, emit)
+	}
+	if len(d.attempts) == maxAttempts {
+		d.finish(d.oldest, nil, nil, 0, l, emit)
+	}
+	a := d.idle
+	if a != nil {
+		d.idle = a.later
+	} else {
+		a = new(attempt)
+	}
+	*a = attempt{
+		number: number, lines: a.lines[:0], started: ms, flags: flags, begins: l.Offset, earlier: d.newest,
+		first: Line{Offset: l.Offset, Received: l.Received, Header: l.Header},
+	}
+	if d.newest != nil {
+		d.newest.later = a
+	} else {
+		d.oldest = a
+	}
+	d.newest = a
+	d.attempts[number] = a
+	return a
+}
+
+func (a *attempt) add(line, part []byte) span {
+	start := len(a.lines)
+	a.lines = append(append(a.lines, line...), '\n')
+	return inside(start, line, part)
+}
+
+// result ends an attempt.
+func (d *Delivery) result(number uint64, outcome, text []byte, ms int64, flags schema.Flag, l Line, emit Emit) {
+	a := d.attempts[number]
+	if a == nil { // the log begins in its middle
+		a = d.begin(number, 0, schema.FlagIncomplete, l, emit)
+	}
+	a.flags |= flags
+	a.add(l.Bytes, nil)
+	d.finish(a, outcome, text, ms, l, emit)
+}
+
+// finish makes the event of an attempt; without an outcome it has lost that.
+func (d *Delivery) finish(a *attempt, outcome, text []byte, ms int64, l Line, emit Emit) {
+	delete(d.attempts, a.number)
+	d.unlink(a)
+	e := &d.event
+	e.Reset(schema.Delivery)
+	e.Flag(a.flags)
+	offset := l.Offset
+	if outcome == nil {
+		e.Flag(schema.FlagIncomplete)
+		offset, ms, l = a.first.Offset, a.started, a.first
+	}
+	setTime(e, ms, &l)
+	e.SetUint(schema.SourceOffset, uint64(offset))
+	e.SetText(schema.Direction, d.direction)
+	e.SetText(schema.Raw, a.lines)
+	e.SetMillis(dvStarted, a.started)
+	e.SetUint(dvNumber, a.number)
+	e.SetText(dvChannel, a.lines[a.channel.start:a.channel.end])
+	recipient := a.lines[a.recipient.start:a.recipient.end]
+	e.SetText(dvRecipient, recipient)
+	var lower []byte
+	lower, d.domain = domain(d.domain[:0], recipient)
+	e.SetText(dvDomain, lower)
+	e.SetText(dvOutcome, outcome)
+	e.SetText(dvText, text)
+	e.SetUint(dvMessage, a.numbered)
+	if m := a.of; m != nil {
+		e.SetText(dvSender, m.sender)
+		e.SetUint(dvSize, m.size)
+		e.SetUint(dvQP, m.qp)
+		e.SetUint(dvUID, m.uid)
+		m.running--
+		m.deferred = m.deferred || bytes.Equal(outcome, deferral)
+		if !m.isOpen() && !m.gone && a.numbered == 0 {
+			d.open--
+		}
+	} else {
+		e.Flag(schema.FlagIncomplete)
+	}
+	report(e, text)
+	emit(e)
+	a.of, a.later = nil, d.idle
+	d.idle = a
+}
+
+var deferral = []byte("deferral")
+
+func (d *Delivery) unlink(a *attempt) {
+	if a.earlier != nil {
+		a.earlier.later = a.later
+	} else {
+		d.oldest = a.later
+	}
+	if a.later != nil {
+		a.later.earlier = a.earlier
+	} else {
+		d.newest = a.earlier
+	}
+}
+
+// Open implements Decoder.
+func (d *Delivery) Open() (offset, since int64, ok bool) {
+	if d.oldest == nil {
+		return 0, 0, false
+	}
+	offset = d.oldest.begins
+	for a := d.oldest; a != nil; a = a.later {
+		offset = min(offset, a.begins)
+	}
+	return offset, d.oldest.first.Received, true
+}
+
+// End implements Decoder.
+func (d *Delivery) End(before int64, emit Emit) {
+	for d.oldest != nil && d.oldest.first.Received < before {
+		d.finish(d.oldest, nil, nil, 0, Line{}, emit)
+	}
+}

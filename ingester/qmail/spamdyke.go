@@ -1,0 +1,226 @@
+package qmail
+
+import (
+	"bytes"
+
+	"millrace/schema"
+)
+
+// Spamdyke decodes Spamdyke's lines, of all versions: `CODE from: S to: R origin_ip: IP
+// origin_rdns: NAME auth: USER encryption: TYPE reason: REASON`. 4.0 ends at auth, 4.1
+// brought encryption, 4.2.1 the reason on each line (spamdyke's Changelog.txt).
+//
+// S, R and USER are whatever the client said, blanks and keys included: the keys are
+// looked for in their order, and the reason, which has no blanks, behind the last one.
+type Spamdyke struct {
+	direction []byte
+	event     schema.Event
+	domain    []byte
+}
+
+// NewSpamdyke makes the decoder of a source.
+func NewSpamdyke(o Options) *Spamdyke {
+	direction := incoming
+	if o.Direction != "" {
+		direction = schema.Padded(o.Direction)
+	}
+	return &Spamdyke{direction: direction}
+}
+
+// The keys, each with the blank before it; the value of origin_ip may be missing with
+// the blank behind the key.
+var (
+	keyDykeFrom       = []byte(" from: ")
+	keyDykeTo         = []byte(" to: ")
+	keyDykeIP         = []byte(" origin_ip:")
+	keyDykeRDNS       = []byte(" origin_rdns: ")
+	keyDykeAuth       = []byte(" auth: ")
+	keyDykeEncryption = []byte(" encryption: ")
+	keyDykeReason     = []byte(" reason: ")
+
+	dykeUnknown, dykeNone, dykeEmpty = []byte("(unknown)"), []byte("(none)"), []byte("(empty)")
+)
+
+// Positions of the fields.
+var (
+	dykeCode       = schema.Spamdyke.Index("code")
+	dykeVerdict    = schema.Spamdyke.Index("verdict")
+	dykeDomain     = schema.Spamdyke.Index("domain")
+	dykeSender     = schema.Spamdyke.Index("sender")
+	dykeRecipient  = schema.Spamdyke.Index("recipient")
+	dykeOriginIP   = schema.Spamdyke.Index("origin_ip")
+	dykeOriginRDNS = schema.Spamdyke.Index("origin_rdns")
+	dykeAuthUser   = schema.Spamdyke.Index("auth_user")
+	dykeEncryption = schema.Spamdyke.Index("encryption")
+	dykeReason     = schema.Spamdyke.Index("reason")
+	dykeQmailTime  = schema.Spamdyke.Index("qmail_time")
+	dykeQP         = schema.Spamdyke.Index("qp")
+)
+
+// maxDykeLine is where Spamdyke cuts a line (MAX_BUF of its log.c).
+const maxDykeLine = 1023
+
+// Line implements Decoder.
+func (d *Spamdyke) Line(l Line, emit Emit) (schema.Reason, string) {
+	head := bytes.Index(l.Bytes, keyDykeFrom)
+	if head <= 0 || !isCode(l.Bytes[:head]) {
+		return d.other(l, emit)
+	}
+	e := &d.event
+	e.Reset(schema.Spamdyke)
+	setTime(e, 0, &l)
+	e.SetText(schema.Direction, d.direction)
+	e.SetUint(schema.SourceOffset, uint64(l.Offset))
+	e.SetText(schema.Raw, l.Bytes)
+	e.SetText(dykeCode, l.Bytes[:head])
+	e.SetText(dykeVerdict, verdict(l.Bytes[:head]))
+
+	rest := d.tail(e, l.Bytes[head+len(keyDykeFrom):])
+	var v []byte
+	var complete bool
+	if v, rest, complete = upTo(rest, keyDykeTo); !known(v) {
+		v = nil
+	}
+	e.SetText(dykeSender, v)
+	if complete {
+		if v, rest, complete = upTo(rest, keyDykeIP); !known(v) {
+			v = nil
+		}
+		e.SetText(dykeRecipient, v)
+		var lower []byte
+		lower, d.domain = domain(d.domain[:0], v)
+		e.SetText(dykeDomain, lower)
+	}
+	if complete {
+		v, rest, complete = upTo(rest, keyDykeRDNS)
+		if v = bytes.TrimPrefix(v, blank); len(v) > 0 && known(v) {
+			if a, ok := ip(v); ok {
+				e.SetIP(dykeOriginIP, a)
+			} else {
+				e.MarkBad(dykeOriginIP, schema.FlagBadIP)
+			}
+		}
+	}
+	if complete {
+		if v, rest, complete = upTo(rest, keyDykeAuth); known(v) {
+			e.SetText(dykeOriginRDNS, v)
+		}
+	}
+	if complete && known(rest) {
+		e.SetText(dykeAuthUser, rest)
+	}
+	switch {
+	case !complete:
+		e.Flag(schema.FlagIncomplete)
+	case bytes.Count(l.Bytes, keyDykeFrom) > 1 || bytes.Count(l.Bytes, keyDykeTo) > 1 || bytes.Count(l.Bytes, keyDykeAuth) > 1:
+		e.Flag(schema.FlagAmbiguous)
+	}
+	emit(e)
+	return "", ""
+}
+
+var blank = []byte(" ")
+
+// tail takes what stands behind USER off b, from the right: no blank is in either value.
+func (d *Spamdyke) tail(e *schema.Event, b []byte) []byte {
+	if v, rest, ok := last(b, keyDykeReason); ok {
+		b = rest
+		if !bytes.Equal(v, dykeEmpty) {
+			e.SetText(dykeReason, v)
+			if c, text := code(v); c == 250 {
+				if epoch, pid, ok := accepted(text); ok {
+					e.SetUint(dykeQmailTime, epoch)
+					e.SetUint(dykeQP, pid)
+				}
+			}
+		}
+	}
+	if v, rest, ok := last(b, keyDykeEncryption); ok {
+		b = rest
+		if known(v) && !bytes.Equal(v, dykeNone) {
+			e.SetText(dykeEncryption, v)
+		}
+	}
+	return b
+}
+
+// last is the value behind the last key, when it has no blanks.
+func last(b, key []byte) (v, rest []byte, ok bool) {
+	at := bytes.LastIndex(b, key)
+	if at < 0 {
+		return nil, b, false
+	}
+	v = b[at+len(key):]
+	if bytes.IndexByte(v, ' ') >= 0 {
+		return nil, b, false
+	}
+	return v, b[:at], true
+}
+
+// upTo is what stands before the first key, and what behind it.
+func upTo(b, key []byte) (v, rest []byte, ok bool) {
+	if at := bytes.Index(b, key); at >= 0 {
+		return b[:at], b[at+len(key):], true
+	}
+	return b, nil, false
+}
+
+func known(v []byte) bool { return !bytes.Equal(v, dykeUnknown) }
+
+// isCode tells whether b is a word in capitals.
+func isCode(b []byte) bool {
+	for _, c := range b {
+		if c-'A' > 25 && c-'0' > 9 && c != '_' {
+			return false
+		}
+	}
+	return len(b) > 0 && b[0]-'A' <= 25
+}
+
+var verdicts = []struct{ prefix, word []byte }{
+	{[]byte("ALLOWED"), schema.Padded("allowed")},
+	{[]byte("DENIED_"), schema.Padded("denied")},
+	{[]byte("FAILED_"), schema.Padded("failed")},
+	{[]byte("TIMEOUT"), schema.Padded("timeout")},
+}
+
+var verdictOther = schema.Padded("other")
+
+func verdict(code []byte) []byte {
+	for i := range verdicts {
+		if bytes.HasPrefix(code, verdicts[i].prefix) {
+			return verdicts[i].word
+		}
+	}
+	return verdictOther
+}
+
+// other is a line about something else: `ERROR(main()@spamdyke.c:1): text`, `FILTER_NAME
+// key: value`, `DEBUG(...): text`.
+func (d *Spamdyke) other(l Line, emit Emit) (schema.Reason, string) {
+	b := l.Bytes
+	n := 0
+	for n < len(b) && (b[n]-'A' <= 25 || b[n]-'0' <= 9 || b[n] == '_') {
+		n++
+	}
+	if n < 3 || n == len(b) || b[n] != '(' && b[n] != ':' && b[n] != ' ' {
+		return schema.ReasonNoTemplate, "the line is none of Spamdyke's: it begins with no code"
+	}
+	g := general{log: logSpamdyke, program: programSpamdyke, level: levelInfo, key: b[:n], text: b[n:]}
+	switch string(g.key) {
+	case "ERROR":
+		g.level = levelError
+	case "WARNING":
+		g.level = levelWarning
+	case "DEBUG", "EXCESSIVE", "VERBOSE":
+		g.level = levelDebug
+	}
+	emitLine(&d.event, g, 0, 0, d.direction, &l, emit)
+	return "", ""
+}
+
+// Open implements Decoder: a line is an event.
+func (d *Spamdyke) Open() (offset, since int64, ok bool) { return 0, 0, false }
+
+// End implements Decoder.
+func (d *Spamdyke) End(int64, Emit) {}
