@@ -47,9 +47,20 @@ const maxItem = 16 << 20
 
 // Positions of fields that each kind has elsewhere; -1: it has not.
 var (
-	domainOf = map[*schema.Kind]int{schema.Message: schema.Message.Index("domain"), schema.Status: schema.Status.Index("domain")}
+	domainOf = positions("domain")
 	reasonOf = schema.Reject.Index("reason")
 )
+
+// positions are those of the kinds that have such a field.
+func positions(field string) map[*schema.Kind]int {
+	of := map[*schema.Kind]int{}
+	for _, k := range schema.Kinds() {
+		if i := k.Index(field); i >= 0 {
+			of[k] = i
+		}
+	}
+	return of
+}
 
 // appendFrame adds a frame to dst as an item. It must agree with Item.read.
 func appendFrame(dst []byte, e *schema.Event, h *header.Header, f *framing.Frame, peer netip.AddrPort, drop schema.Reason, events bool) []byte {

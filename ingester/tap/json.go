@@ -104,23 +104,32 @@ func (o *object) field(f *schema.Field, e *schema.Event, i int) {
 }
 
 func (o *object) names(e *schema.Event) {
-	open := -1
-	for _, field := range []int{schema.Flags, schema.BadFields} {
+	for field := range e.Kind.Fields {
+		typ := e.Kind.Fields[field].Type
+		if !typ.Repeated() || typ == schema.Map {
+			continue
+		}
+		var list []byte
 		for _, n := range e.Names() {
 			if n.Field != field {
 				continue
 			}
-			if open != field {
-				o.key(e.Kind.Fields[field].Name)
-				o.dst = append(o.dst, '[')
-				open = field
-			} else {
-				o.dst = append(o.dst, ',')
+			text := string(n.Name)
+			if typ == schema.IPs {
+				text = ""
+				if a, ok := netip.AddrFromSlice(n.Name); ok {
+					text = a.Unmap().String()
+				}
 			}
-			o.dst = appendQuoted(o.dst, string(n.Name))
+			list = appendQuoted(append(list, ','), text)
 		}
-		if open == field {
-			o.dst = append(o.dst, ']')
+		for _, c := range e.Codes() {
+			if c.Field == field {
+				list = strconv.AppendUint(append(list, ','), uint64(c.Code), 10)
+			}
+		}
+		if len(list) > 0 {
+			o.raw(e.Kind.Fields[field].Name, "["+string(list[1:])+"]")
 		}
 	}
 }

@@ -20,11 +20,14 @@ type value struct {
 	num   uint64 // numbers and times
 	addr  netip.Addr
 	names []string
+	codes []uint16
+	addrs []netip.Addr
 	pairs map[string]string
 }
 
 func (v *value) equal(w *value) bool {
-	return v.text == w.text && v.num == w.num && v.addr == w.addr && slices.Equal(v.names, w.names) && maps.Equal(v.pairs, w.pairs)
+	return v.text == w.text && v.num == w.num && v.addr == w.addr && slices.Equal(v.names, w.names) &&
+		slices.Equal(v.codes, w.codes) && slices.Equal(v.addrs, w.addrs) && maps.Equal(v.pairs, w.pairs)
 }
 
 // show is the value for a person, not longer than a line.
@@ -40,8 +43,12 @@ func (v *value) show(t schema.Type) string {
 		s = strconv.FormatUint(v.num, 10)
 	case schema.IP:
 		s = plain(v.addr).String()
-	case schema.Names:
+	case schema.Names, schema.Texts:
 		s = "[" + strings.Join(v.names, ", ") + "]"
+	case schema.Codes:
+		s = fmt.Sprint(v.codes)
+	case schema.IPs:
+		s = fmt.Sprint(v.addrs)
 	case schema.Map:
 		s = fmt.Sprint(v.pairs)
 	default:
@@ -95,8 +102,17 @@ func newScanner(k *schema.Kind) *scanner {
 			number[int64](s)
 		case schema.IP:
 			scanInto(s, func(a netip.Addr) value { return value{addr: as16(a)} })
-		case schema.Names:
+		case schema.Names, schema.Texts:
 			scanInto(s, func(names []string) value { return value{names: names} })
+		case schema.Codes:
+			scanInto(s, func(codes []uint16) value { return value{codes: codes} })
+		case schema.IPs:
+			scanInto(s, func(addrs []netip.Addr) value {
+				for i := range addrs {
+					addrs[i] = as16(addrs[i])
+				}
+				return value{addrs: addrs}
+			})
 		case schema.Map:
 			scanInto(s, func(pairs map[string]string) value { return value{pairs: pairs} })
 		default:
@@ -148,13 +164,22 @@ func rowOf(e *schema.Event) row {
 			r[i].text = string(e.Text(i))
 		case schema.IP:
 			r[i].addr = netip.AddrFrom16(e.IP(i))
-		case schema.Names, schema.Map:
+		case schema.Names, schema.Map, schema.Texts, schema.Codes, schema.IPs:
 		default:
 			r[i].num = e.Uint(i)
 		}
 	}
 	for _, n := range e.Names() {
-		r[n.Field].names = append(r[n.Field].names, string(n.Name))
+		v := &r[n.Field]
+		if e.Kind.Fields[n.Field].Type == schema.IPs {
+			a, _ := netip.AddrFromSlice(n.Name)
+			v.addrs = append(v.addrs, as16(a))
+			continue
+		}
+		v.names = append(v.names, string(n.Name))
+	}
+	for _, c := range e.Codes() {
+		r[c.Field].codes = append(r[c.Field].codes, c.Code)
 	}
 	for _, p := range e.Pairs() {
 		if r[p.Field].pairs == nil {
@@ -175,9 +200,17 @@ func (r row) event(k *schema.Kind, e *schema.Event) {
 			e.SetText(i, []byte(v.text))
 		case schema.IP:
 			e.SetIP(i, v.addr)
-		case schema.Names:
+		case schema.Names, schema.Texts:
 			for _, n := range v.names {
 				e.AddName(i, []byte(n))
+			}
+		case schema.Codes:
+			for _, c := range v.codes {
+				e.AddCode(i, c)
+			}
+		case schema.IPs:
+			for _, a := range v.addrs {
+				e.AddName(i, a.AsSlice())
 			}
 		case schema.Map:
 			for _, key := range slices.Sorted(maps.Keys(v.pairs)) {

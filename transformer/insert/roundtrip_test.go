@@ -97,6 +97,27 @@ func extremes(k *schema.Kind) []*schema.Event {
 					e.AddName(i, nil)
 					e.AddName(i, []byte("ü"))
 				})
+		case schema.Texts:
+			fs = append(fs, func(e *schema.Event, i int) { e.AddName(i, nil) },
+				func(e *schema.Event, i int) {
+					e.AddName(i, []byte("one"))
+					e.AddName(i, nil)
+					e.AddName(i, long)
+				})
+		case schema.Codes:
+			fs = append(fs, func(e *schema.Event, i int) { e.AddCode(i, 0) },
+				func(e *schema.Event, i int) {
+					e.AddCode(i, 250)
+					e.AddCode(i, 0)
+					e.AddCode(i, math.MaxUint16)
+				})
+		case schema.IPs:
+			fs = append(fs, func(e *schema.Event, i int) { e.AddName(i, nil) },
+				func(e *schema.Event, i int) {
+					e.AddName(i, []byte{192, 0, 2, 1})
+					e.AddName(i, nil)
+					e.AddName(i, netip.MustParseAddr("2001:db8::1").AsSlice())
+				})
 		case schema.Map:
 			fs = append(fs, func(e *schema.Event, i int) { e.AddPair(i, []byte("key"), nil) },
 				func(e *schema.Event, i int) {
@@ -185,7 +206,27 @@ func value(e *schema.Event, i int, p block.Place, offset int) any {
 		return e.Millis(i)
 	case schema.IP:
 		return netip.AddrFrom16(e.IP(i))
-	case schema.Names:
+	case schema.Codes:
+		codes := []uint16{}
+		for _, c := range e.Codes() {
+			if c.Field == i {
+				codes = append(codes, c.Code)
+			}
+		}
+		return codes
+	case schema.IPs:
+		addrs := []netip.Addr{}
+		for _, n := range e.Names() {
+			if n.Field == i {
+				a, ok := netip.AddrFromSlice(n.Name)
+				if !ok {
+					a = netip.IPv6Unspecified()
+				}
+				addrs = append(addrs, netip.AddrFrom16(a.As16()))
+			}
+		}
+		return addrs
+	case schema.Names, schema.Texts:
 		names := []string{}
 		for _, n := range e.Names() {
 			if n.Field == i {
