@@ -78,6 +78,18 @@ var (
 		OrderBy: "log, event_time", Indexes: []Index{{"i_off", "k_off", "minmax"}},
 		Fields: lineFields,
 	})
+	Feedback = newKind(Kind{
+		Name: "feedback", Topic: "feedback", Table: "feedback_reports",
+		Doc:     "One row for each abuse report in the Abuse Reporting Format (RFC 5965).",
+		OrderBy: "domain, event_time", Indexes: eventIndexes,
+		Fields: feedbackFields,
+	})
+	Quarantine = newKind(Kind{
+		Name: "quarantine", Topic: "quarantine", Table: "quarantine_messages",
+		Doc:     "One row for each message that was seen in the filter's quarantine.",
+		OrderBy: "domain, event_time", Indexes: eventIndexes,
+		Fields: quarantineFields,
+	})
 	Reject = newKind(Kind{
 		Name: "reject", Topic: "reject", Table: "rejects",
 		Doc:     "One row for each frame that no format could decode, with its bytes and the reason.",
@@ -88,7 +100,9 @@ var (
 )
 
 // Kinds are all kinds, in a fixed order.
-func Kinds() []*Kind { return []*Kind{Message, Status, SMTP, Delivery, Spamdyke, Line, Reject} }
+func Kinds() []*Kind {
+	return []*Kind{Message, Status, SMTP, Delivery, Spamdyke, Line, Feedback, Quarantine, Reject}
+}
 
 // KindByName is the kind of that name, or nil.
 func KindByName(name string) *Kind {

@@ -49,9 +49,15 @@ func fill(e *schema.Event, k *schema.Kind, r *rand.Rand, share float64) {
 			} else {
 				e.SetIP(i, netip.MustParseAddr("2001:db8::1"))
 			}
-		case schema.Names:
+		case schema.Names, schema.Texts:
 			e.AddName(i, []byte("one"))
 			e.AddName(i, []byte("two"))
+		case schema.IPs:
+			e.AddName(i, []byte{192, 0, 2, byte(r.IntN(256))})
+			e.AddName(i, nil)
+		case schema.Codes:
+			e.AddCode(i, uint16(r.Uint64N(1<<16)))
+			e.AddCode(i, 0)
 		case schema.Map:
 			e.AddPair(i, []byte("key"), []byte("välue"))
 			e.AddPair(i, []byte("other"), nil)
@@ -72,10 +78,16 @@ func dump(e *schema.Event) map[string]any {
 			if v := e.IP(i); v != [16]byte{} {
 				m[f.Name] = v
 			}
-		case schema.Names:
+		case schema.Names, schema.Texts, schema.IPs:
 			for _, n := range e.Names() {
 				if n.Field == i {
 					m[f.Name] = fmt.Sprint(m[f.Name], ",", string(n.Name))
+				}
+			}
+		case schema.Codes:
+			for _, c := range e.Codes() {
+				if c.Field == i {
+					m[f.Name] = fmt.Sprint(m[f.Name], ",", c.Code)
 				}
 			}
 		case schema.Map:
@@ -91,6 +103,11 @@ func dump(e *schema.Event) map[string]any {
 		}
 	}
 	return m
+}
+
+// firstOf is where the first entry of field i stands among the event's.
+func firstOf(e *schema.Event, i int) int {
+	return slices.IndexFunc(e.Names(), func(n schema.Name) bool { return n.Field == i })
 }
 
 func TestRecordRoundTrip(t *testing.T) {
@@ -156,8 +173,15 @@ func TestRecordStockProtobuf(t *testing.T) {
 			case schema.IP:
 				a, _ := netip.AddrFromSlice(got.Bytes())
 				same = a.As16() == in.IP(pos)
-			case schema.Names:
+			case schema.Names, schema.Texts:
 				same = got.List().Len() == 2 && got.List().Get(1).String() == "two"
+			case schema.IPs:
+				same = got.List().Len() == 2 && bytes.Equal(got.List().Get(0).Bytes(), in.Names()[firstOf(&in, pos)].Name) && len(got.List().Get(1).Bytes()) == 0
+			case schema.Codes:
+				same = got.List().Len() == 2 && got.List().Get(1).Uint() == 0
+				for _, c := range in.Codes() {
+					same = same && (c.Field != pos || c.Code == 0 || got.List().Get(0).Uint() == uint64(c.Code))
+				}
 			case schema.Map:
 				same = got.Map().Len() == 2 && got.Map().Get(protoreflect.ValueOfString("key").MapKey()).String() == "välue"
 			default:

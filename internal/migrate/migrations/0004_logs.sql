@@ -1,4 +1,4 @@
--- The logs of qmail-based servers, and of each row that is from a file its place there.
+-- The logs of qmail-based servers, abuse reports, the quarantine, and of each row that is from a file its place there.
 -- server: 24.8
 
 ALTER TABLE `{{database}}`.`message_events`{{on_cluster}}
@@ -220,4 +220,134 @@ CREATE TABLE IF NOT EXISTS `{{database}}`.`generic_lines`{{on_cluster}}
 ENGINE = {{engine}}
 PARTITION BY toMonday(received_at)
 ORDER BY (log, event_time)
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1, replicated_deduplication_window = 20000, replicated_deduplication_window_seconds = 86400;
+
+CREATE TABLE IF NOT EXISTS `{{database}}`.`feedback_reports`{{on_cluster}}
+(
+    received_at DateTime64(3, 'UTC') CODEC(Delta, Default),
+    event_time DateTime64(3, 'UTC') CODEC(Delta, Default),
+    event_time_source LowCardinality(String),
+    id_time DateTime('UTC') CODEC(Delta, Default),
+    listener LowCardinality(String),
+    transport LowCardinality(String),
+    peer_ip IPv6,
+    facility UInt8,
+    severity UInt8,
+    syslog_host LowCardinality(String),
+    syslog_app LowCardinality(String),
+    syslog_pid String,
+    structured_data Map(String, String),
+    format LowCardinality(String),
+    direction LowCardinality(String),
+    flags Array(LowCardinality(String)),
+    bad_fields Array(LowCardinality(String)),
+    raw String,
+    extra Map(String, String),
+    source LowCardinality(String),
+    source_offset UInt64 CODEC(Delta, Default),
+    source_path LowCardinality(String),
+    k_topic LowCardinality(String),
+    k_epoch UInt16,
+    k_part UInt16,
+    k_off UInt64 CODEC(Delta, Default),
+    revision UInt8,
+    domain String,
+    feedback_type LowCardinality(String),
+    user_agent String,
+    version LowCardinality(String),
+    sender String,
+    recipients Array(String),
+    reported_domains Array(String),
+    reported_uris Array(String),
+    envelope_id String,
+    arrival_date DateTime64(3, 'UTC') CODEC(Delta, Default),
+    reporting_mta String,
+    source_ip IPv6,
+    source_port UInt16,
+    incidents UInt64,
+    authentication_results Array(String),
+    auth_user String,
+    auth_failure LowCardinality(String),
+    delivery_result LowCardinality(String),
+    identity_alignment String,
+    report_from String,
+    report_to String,
+    report_subject String,
+    report_id String,
+    description String,
+    id String,
+    message_id String,
+    from_header String,
+    to_header String,
+    subject_header String,
+    filter_domain String,
+    filter_username String,
+    filter_class LowCardinality(String),
+    filter_evidence String,
+    headers String,
+    body String,
+    INDEX i_id id TYPE bloom_filter(0.01),
+    INDEX i_event_time event_time TYPE minmax,
+    INDEX i_off k_off TYPE minmax
+)
+ENGINE = {{engine}}
+PARTITION BY toMonday(received_at)
+ORDER BY (domain, event_time)
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1, replicated_deduplication_window = 20000, replicated_deduplication_window_seconds = 86400;
+
+CREATE TABLE IF NOT EXISTS `{{database}}`.`quarantine_messages`{{on_cluster}}
+(
+    received_at DateTime64(3, 'UTC') CODEC(Delta, Default),
+    event_time DateTime64(3, 'UTC') CODEC(Delta, Default),
+    event_time_source LowCardinality(String),
+    id_time DateTime('UTC') CODEC(Delta, Default),
+    listener LowCardinality(String),
+    transport LowCardinality(String),
+    peer_ip IPv6,
+    facility UInt8,
+    severity UInt8,
+    syslog_host LowCardinality(String),
+    syslog_app LowCardinality(String),
+    syslog_pid String,
+    structured_data Map(String, String),
+    format LowCardinality(String),
+    direction LowCardinality(String),
+    flags Array(LowCardinality(String)),
+    bad_fields Array(LowCardinality(String)),
+    raw String,
+    extra Map(String, String),
+    source LowCardinality(String),
+    source_offset UInt64 CODEC(Delta, Default),
+    source_path LowCardinality(String),
+    k_topic LowCardinality(String),
+    k_epoch UInt16,
+    k_part UInt16,
+    k_off UInt64 CODEC(Delta, Default),
+    revision UInt8,
+    domain String,
+    from_header String,
+    to_header String,
+    reply_to_header String,
+    qmail_uid String,
+    invoked_for String,
+    client String,
+    evidence String,
+    php_script String,
+    auth_sender String,
+    auth_user String,
+    auth_email String,
+    subject_header String,
+    message_id String,
+    id String,
+    size UInt64,
+    folder LowCardinality(String),
+    uid_validity UInt64,
+    uid UInt64,
+    INDEX i_id id TYPE bloom_filter(0.01),
+    INDEX i_event_time event_time TYPE minmax,
+    INDEX i_off k_off TYPE minmax
+)
+ENGINE = {{engine}}
+PARTITION BY toMonday(received_at)
+ORDER BY (domain, event_time)
 SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1, replicated_deduplication_window = 20000, replicated_deduplication_window_seconds = 86400;

@@ -164,11 +164,369 @@ ALTER TABLE `millrace`.`message_events` ON CLUSTER `main` MODIFY SETTING replica
 ALTER TABLE `millrace`.`status_events` ON CLUSTER `main` MODIFY SETTING replicated_deduplication_window = 20000, replicated_deduplication_window_seconds = 86400;
 ALTER TABLE `millrace`.`rejects` ON CLUSTER `main` MODIFY SETTING replicated_deduplication_window = 20000, replicated_deduplication_window_seconds = 86400;
 
+-- 0004_logs
+ALTER TABLE `millrace`.`message_events` ON CLUSTER `main`
+    ADD COLUMN IF NOT EXISTS source LowCardinality(String) AFTER extra,
+    ADD COLUMN IF NOT EXISTS source_offset UInt64 CODEC(Delta, Default) AFTER source,
+    ADD COLUMN IF NOT EXISTS source_path LowCardinality(String) AFTER source_offset;
+ALTER TABLE `millrace`.`status_events` ON CLUSTER `main`
+    ADD COLUMN IF NOT EXISTS source LowCardinality(String) AFTER extra,
+    ADD COLUMN IF NOT EXISTS source_offset UInt64 CODEC(Delta, Default) AFTER source,
+    ADD COLUMN IF NOT EXISTS source_path LowCardinality(String) AFTER source_offset;
+ALTER TABLE `millrace`.`rejects` ON CLUSTER `main`
+    ADD COLUMN IF NOT EXISTS source LowCardinality(String) AFTER extra,
+    ADD COLUMN IF NOT EXISTS source_offset UInt64 CODEC(Delta, Default) AFTER source,
+    ADD COLUMN IF NOT EXISTS source_path LowCardinality(String) AFTER source_offset;
+CREATE TABLE IF NOT EXISTS `millrace`.`smtp_transactions` ON CLUSTER `main`
+(
+    received_at DateTime64(3, 'UTC') CODEC(Delta, Default),
+    event_time DateTime64(3, 'UTC') CODEC(Delta, Default),
+    event_time_source LowCardinality(String),
+    id_time DateTime('UTC') CODEC(Delta, Default),
+    listener LowCardinality(String),
+    transport LowCardinality(String),
+    peer_ip IPv6,
+    facility UInt8,
+    severity UInt8,
+    syslog_host LowCardinality(String),
+    syslog_app LowCardinality(String),
+    syslog_pid String,
+    structured_data Map(String, String),
+    format LowCardinality(String),
+    direction LowCardinality(String),
+    flags Array(LowCardinality(String)),
+    bad_fields Array(LowCardinality(String)),
+    raw String,
+    extra Map(String, String),
+    source LowCardinality(String),
+    source_offset UInt64 CODEC(Delta, Default),
+    source_path LowCardinality(String),
+    k_topic LowCardinality(String),
+    k_epoch UInt16,
+    k_part UInt16,
+    k_off UInt64 CODEC(Delta, Default),
+    revision UInt8,
+    port UInt16,
+    session LowCardinality(String),
+    domain String,
+    sender String,
+    sender_code UInt16,
+    sender_reply String,
+    recipients Array(String),
+    recipient_codes Array(UInt16),
+    recipient_replies Array(String),
+    checks Array(String),
+    check_client_names Array(String),
+    check_client_ips Array(IPv6),
+    check_recipients Array(String),
+    check_details Array(String),
+    size UInt64,
+    code UInt16,
+    reply String,
+    accepted UInt8,
+    qmail_time DateTime('UTC'),
+    qp UInt64,
+    INDEX i_qp qp TYPE bloom_filter(0.01),
+    INDEX i_event_time event_time TYPE minmax,
+    INDEX i_off k_off TYPE minmax
+)
+ENGINE = MergeTree
+PARTITION BY toMonday(received_at)
+ORDER BY (domain, event_time)
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1, replicated_deduplication_window = 20000, replicated_deduplication_window_seconds = 86400;
+CREATE TABLE IF NOT EXISTS `millrace`.`delivery_attempts` ON CLUSTER `main`
+(
+    received_at DateTime64(3, 'UTC') CODEC(Delta, Default),
+    event_time DateTime64(3, 'UTC') CODEC(Delta, Default),
+    event_time_source LowCardinality(String),
+    id_time DateTime('UTC') CODEC(Delta, Default),
+    listener LowCardinality(String),
+    transport LowCardinality(String),
+    peer_ip IPv6,
+    facility UInt8,
+    severity UInt8,
+    syslog_host LowCardinality(String),
+    syslog_app LowCardinality(String),
+    syslog_pid String,
+    structured_data Map(String, String),
+    format LowCardinality(String),
+    direction LowCardinality(String),
+    flags Array(LowCardinality(String)),
+    bad_fields Array(LowCardinality(String)),
+    raw String,
+    extra Map(String, String),
+    source LowCardinality(String),
+    source_offset UInt64 CODEC(Delta, Default),
+    source_path LowCardinality(String),
+    k_topic LowCardinality(String),
+    k_epoch UInt16,
+    k_part UInt16,
+    k_off UInt64 CODEC(Delta, Default),
+    revision UInt8,
+    domain String,
+    sender String,
+    delivery_number UInt64,
+    channel LowCardinality(String),
+    recipient String,
+    outcome LowCardinality(String),
+    text String,
+    files UInt64,
+    forwards UInt64,
+    programs UInt64,
+    smtp_auth UInt8,
+    remote_host String,
+    remote_ip IPv6,
+    code UInt16,
+    enhanced_code LowCardinality(String),
+    reply String,
+    started DateTime64(3, 'UTC') CODEC(Delta, Default),
+    message_number UInt64,
+    size UInt64,
+    qp UInt64,
+    uid UInt64,
+    INDEX i_qp qp TYPE bloom_filter(0.01),
+    INDEX i_event_time event_time TYPE minmax,
+    INDEX i_off k_off TYPE minmax
+)
+ENGINE = MergeTree
+PARTITION BY toMonday(received_at)
+ORDER BY (domain, event_time)
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1, replicated_deduplication_window = 20000, replicated_deduplication_window_seconds = 86400;
+CREATE TABLE IF NOT EXISTS `millrace`.`spamdyke_verdicts` ON CLUSTER `main`
+(
+    received_at DateTime64(3, 'UTC') CODEC(Delta, Default),
+    event_time DateTime64(3, 'UTC') CODEC(Delta, Default),
+    event_time_source LowCardinality(String),
+    id_time DateTime('UTC') CODEC(Delta, Default),
+    listener LowCardinality(String),
+    transport LowCardinality(String),
+    peer_ip IPv6,
+    facility UInt8,
+    severity UInt8,
+    syslog_host LowCardinality(String),
+    syslog_app LowCardinality(String),
+    syslog_pid String,
+    structured_data Map(String, String),
+    format LowCardinality(String),
+    direction LowCardinality(String),
+    flags Array(LowCardinality(String)),
+    bad_fields Array(LowCardinality(String)),
+    raw String,
+    extra Map(String, String),
+    source LowCardinality(String),
+    source_offset UInt64 CODEC(Delta, Default),
+    source_path LowCardinality(String),
+    k_topic LowCardinality(String),
+    k_epoch UInt16,
+    k_part UInt16,
+    k_off UInt64 CODEC(Delta, Default),
+    revision UInt8,
+    code LowCardinality(String),
+    verdict LowCardinality(String),
+    domain String,
+    sender String,
+    recipient String,
+    origin_ip IPv6,
+    origin_rdns String,
+    auth_user String,
+    encryption LowCardinality(String),
+    reason String,
+    qmail_time DateTime('UTC'),
+    qp UInt64,
+    INDEX i_qp qp TYPE bloom_filter(0.01),
+    INDEX i_event_time event_time TYPE minmax,
+    INDEX i_off k_off TYPE minmax
+)
+ENGINE = MergeTree
+PARTITION BY toMonday(received_at)
+ORDER BY (domain, event_time)
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1, replicated_deduplication_window = 20000, replicated_deduplication_window_seconds = 86400;
+CREATE TABLE IF NOT EXISTS `millrace`.`generic_lines` ON CLUSTER `main`
+(
+    received_at DateTime64(3, 'UTC') CODEC(Delta, Default),
+    event_time DateTime64(3, 'UTC') CODEC(Delta, Default),
+    event_time_source LowCardinality(String),
+    id_time DateTime('UTC') CODEC(Delta, Default),
+    listener LowCardinality(String),
+    transport LowCardinality(String),
+    peer_ip IPv6,
+    facility UInt8,
+    severity UInt8,
+    syslog_host LowCardinality(String),
+    syslog_app LowCardinality(String),
+    syslog_pid String,
+    structured_data Map(String, String),
+    format LowCardinality(String),
+    direction LowCardinality(String),
+    flags Array(LowCardinality(String)),
+    bad_fields Array(LowCardinality(String)),
+    raw String,
+    extra Map(String, String),
+    source LowCardinality(String),
+    source_offset UInt64 CODEC(Delta, Default),
+    source_path LowCardinality(String),
+    k_topic LowCardinality(String),
+    k_epoch UInt16,
+    k_part UInt16,
+    k_off UInt64 CODEC(Delta, Default),
+    revision UInt8,
+    log LowCardinality(String),
+    program LowCardinality(String),
+    level LowCardinality(String),
+    key LowCardinality(String),
+    text String,
+    INDEX i_off k_off TYPE minmax
+)
+ENGINE = MergeTree
+PARTITION BY toMonday(received_at)
+ORDER BY (log, event_time)
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1, replicated_deduplication_window = 20000, replicated_deduplication_window_seconds = 86400;
+CREATE TABLE IF NOT EXISTS `millrace`.`feedback_reports` ON CLUSTER `main`
+(
+    received_at DateTime64(3, 'UTC') CODEC(Delta, Default),
+    event_time DateTime64(3, 'UTC') CODEC(Delta, Default),
+    event_time_source LowCardinality(String),
+    id_time DateTime('UTC') CODEC(Delta, Default),
+    listener LowCardinality(String),
+    transport LowCardinality(String),
+    peer_ip IPv6,
+    facility UInt8,
+    severity UInt8,
+    syslog_host LowCardinality(String),
+    syslog_app LowCardinality(String),
+    syslog_pid String,
+    structured_data Map(String, String),
+    format LowCardinality(String),
+    direction LowCardinality(String),
+    flags Array(LowCardinality(String)),
+    bad_fields Array(LowCardinality(String)),
+    raw String,
+    extra Map(String, String),
+    source LowCardinality(String),
+    source_offset UInt64 CODEC(Delta, Default),
+    source_path LowCardinality(String),
+    k_topic LowCardinality(String),
+    k_epoch UInt16,
+    k_part UInt16,
+    k_off UInt64 CODEC(Delta, Default),
+    revision UInt8,
+    domain String,
+    feedback_type LowCardinality(String),
+    user_agent String,
+    version LowCardinality(String),
+    sender String,
+    recipients Array(String),
+    reported_domains Array(String),
+    reported_uris Array(String),
+    envelope_id String,
+    arrival_date DateTime64(3, 'UTC') CODEC(Delta, Default),
+    reporting_mta String,
+    source_ip IPv6,
+    source_port UInt16,
+    incidents UInt64,
+    authentication_results Array(String),
+    auth_user String,
+    auth_failure LowCardinality(String),
+    delivery_result LowCardinality(String),
+    identity_alignment String,
+    report_from String,
+    report_to String,
+    report_subject String,
+    report_id String,
+    description String,
+    id String,
+    message_id String,
+    from_header String,
+    to_header String,
+    subject_header String,
+    filter_domain String,
+    filter_username String,
+    filter_class LowCardinality(String),
+    filter_evidence String,
+    headers String,
+    body String,
+    INDEX i_id id TYPE bloom_filter(0.01),
+    INDEX i_event_time event_time TYPE minmax,
+    INDEX i_off k_off TYPE minmax
+)
+ENGINE = MergeTree
+PARTITION BY toMonday(received_at)
+ORDER BY (domain, event_time)
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1, replicated_deduplication_window = 20000, replicated_deduplication_window_seconds = 86400;
+CREATE TABLE IF NOT EXISTS `millrace`.`quarantine_messages` ON CLUSTER `main`
+(
+    received_at DateTime64(3, 'UTC') CODEC(Delta, Default),
+    event_time DateTime64(3, 'UTC') CODEC(Delta, Default),
+    event_time_source LowCardinality(String),
+    id_time DateTime('UTC') CODEC(Delta, Default),
+    listener LowCardinality(String),
+    transport LowCardinality(String),
+    peer_ip IPv6,
+    facility UInt8,
+    severity UInt8,
+    syslog_host LowCardinality(String),
+    syslog_app LowCardinality(String),
+    syslog_pid String,
+    structured_data Map(String, String),
+    format LowCardinality(String),
+    direction LowCardinality(String),
+    flags Array(LowCardinality(String)),
+    bad_fields Array(LowCardinality(String)),
+    raw String,
+    extra Map(String, String),
+    source LowCardinality(String),
+    source_offset UInt64 CODEC(Delta, Default),
+    source_path LowCardinality(String),
+    k_topic LowCardinality(String),
+    k_epoch UInt16,
+    k_part UInt16,
+    k_off UInt64 CODEC(Delta, Default),
+    revision UInt8,
+    domain String,
+    from_header String,
+    to_header String,
+    reply_to_header String,
+    qmail_uid String,
+    invoked_for String,
+    client String,
+    evidence String,
+    php_script String,
+    auth_sender String,
+    auth_user String,
+    auth_email String,
+    subject_header String,
+    message_id String,
+    id String,
+    size UInt64,
+    folder LowCardinality(String),
+    uid_validity UInt64,
+    uid UInt64,
+    INDEX i_id id TYPE bloom_filter(0.01),
+    INDEX i_event_time event_time TYPE minmax,
+    INDEX i_off k_off TYPE minmax
+)
+ENGINE = MergeTree
+PARTITION BY toMonday(received_at)
+ORDER BY (domain, event_time)
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1, replicated_deduplication_window = 20000, replicated_deduplication_window_seconds = 86400;
+
 -- retention
 ALTER TABLE `millrace`.`message_events` ON CLUSTER `main` MODIFY TTL toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalDay(7) RECOMPRESS CODEC(ZSTD(3)), toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalSecond(34560000);
 ALTER TABLE `millrace`.`message_events` ON CLUSTER `main` MODIFY COLUMN raw String TTL toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalSecond(2592000);
 ALTER TABLE `millrace`.`status_events` ON CLUSTER `main` MODIFY TTL toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalDay(7) RECOMPRESS CODEC(ZSTD(3)), toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalSecond(34560000);
 ALTER TABLE `millrace`.`status_events` ON CLUSTER `main` MODIFY COLUMN raw String TTL toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalSecond(2592000);
+ALTER TABLE `millrace`.`smtp_transactions` ON CLUSTER `main` MODIFY TTL toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalDay(7) RECOMPRESS CODEC(ZSTD(3)), toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalSecond(34560000);
+ALTER TABLE `millrace`.`smtp_transactions` ON CLUSTER `main` MODIFY COLUMN raw String TTL toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalSecond(2592000);
+ALTER TABLE `millrace`.`delivery_attempts` ON CLUSTER `main` MODIFY TTL toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalDay(7) RECOMPRESS CODEC(ZSTD(3)), toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalSecond(34560000);
+ALTER TABLE `millrace`.`delivery_attempts` ON CLUSTER `main` MODIFY COLUMN raw String TTL toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalSecond(2592000);
+ALTER TABLE `millrace`.`spamdyke_verdicts` ON CLUSTER `main` MODIFY TTL toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalDay(7) RECOMPRESS CODEC(ZSTD(3)), toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalSecond(34560000);
+ALTER TABLE `millrace`.`spamdyke_verdicts` ON CLUSTER `main` MODIFY COLUMN raw String TTL toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalSecond(2592000);
+ALTER TABLE `millrace`.`generic_lines` ON CLUSTER `main` MODIFY TTL toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalDay(7) RECOMPRESS CODEC(ZSTD(3)), toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalSecond(34560000);
+ALTER TABLE `millrace`.`generic_lines` ON CLUSTER `main` MODIFY COLUMN raw String TTL toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalSecond(2592000);
+ALTER TABLE `millrace`.`feedback_reports` ON CLUSTER `main` MODIFY TTL toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalDay(7) RECOMPRESS CODEC(ZSTD(3)), toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalSecond(34560000);
+ALTER TABLE `millrace`.`feedback_reports` ON CLUSTER `main` MODIFY COLUMN raw String TTL toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalSecond(2592000);
+ALTER TABLE `millrace`.`quarantine_messages` ON CLUSTER `main` MODIFY TTL toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalDay(7) RECOMPRESS CODEC(ZSTD(3)), toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalSecond(34560000);
+ALTER TABLE `millrace`.`quarantine_messages` ON CLUSTER `main` MODIFY COLUMN raw String TTL toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalSecond(2592000);
 ALTER TABLE `millrace`.`rejects` ON CLUSTER `main` MODIFY TTL toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalDay(7) RECOMPRESS CODEC(ZSTD(3)), toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalSecond(34560000);
 ALTER TABLE `millrace`.`rejects` ON CLUSTER `main` MODIFY COLUMN raw String TTL toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalSecond(2592000);
 
@@ -176,4 +534,10 @@ ALTER TABLE `millrace`.`rejects` ON CLUSTER `main` MODIFY COLUMN raw String TTL 
 CREATE DATABASE IF NOT EXISTS `millrace_all` ON CLUSTER `main`;
 CREATE OR REPLACE TABLE `millrace_all`.`message_events` ON CLUSTER `main` AS `millrace`.`message_events` ENGINE = Distributed(`main`, `millrace`, `message_events`);
 CREATE OR REPLACE TABLE `millrace_all`.`status_events` ON CLUSTER `main` AS `millrace`.`status_events` ENGINE = Distributed(`main`, `millrace`, `status_events`);
+CREATE OR REPLACE TABLE `millrace_all`.`smtp_transactions` ON CLUSTER `main` AS `millrace`.`smtp_transactions` ENGINE = Distributed(`main`, `millrace`, `smtp_transactions`);
+CREATE OR REPLACE TABLE `millrace_all`.`delivery_attempts` ON CLUSTER `main` AS `millrace`.`delivery_attempts` ENGINE = Distributed(`main`, `millrace`, `delivery_attempts`);
+CREATE OR REPLACE TABLE `millrace_all`.`spamdyke_verdicts` ON CLUSTER `main` AS `millrace`.`spamdyke_verdicts` ENGINE = Distributed(`main`, `millrace`, `spamdyke_verdicts`);
+CREATE OR REPLACE TABLE `millrace_all`.`generic_lines` ON CLUSTER `main` AS `millrace`.`generic_lines` ENGINE = Distributed(`main`, `millrace`, `generic_lines`);
+CREATE OR REPLACE TABLE `millrace_all`.`feedback_reports` ON CLUSTER `main` AS `millrace`.`feedback_reports` ENGINE = Distributed(`main`, `millrace`, `feedback_reports`);
+CREATE OR REPLACE TABLE `millrace_all`.`quarantine_messages` ON CLUSTER `main` AS `millrace`.`quarantine_messages` ENGINE = Distributed(`main`, `millrace`, `quarantine_messages`);
 CREATE OR REPLACE TABLE `millrace_all`.`rejects` ON CLUSTER `main` AS `millrace`.`rejects` ENGINE = Distributed(`main`, `millrace`, `rejects`);

@@ -1,0 +1,42 @@
+package schema
+
+// feedbackFields are those of an abuse report in the Abuse Reporting Format (RFC 5965;
+// authentication failures: RFC 6591), and of the message that it is about. Names are those
+// of the report's fields (IANA, Messaging Abuse Reporting Format parameters).
+var feedbackFields = []Field{
+	{Number: 32, Name: "domain", Type: Text, Doc: "domain that it is about, lower case: auth_user's, else the first of reported_domains, else that of the original sender"},
+	{Number: 33, Name: "feedback_type", Type: Word, Doc: "abuse, fraud, virus, not-spam, auth-failure, other, ...: an open set, lower case"},
+	{Number: 34, Name: "user_agent", Type: Text, Doc: "program that made the report: SpamExperts or Spampanel for the filter's own"},
+	{Number: 35, Name: "version", Type: Word, Doc: "version of the format"},
+	{Number: 36, Name: "sender", Type: Text, Doc: "Original-Mail-From: envelope sender of the original message"},
+	{Number: 37, Name: "recipients", Type: Texts, Doc: "Original-Rcpt-To: its envelope recipients"},
+	{Number: 38, Name: "reported_domains", Type: Texts, Doc: "Reported-Domain"},
+	{Number: 39, Name: "reported_uris", Type: Texts, Doc: "Reported-URI"},
+	{Number: 40, Name: "envelope_id", Type: Text, Doc: "Original-Envelope-Id"},
+	{Number: 41, Name: "arrival_date", Type: Millis, Codec: "Delta, Default", Doc: "Arrival-Date: when the original message came; event_time too"},
+	{Number: 42, Name: "reporting_mta", Type: Text, Doc: "Reporting-MTA, without its type"},
+	{Number: 43, Name: "source_ip", Type: IP, Doc: "Source-IP: address that the original message came from"},
+	{Number: 44, Name: "source_port", Type: UInt16, Doc: "Source-Port"},
+	{Number: 45, Name: "incidents", Type: UInt64, Doc: "Incidents: reports that this one stands for; 1 where it says nothing"},
+	{Number: 46, Name: "authentication_results", Type: Texts, Doc: "Authentication-Results (RFC 8601)"},
+	{Number: 47, Name: "auth_user", Type: Text, Doc: "smtp.auth of the authentication results: who sent the original message"},
+	{Number: 48, Name: "auth_failure", Type: Word, Doc: "Auth-Failure (RFC 6591): adsp, bodyhash, dkim, dmarc, revoked, signature, spf"},
+	{Number: 49, Name: "delivery_result", Type: Word, Doc: "Delivery-Result (RFC 6591): delivered, spam, policy, reject, other"},
+	{Number: 50, Name: "identity_alignment", Type: Text, Doc: "Identity-Alignment (RFC 7489)"},
+	{Number: 51, Name: "report_from", Type: Text, Doc: "From of the report"},
+	{Number: 52, Name: "report_to", Type: Text, Doc: "To of the report"},
+	{Number: 53, Name: "report_subject", Type: Text, Doc: "Subject of the report"},
+	{Number: 54, Name: "report_id", Type: Text, Doc: "Message-ID of the report, without brackets"},
+	{Number: 55, Name: "description", Type: Text, Doc: "what the report says for people to read"},
+	{Number: 56, Name: "id", Type: Text, Doc: "Exim's id of the original message, of its newest Received header that has one: messages and statuses have the same"},
+	{Number: 57, Name: "message_id", Type: Text, Doc: "Message-ID of the original message, without brackets"},
+	{Number: 58, Name: "from_header", Type: Text, Doc: "From of the original message"},
+	{Number: 59, Name: "to_header", Type: Text, Doc: "To of the original message"},
+	{Number: 60, Name: "subject_header", Type: Text, Doc: "Subject of the original message"},
+	{Number: 61, Name: "filter_domain", Type: Text, Doc: "X-SpamExperts-Domain of the original message"},
+	{Number: 62, Name: "filter_username", Type: Text, Doc: "X-SpamExperts-Username of the original message"},
+	{Number: 63, Name: "filter_class", Type: Word, Doc: "X-SpamExperts-Outgoing-Class of the original message"},
+	{Number: 64, Name: "filter_evidence", Type: Text, Doc: "X-SpamExperts-Outgoing-Evidence of the original message"},
+	{Number: 65, Name: "headers", Type: Text, Doc: "header of the original message, as it was"},
+	{Number: 66, Name: "body", Type: Text, Doc: "its body, when the source is configured to keep it"},
+}
