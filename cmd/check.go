@@ -95,10 +95,10 @@ func summary(out io.Writer, cfg *config.Config) error {
 	}
 	var topics []string
 	for _, k := range schema.Kinds() {
-		topics = append(topics, cfg.Kafka.Topic(k.Topic))
+		topics = append(topics, k.Topic)
 	}
-	fmt.Fprintf(w, "kafka\t%s\ttopics %s, group %s, compression %s\n",
-		strings.Join(cfg.Kafka.Brokers, " "), strings.Join(topics, " "), cfg.Kafka.Group, cfg.Kafka.Compression)
+	fmt.Fprintf(w, "kafka\t%s\ttopics %s{%s}, group %s, compression %s\n",
+		strings.Join(cfg.Kafka.Brokers, " "), cfg.Kafka.TopicPrefix, strings.Join(topics, ","), cfg.Kafka.Group, cfg.Kafka.Compression)
 	fmt.Fprintf(w, "clickhouse\t%s\tdatabase %s, user %s, compression %s\n",
 		strings.Join(cfg.ClickHouse.Addresses, " "), cfg.ClickHouse.Database, cfg.ClickHouse.Username, cfg.ClickHouse.Compression)
 	for i, s := range cfg.ClickHouse.Shards {

@@ -11,7 +11,7 @@ func TestCheck_Success(t *testing.T) {
 	execute(t, "", "check", "--config", example).want(t, 0, "configuration "+example+` is good
 listener filter-udp  udp://127.0.0.1:5514   datagrams, formats m1 s1 m2 s2 m3 s3, allow 127.0.0.0/8 ::1/128, raw flagged
 listener filter-tcp  tcp://127.0.0.1:5514   framing auto, formats m1 s1 m2 s2 m3 s3, allow 127.0.0.0/8 ::1/128, raw flagged
-kafka                127.0.0.1:9092         topics millrace.message millrace.status millrace.reject, group millrace, compression snappy
+kafka                127.0.0.1:9092         topics millrace.{message,status,smtp,delivery,spamdyke,line,feedback,quarantine,reject}, group millrace, compression snappy
 clickhouse           127.0.0.1:9000         database millrace, user default, compression auto
 retention            events 400d            raw 30d
 http                 ingest 127.0.0.1:8514  transform 127.0.0.1:8515

@@ -308,6 +308,11 @@ func (a *auditor) epoch(p partition) uint16 {
 	return newest
 }
 
+// kindOrder is where a topic's kind stands in the list of kinds.
+func kindOrder(topic string) int {
+	return slices.IndexFunc(schema.Kinds(), func(k *schema.Kind) bool { return k.Topic == topic })
+}
+
 // everyPlace are those that have rows and those that Kafka has, in order.
 func (a *auditor) everyPlace() (all []place) {
 	seen := map[place]bool{}
@@ -321,7 +326,7 @@ func (a *auditor) everyPlace() (all []place) {
 		all = append(all, p)
 	}
 	slices.SortFunc(all, func(a, b place) int {
-		return cmp.Or(strings.Compare(a.topic, b.topic), cmp.Compare(a.epoch, b.epoch), cmp.Compare(a.part, b.part))
+		return cmp.Or(cmp.Compare(kindOrder(a.topic), kindOrder(b.topic)), strings.Compare(a.topic, b.topic), cmp.Compare(a.epoch, b.epoch), cmp.Compare(a.part, b.part))
 	})
 	return all
 }

@@ -71,6 +71,9 @@ type Removal struct {
 // OK tells whether nothing is missing and nothing doubled.
 func (p *Place) OK() bool { return p.Missing == 0 && p.Doubled == 0 }
 
+// used tells whether the partition has ever had a record, as far as both servers know.
+func (p *Place) used() bool { return p.Rows != 0 || p.Missing != 0 || p.LogEnd != nil && *p.LogEnd != 0 }
+
 func (r *Report) note(format string, args ...any) {
 	r.Notes = append(r.Notes, fmt.Sprintf(format, args...))
 }
@@ -120,8 +123,17 @@ func count(n int64) string { return english.Sprintf("%d", n) }
 // Write shows it to a person.
 func (r *Report) Write(w io.Writer) error {
 	var b strings.Builder
-	if len(r.Places) > 0 {
+	used := 0
+	for i := range r.Places {
+		if r.Places[i].used() {
+			used++
+		}
+	}
+	if used > 0 {
 		fmt.Fprintln(&b, r.table())
+		if unused := len(r.Places) - used; unused > 0 {
+			english.Fprintf(&b, "%d partitions without a record are left out.\n", unused)
+		}
 	}
 	for i := range r.Places {
 		r.Places[i].details(&b)
@@ -150,6 +162,9 @@ func (r *Report) table() string {
 	t.SetColumnConfigs(right)
 	for i := range r.Places {
 		p := &r.Places[i]
+		if !p.used() {
+			continue
+		}
 		committed, end, lag := "-", "-", "-"
 		if p.Committed != nil {
 			end, lag = count(*p.LogEnd), count(p.Lag)
