@@ -99,7 +99,7 @@ func TestDecode_Allocs(t *testing.T) {
 			if !ok || outcome != 0 {
 				t.Fatalf("a good frame was not decoded: %q", f.Bytes)
 			}
-			s.common(benchPeer, f, outcome)
+			s.complete(benchPeer, f, outcome)
 			record = schema.AppendRecord(record[:0], &s.event)
 		}
 	})

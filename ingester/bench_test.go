@@ -62,7 +62,7 @@ func BenchmarkDecode(b *testing.B) {
 		if !ok || outcome != 0 {
 			b.Fatalf("a good frame was not decoded: %q", f.Bytes)
 		}
-		s.common(benchPeer, f, outcome)
+		s.complete(benchPeer, f, outcome)
 	}
 }
 
@@ -77,7 +77,7 @@ func BenchmarkRecord(b *testing.B) {
 	for n := 0; b.Loop(); n++ {
 		f := frames[n%len(frames)]
 		outcome, _ := s.decode(f)
-		s.common(benchPeer, f, outcome)
+		s.complete(benchPeer, f, outcome)
 		record = schema.AppendRecord(record[:0], &s.event)
 	}
 }
@@ -114,7 +114,7 @@ func BenchmarkFrameParallel(b *testing.B) {
 	b.SetBytes(int64(sizeOf(frames) / len(frames)))
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
-		s := &sink{in: in}
+		s := in.open(nil)
 		for n := 0; pb.Next(); n++ {
 			if err := s.Frame(benchPeer, frames[n%len(frames)]); err != nil {
 				b.Error(err)

@@ -18,7 +18,7 @@
 // Decoding makes views of it; schema.AppendRecord copies the values, once, into
 // the open batch that the lane owns.
 //
-// What it promises: received = published + rejected + dropped + in flight, for
+// What it promises: received = published + joined + rejected + dropped + in flight, for
 // each listener; memory bounded by kafka.buffer_bytes and the readers' buffers;
 // no frame waits longer than kafka.linger for company; a TCP sender waits when
 // Kafka does, and a datagram that cannot be taken is counted.

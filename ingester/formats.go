@@ -11,8 +11,9 @@ import (
 // ListenerFormats are the formats of one listener, as the configuration lists
 // them, and ready to decode.
 type ListenerFormats struct {
-	List []*format.Format
-	Set  *format.Set
+	List []*format.Format // templates
+	Set  *format.Set      // nil: there is none
+	Logs []string         // of qmail-based servers
 }
 
 // CompileFormats compiles the configured templates and binds them to the
@@ -26,8 +27,11 @@ func CompileFormats(cfg *config.Config) ([]ListenerFormats, error) {
 	all := make([]ListenerFormats, len(cfg.Listeners))
 	for i := range cfg.Listeners {
 		l := &cfg.Listeners[i]
-		for _, name := range l.FormatNames() {
+		for _, name := range l.Templates() {
 			all[i].List = append(all[i].List, known[name])
+		}
+		if all[i].Logs = l.Logs(); len(all[i].List) == 0 && len(all[i].Logs) > 0 {
+			continue
 		}
 		set, err := format.NewSet(all[i].List, optionsOf(l))
 		if err != nil {

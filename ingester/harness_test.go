@@ -63,7 +63,10 @@ const (
 
 func startBroker(t testing.TB, o embedded.BrokerOptions) *embedded.Broker {
 	t.Helper()
-	o.Topics = map[string]int{"millrace.message": 3, "millrace.status": 3, "millrace.reject": 3}
+	o.Topics = map[string]int{}
+	for _, k := range schema.Kinds() {
+		o.Topics["millrace."+k.Topic] = 3
+	}
 	b, err := embedded.StartBroker(o)
 	if err != nil {
 		t.Fatal(err)

@@ -34,11 +34,12 @@ func indexOf(list []schema.Reason, r schema.Reason) int {
 
 // ledger is the account of one listener's frames. At every moment
 //
-//	received = published + rejected + dropped + in flight
+//	received = published + joined + rejected + dropped + in flight
 //
 // where each side is counted on its own: received when a frame is taken, in
-// flight when it joins a Kafka batch, published and rejected when Kafka
-// acknowledges the batch. What the transport drops before a frame comes this far
+// flight when it joins a Kafka batch, or an event of several lines whose others are still
+// to come, published and rejected when Kafka acknowledges the batch. Joined are the lines
+// of an event beyond its first, and lines that only tell of later ones. What the transport drops before a frame comes this far
 // (datagrams that the kernel or the allow-list refused) counts as received and
 // dropped there; read adds it.
 type ledger struct {
@@ -47,7 +48,8 @@ type ledger struct {
 	inFlight  atomic.Int64
 	acked     []atomic.Uint64 // by outcome: 0 published, 1+i rejected for rejectReasons[i]
 	dropped   []atomic.Uint64 // by dropReasons
-	lastTook  atomic.Int64    // Unix milliseconds of the last frame
+	joined    atomic.Uint64
+	lastTook  atomic.Int64 // Unix milliseconds of the last frame
 }
 
 func newLedger(t *transport.Stats) *ledger {
@@ -85,6 +87,12 @@ func (l *ledger) acknowledge(outcome int, n uint32) {
 	l.acked[outcome].Add(uint64(n))
 }
 
+// join moves n lines out of flight that are in an event with another one.
+func (l *ledger) join(n int) {
+	l.inFlight.Add(-int64(n))
+	l.joined.Add(uint64(n))
+}
+
 // lose makes drops of n frames that are in flight.
 func (l *ledger) lose(r schema.Reason, n uint32) {
 	l.inFlight.Add(-int64(n))
@@ -94,6 +102,7 @@ func (l *ledger) lose(r schema.Reason, n uint32) {
 // Account is a reading of a listener's ledger.
 type Account struct {
 	Received, Published uint64
+	Joined              uint64                   // lines in an event that another line counts for
 	Rejected, Dropped   map[schema.Reason]uint64 // reasons that occurred
 	InFlight            int64
 }
@@ -107,7 +116,7 @@ func (a Account) DroppedTotal() uint64 { return sum(a.Dropped) }
 // Closes tells whether the account adds up: it does at any moment at which no
 // frame is being handed from one count to the next.
 func (a Account) Closes() bool {
-	return int64(a.Received) == int64(a.Published+sum(a.Rejected)+sum(a.Dropped))+a.InFlight
+	return int64(a.Received) == int64(a.Published+a.Joined+sum(a.Rejected)+sum(a.Dropped))+a.InFlight
 }
 
 func sum(counts map[schema.Reason]uint64) (n uint64) {
@@ -124,6 +133,7 @@ func (l *ledger) read() Account {
 	// So no reading has a frame twice, and what it misses of received is no more
 	// than was in hand.
 	a.Published = l.acked[0].Load()
+	a.Joined = l.joined.Load()
 	for i, r := range rejectReasons {
 		if n := l.acked[1+i].Load(); n != 0 {
 			a.Rejected[r] = n

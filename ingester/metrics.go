@@ -14,6 +14,7 @@ import (
 var (
 	descReceived  = desc("millrace_frames_received_total", "Frames that reached the listener, those that the kernel dropped included.", "listener")
 	descPublished = desc("millrace_frames_published_total", "Frames whose event Kafka has acknowledged.", "listener")
+	descJoined    = desc("millrace_frames_joined_total", "Lines that are in an event that another line was counted for: of a message's or an attempt's lines all but one.", "listener")
 	descRejected  = desc("millrace_frames_rejected_total", "Frames whose reject Kafka has acknowledged.", "listener", "reason")
 	descDropped   = desc("millrace_frames_dropped_total", "Frames of which nothing is kept.", "listener", "reason")
 	descInFlight  = desc("millrace_frames_in_flight", "Frames taken and not yet acknowledged by Kafka.", "listener")
@@ -65,6 +66,7 @@ func (in *Ingester) Collect(ch chan<- prometheus.Metric) {
 		name, a := string(input.name), input.ledger.read()
 		counter(descReceived, a.Received, name)
 		counter(descPublished, a.Published, name)
+		counter(descJoined, a.Joined, name)
 		for _, r := range schema.RejectReasons() {
 			counter(descRejected, a.Rejected[r.Reason], name, string(r.Reason))
 		}

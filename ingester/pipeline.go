@@ -14,6 +14,7 @@ import (
 	"millrace/ingester/header"
 	"millrace/ingester/peers"
 	"millrace/ingester/publish"
+	"millrace/ingester/qmail"
 	"millrace/ingester/tap"
 	"millrace/schema"
 )
@@ -37,6 +38,7 @@ type input struct {
 	peers     *peers.Table
 	hosts     *peers.Table // all listeners'
 	publisher *publish.Publisher
+	lines     lineSources
 	taps      *tap.Hub
 	hard      context.Context // ends waiting for Kafka at the stop's deadline
 }
@@ -45,7 +47,9 @@ type input struct {
 // those that a read began with hold to its end.
 type rules struct {
 	direction []byte
-	formats   *format.Set
+	formats   *format.Set // nil: no templates
+	logs      []string    // of qmail-based servers
+	log       qmail.Options
 	zone      *time.Location
 	raw       string // always, flagged, never
 }
@@ -59,6 +63,8 @@ type scratch struct {
 	parser  header.Parser
 	decoder format.Decoder
 	tally   peers.Tally
+	isClean bool   // the frame's bytes are valid UTF-8 without a NUL
+	name    []byte // of a line's source
 }
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
@@ -74,6 +80,21 @@ type sink struct {
 
 	receipts publish.Receipts // of a sender that wants to know which frames are safe, or nil
 	receipt  [1]uint32        // of a frame of which nothing is kept
+
+	// Of the line that is being decoded; see lines.go.
+	emit    qmail.Emit // publishLine
+	peer    netip.AddrPort
+	of      framing.Frame
+	emitted int          // events
+	kind    *schema.Kind // of the last that was published
+	patient bool         // no sender waits: it may, for Kafka
+}
+
+// open makes a sink, for a connection or socket whose sender may want receipts.
+func (in *input) open(r publish.Receipts) *sink {
+	s := &sink{in: in, receipts: r}
+	s.emit = s.publishLine
+	return s
 }
 
 // Frame turns one frame into an event, a reject or a counted drop. f.Bytes is
@@ -93,23 +114,33 @@ func (s *sink) Frame(peer netip.AddrPort, f framing.Frame) error {
 		}
 	}
 	s.take(peer, f)
+	if len(s.rules.logs) > 0 {
+		if line, ok := s.isLine(f); ok {
+			return s.line(peer, f, line)
+		}
+	}
 	outcome, ok := s.decode(f)
-	switch {
-	case !ok:
+	if !ok {
 		s.drop(peer, f, schema.DropEmpty)
 		return nil
-	case outcome != 0 && !s.keep(peer, f, outcome):
+	}
+	return s.finish(peer, f, outcome)
+}
+
+// finish publishes the event or reject that a frame has become.
+func (s *sink) finish(peer netip.AddrPort, f framing.Frame, outcome int) error {
+	if outcome != 0 && !s.keep(peer, f, outcome) {
 		s.drop(peer, f, schema.DropRejectLimit)
 		if s.in.taps.Watched() {
-			s.common(peer, f, outcome)
+			s.complete(peer, f, outcome)
 			s.in.taps.Show(&s.event, &s.header, &f, peer, schema.DropRejectLimit)
 		}
 		return nil
 	}
-	s.common(peer, f, outcome)
+	s.complete(peer, f, outcome)
 	// Counted before it is appended: the batch may be acknowledged at once.
 	s.in.ledger.enter()
-	err := s.publish(outcome)
+	err := s.publish(&s.event, outcome)
 	if errors.Is(err, publish.ErrRecordTooLarge) {
 		// Whatever made it so large, the header included, stays behind.
 		s.header = header.Header{Facility: s.header.Facility, Severity: s.header.Severity}
@@ -121,8 +152,8 @@ func (s *sink) Frame(peer netip.AddrPort, f framing.Frame) error {
 			s.lose(peer, f, schema.DropRejectLimit)
 			return nil
 		}
-		s.common(peer, f, outcome)
-		err = s.publish(outcome)
+		s.complete(peer, f, outcome)
+		err = s.publish(&s.event, outcome)
 	}
 	if s.in.taps.Watched() {
 		s.in.taps.Show(&s.event, &s.header, &f, peer, dropOf(err))
@@ -167,6 +198,9 @@ func (s *sink) decode(f framing.Frame) (outcome int, ok bool) {
 	rest := header.ParsePRI(frame, &s.header)
 	if len(rest) == 0 {
 		return 0, false
+	}
+	if s.rules.formats == nil {
+		return 0, false // a header, and no line behind it
 	}
 	body := rest
 	if !s.rules.formats.Matches(rest) {
@@ -217,9 +251,19 @@ var (
 	rejectBytes  = schema.Reject.Index("frame_bytes")
 )
 
-// common sets what every event has of its way here.
-func (s *sink) common(peer netip.AddrPort, f framing.Frame, outcome int) {
-	e, h := &s.event, &s.header
+// complete sets what the frame's event has of its way here.
+func (s *sink) complete(peer netip.AddrPort, f framing.Frame, outcome int) {
+	s.common(&s.event, peer, f)
+	if outcome == 0 {
+		if s.rules.raw == "always" || s.rules.raw == "flagged" && (s.event.Flagged() != 0 || !s.isClean) {
+			s.event.SetText(schema.Raw, f.Bytes)
+		}
+	}
+}
+
+// common sets what every event has of its way here. f is the frame that completed it.
+func (s *sink) common(e *schema.Event, peer netip.AddrPort, f framing.Frame) {
+	h := &s.header
 	e.SetMillis(schema.ReceivedAt, s.now)
 	e.SetText(schema.Listener, s.in.name)
 	e.SetText(schema.Transport, s.in.transport)
@@ -239,13 +283,8 @@ func (s *sink) common(peer netip.AddrPort, f framing.Frame, outcome int) {
 	e.Flag(f.Flags | headerFlags(h))
 	// One look at the whole frame saves one at each of its values. Structured
 	// data are unescaped into bytes of their own, which it has not seen.
-	isClean := clean.Is(f.Bytes)
-	e.Clean = isClean && len(h.StructuredData) == 0
-	if outcome == 0 {
-		if s.rules.raw == "always" || s.rules.raw == "flagged" && (e.Flagged() != 0 || !isClean) {
-			e.SetText(schema.Raw, f.Bytes)
-		}
-	}
+	s.isClean = clean.Is(f.Bytes)
+	e.Clean = s.isClean && len(h.StructuredData) == 0
 }
 
 // headerFlags are what the header's parser had to forgive.
@@ -266,26 +305,30 @@ func headerFlags(h *header.Header) (f schema.Flag) {
 }
 
 // publish adds the event to an open batch.
-func (s *sink) publish(outcome int) error {
+func (s *sink) publish(e *schema.Event, outcome int) error {
 	if s.lane == nil {
 		s.lane = s.in.publisher.Acquire()
 	}
 	tag := s.in.tag + outcome
-	if s.in.waits {
-		return s.lane.Append(s.in.hard, &s.event, tag)
+	if s.in.waits || s.patient {
+		return s.lane.Append(s.in.hard, e, tag)
 	}
-	return s.lane.TryAppend(&s.event, tag)
+	return s.lane.TryAppend(e, tag)
 }
 
 // Flush ends a read: lane and scratch go back for others.
 func (s *sink) Flush() {
-	if s.lane != nil {
-		s.lane.Release()
-		s.lane = nil
-	}
+	s.releaseLane()
 	if s.scratch != nil {
 		s.tally.End()
 		scratches.Put(s.scratch)
 		s.scratch = nil
+	}
+}
+
+func (s *sink) releaseLane() {
+	if s.lane != nil {
+		s.lane.Release()
+		s.lane = nil
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"millrace/ingester/format"
 	"millrace/ingester/framing"
+	"millrace/ingester/qmail"
 	"millrace/internal/config"
 	"millrace/schema"
 )
@@ -53,14 +54,15 @@ func NewRedecoder(cfg *config.Config, formatName string) (*Redecoder, error) {
 	r := &Redecoder{inputs: map[string]*input{}}
 	for i := range cfg.Listeners {
 		l := &cfg.Listeners[i]
-		set := formats[i].Set
+		set, logs := formats[i].Set, formats[i].Logs
 		if only != nil {
+			logs = nil
 			if set, err = format.NewSet([]*format.Format{only}, optionsOf(l)); err != nil {
 				return nil, err
 			}
 		}
 		in := &input{name: schema.Padded(l.Name)}
-		in.rules.Store(rulesOf(l, set))
+		in.rules.Store(rulesOf(l, set, logs))
 		r.inputs[l.Name] = in
 	}
 	return r, nil
@@ -79,6 +81,11 @@ func (r *Redecoder) Decode(f Stored) (e *schema.Event, reason schema.Reason, err
 	r.frame = append(r.frame[:0], f.Frame...)
 	s := &sink{in: in, scratch: &r.scratch, rules: in.rules.Load(), now: f.Received}
 	whole := framing.Frame{Bytes: r.frame, Flags: f.Flags}
+	if len(s.rules.logs) > 0 {
+		if line, ok := s.isLine(whole); ok {
+			return r.line(s, netip.AddrPortFrom(f.Peer, 0), whole, line, []byte(f.Transport))
+		}
+	}
 	outcome, ok := s.decode(whole)
 	switch {
 	case !ok:
@@ -86,11 +93,42 @@ func (r *Redecoder) Decode(f Stored) (e *schema.Event, reason schema.Reason, err
 	case outcome != 0:
 		return nil, rejectReasons[outcome-1], nil
 	}
-	s.common(netip.AddrPortFrom(f.Peer, 0), whole, outcome)
+	s.complete(netip.AddrPortFrom(f.Peer, 0), whole, outcome)
 	s.event.SetText(schema.Transport, []byte(f.Transport))
-	r.record = schema.AppendRecord(r.record[:0], &s.event)
-	if err := r.reader.Read(s.event.Kind, r.record, &r.event); err != nil {
+	return r.through(&s.event)
+}
+
+func (r *Redecoder) through(e *schema.Event) (*schema.Event, schema.Reason, error) {
+	r.record = schema.AppendRecord(r.record[:0], e)
+	if err := r.reader.Read(e.Kind, r.record, &r.event); err != nil {
 		return nil, "", fmt.Errorf("BUG: cannot read the record of a decoded frame: %w", err)
 	}
 	return &r.event, "", nil
+}
+
+// line is Decode of a log's line. Lines that are an event only together with others,
+// which were rejected on their own, stay what they are.
+func (r *Redecoder) line(s *sink, peer netip.AddrPort, f framing.Frame, line, transport []byte) (e *schema.Event, reason schema.Reason, err error) {
+	set, err := qmail.NewSet(s.rules.logs, s.rules.log)
+	if err != nil {
+		return nil, "", err
+	}
+	l := qmail.Line{Bytes: line, Received: s.now}
+	if s.header.HasTime {
+		l.Header = s.header.Millis
+	}
+	reason, _ = set.Line(l, func(one *schema.Event) {
+		raw := one.Text(schema.Raw)
+		s.common(one, peer, f)
+		one.SetText(schema.Transport, transport)
+		if s.rules.raw == "never" || s.rules.raw == "flagged" && one.Flagged() == 0 && s.isClean {
+			raw = nil
+		}
+		one.SetText(schema.Raw, raw)
+		e, _, err = r.through(one)
+	})
+	if reason == "" && e == nil {
+		reason = schema.ReasonNoTemplate
+	}
+	return e, reason, err
 }

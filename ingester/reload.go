@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"millrace/ingester/format"
+	"millrace/ingester/qmail"
 	"millrace/ingester/transport"
 	"millrace/internal/config"
 	"millrace/schema"
@@ -27,9 +28,9 @@ func plan(cfg *config.Config) ([]planned, error) {
 	plans := make([]planned, len(cfg.Listeners))
 	for i := range plans {
 		l, p := &cfg.Listeners[i], &plans[i]
-		p.rules = rulesOf(l, formats[i].Set)
+		p.rules = rulesOf(l, formats[i].Set, formats[i].Logs)
 		p.rejects = l.RejectLimit
-		p.listening = transport.Options{Network: l.Address.Network, Allow: l.Allow.Prefixes, AllowAny: l.Allow.Any, ProxyFrom: l.ProxyFrom}
+		p.listening = transport.Options{Network: l.Address.Network, Allow: l.Allow.Prefixes, AllowAny: l.Allow.Any, ProxyFrom: l.ProxyFrom, Ordered: len(formats[i].Logs) > 0}
 		if l.TLS.Cert == "" {
 			continue
 		}
@@ -44,8 +45,13 @@ func plan(cfg *config.Config) ([]planned, error) {
 }
 
 // rulesOf are a listener's.
-func rulesOf(l *config.Listener, formats *format.Set) *rules {
-	return &rules{direction: schema.Padded(l.Direction), formats: formats, zone: l.TimeZone, raw: l.Raw}
+func rulesOf(l *config.Listener, formats *format.Set, logs []string) *rules {
+	r := &rules{direction: schema.Padded(l.Direction), formats: formats, logs: logs, zone: l.TimeZone, raw: l.Raw}
+	r.log = qmail.Options{Zone: l.TimeZone, Port: uint16(l.SMTPPort), Timeout: l.GroupTimeout}
+	if l.Direction != "unknown" {
+		r.log.Direction = l.Direction
+	}
+	return r
 }
 
 // follow makes the frames to come follow a plan.

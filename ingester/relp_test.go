@@ -323,7 +323,7 @@ func BenchmarkRELP(b *testing.B) {
 			ctx, stop := context.WithCancel(context.Background())
 			served := make(chan error, 1)
 			go func() {
-				served <- l.Serve(ctx, ctx, func(r transport.Receipts) transport.Sink { return &sink{in: s.in, receipts: r} })
+				served <- l.Serve(ctx, ctx, func(r transport.Receipts) transport.Sink { return s.in.open(r) })
 			}()
 			message := "<22>" + m1(testID(1), "by RELP")
 			b.SetBytes(int64(len(message)))

@@ -51,6 +51,7 @@ func (in *Ingester) Account() Account {
 		a := input.ledger.read()
 		total.Received += a.Received
 		total.Published += a.Published
+		total.Joined += a.Joined
 		total.InFlight += a.InFlight
 		for r, n := range a.Rejected {
 			total.Rejected[r] += n
@@ -87,10 +88,12 @@ func (in *Ingester) Run(soft, hard context.Context) error {
 
 	summed := in.summarize()
 
+	expired := in.expireLines()
+
 	group, serving := errgroup.WithContext(soft)
 	for i := range in.listeners {
 		group.Go(func() error {
-			return in.listeners[i].Serve(serving, hard, func(r transport.Receipts) transport.Sink { return &sink{in: in.inputs[i], receipts: r} })
+			return in.listeners[i].Serve(serving, hard, func(r transport.Receipts) transport.Sink { return in.inputs[i].open(r) })
 		})
 	}
 	group.Go(func() error {
@@ -100,12 +103,19 @@ func (in *Ingester) Run(soft, hard context.Context) error {
 	err := group.Wait()
 	created()
 	_ = creating.Wait()
+	expired()
+	for _, input := range in.inputs {
+		input.lines.end(input)
+	}
 	drain() // only now: nobody appends any more
 	err = errors.Join(err, published.Wait())
 	summed()
 
 	a := in.Account()
 	counts := []any{"received", a.Received, "published", a.Published, "rejected", sum(a.Rejected), "dropped", sum(a.Dropped), "in_flight", a.InFlight}
+	if a.Joined > 0 {
+		counts = append(counts, "joined", a.Joined)
+	}
 	if unanswered, relp := in.unanswered(); relp {
 		counts = append(counts, "relp_unanswered", unanswered)
 	}

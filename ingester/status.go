@@ -17,7 +17,7 @@ func (in *Ingester) Status(s *status.Status) {
 		a, t := input.ledger.settled(), in.listeners[i].Stats()
 		l := status.Listener{
 			Name: string(input.name), Address: in.cfg.Listeners[i].Address.Network + "://" + in.listeners[i].Addr().String(),
-			Received: a.Received, Published: a.Published, Rejected: byWord(a.Rejected), Dropped: byWord(a.Dropped), InFlight: a.InFlight, Closes: a.Closes(),
+			Received: a.Received, Published: a.Published, Joined: a.Joined, Rejected: byWord(a.Rejected), Dropped: byWord(a.Dropped), InFlight: a.InFlight, Closes: a.Closes(),
 			Bytes: t.Bytes.Load(), Connections: t.Open.Load(), ReceiveBuffer: t.ReceiveBuffer.Load(),
 			LastEvent: moment(input.ledger.lastTook.Load()),
 		}

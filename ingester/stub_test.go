@@ -105,7 +105,7 @@ func newSink(t testing.TB, run bool, change func(*publish.Options)) *sink {
 	if in.publisher, err = publish.New(o); err != nil {
 		t.Fatal(err)
 	}
-	s := &sink{in: in}
+	s := in.open(nil)
 	if !run {
 		return s
 	}

@@ -73,7 +73,7 @@ func ErrorsMarkdown() string {
 	var b strings.Builder
 	b.WriteString("# Rejects and drops\n\n")
 	b.WriteString("Rendered from the package `schema` by `make generate`; do not edit. Every frame that a listener receives becomes an\n")
-	b.WriteString("event, a reject or a counted drop: received = published + rejected + dropped + in flight, by listener.\n")
+	b.WriteString("event, a reject or a counted drop: received = published + joined + rejected + dropped + in flight, by listener.\n")
 	b.WriteString("\n## Rejected: kept in the table `rejects`\n\n`millrace_frames_rejected_total{listener, reason}`\n\n")
 	reasonTable(&b, RejectReasons())
 	b.WriteString("\n## Dropped: counted, and nothing of it is kept\n\n`millrace_frames_dropped_total{listener, reason}`\n\n")

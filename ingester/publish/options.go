@@ -139,15 +139,21 @@ func (o *Options) packers() int {
 	return o.Lanes
 }
 
+// busyKinds is how many kinds one ingester's traffic is of, but for a few events: messages,
+// statuses and rejects, or three logs of a host. A batch of another kind is open for Linger
+// at most.
+const busyKinds = 3
+
 // divide finds how many lanes the budget can feed: each may hold an open batch
-// of every kind, and as many again should be on their way.
+// of every busy kind, and as many again should be on their way.
 func (o *Options) divide() error {
 	setDefault(&o.Lanes, runtime.GOMAXPROCS(0))
-	for o.Lanes > 1 && o.buffers() < 2*o.Lanes*len(o.Kinds) {
+	busy := min(len(o.Kinds), busyKinds)
+	for o.Lanes > 1 && o.buffers() < 2*o.Lanes*busy {
 		o.Lanes--
 	}
-	if o.buffers() < len(o.Kinds)+1 {
-		least := (len(o.Kinds) + 1 + o.packers()) * (o.BatchBytes + slack)
+	if o.buffers() < busy+1 {
+		least := (busy + 1 + o.packers()) * (o.BatchBytes + slack)
 		return fmt.Errorf("cannot publish with buffers of %d bytes: kafka.buffer_bytes must be at least %d for kafka.batch_bytes %d",
 			o.BufferBytes, least, o.BatchBytes)
 	}

@@ -14,15 +14,20 @@ type Decoder interface {
 	// Open is the source's offset of the oldest line whose event is still to come,
 	// and when that line was taken; ok is false when nothing is open.
 	Open() (offset int64, since int64, ok bool)
-	// End emits what is open: all of it, or what was begun before a time (ms).
-	End(before int64, emit Emit)
+	// Held is how many lines have been taken whose event is still to come, and their bytes.
+	Held() (lines, bytes int)
+	// Expire emits what has been open for longer than its lines take to come: a message of
+	// the SMTP log after Options.Timeout without a line, an attempt of delivery after two hours.
+	Expire(now int64, emit Emit)
+	// End emits all that is open.
+	End(emit Emit)
 }
 
 // Line is one line of a source.
 type Line struct {
 	Bytes    []byte
 	Offset   int64 // of its first byte in the source; of a network source, how many came before
-	Received int64 // ms since 1970
+	Received int64 // ms since 1970, of the clock that Expire is told
 	Header   int64 // ms since 1970, of a syslog header; 0: none
 }
 
@@ -35,7 +40,19 @@ type Options struct {
 	Zone      *time.Location // of stamps; nil: UTC
 	Port      uint16         // of an SMTP log
 	Direction string         // incoming, outgoing or unknown; empty: by the port
+	Timeout   time.Duration  // of a group of the SMTP log; 0: DefaultTimeout
 }
+
+// DefaultTimeout is for how long an SMTP log may be silent in the middle of a message. Its
+// lines are written together; what is silent for so long has none to come.
+const DefaultTimeout = time.Minute
+
+// attemptTimeout is more than an attempt takes: qmail-remote gives up after twenty minutes
+// of silence (control/timeoutremote), with each of a host's addresses.
+const attemptTimeout = 2 * time.Hour
+
+// forever is later than all lines.
+const forever = 1<<63 - 1
 
 // Words of event_time_source and direction.
 var (

@@ -10,6 +10,8 @@ import (
 const (
 	maxAttempts = 4096 // twice 255 is qmail-send's own bound; patched ones have some thousands
 	maxMessages = 8192
+
+	maxIdleLines = 4 << 10 // bytes that an attempt keeps for the next that takes its place
 )
 
 // Delivery decodes the delivery log, in both forms: `2021-03-09 12:43:51, init, <sender>`,
@@ -30,6 +32,7 @@ type Delivery struct {
 	oldest   *attempt // of a list in the order in which they began
 	newest   *attempt
 	idle     *attempt // a list of those that can be used again
+	held     int      // bytes of attempts' lines
 
 	messages map[uint64]*message // qmail-send's own lines: by number
 	latest   *message            // the other form: of the nearest earlier init
@@ -112,7 +115,7 @@ func (d *Delivery) Line(l Line, emit Emit) (schema.Reason, string) {
 			return schema.ReasonColumnCount, "a try has a number, local or remote, and a recipient"
 		}
 		a := d.begin(number, ms, flags, l, emit)
-		a.channel, a.recipient = a.add(l.Bytes, channel), inside(0, l.Bytes, recipient)
+		a.channel, a.recipient = d.add(a, l.Bytes, channel), inside(0, l.Bytes, recipient)
 		if m := d.latest; m != nil {
 			if others := d.open; others > 1 || others == 1 && !m.isOpen() {
 				a.flags |= schema.FlagSenderInferred
@@ -199,9 +202,10 @@ func (d *Delivery) begin(number uint64, ms int64, flags schema.Flag, l Line, emi
 	return a
 }
 
-func (a *attempt) add(line, part []byte) span {
+func (d *Delivery) add(a *attempt, line, part []byte) span {
 	start := len(a.lines)
 	a.lines = append(append(a.lines, line...), '\n')
+	d.held += len(a.lines) - start
 	return inside(start, line, part)
 }
 
@@ -212,7 +216,7 @@ func (d *Delivery) result(number uint64, outcome, text []byte, ms int64, flags s
 		a = d.begin(number, 0, schema.FlagIncomplete, l, emit)
 	}
 	a.flags |= flags
-	a.add(l.Bytes, nil)
+	d.add(a, l.Bytes, nil)
 	d.finish(a, outcome, text, ms, l, emit)
 }
 
@@ -220,6 +224,7 @@ func (d *Delivery) result(number uint64, outcome, text []byte, ms int64, flags s
 func (d *Delivery) finish(a *attempt, outcome, text []byte, ms int64, l Line, emit Emit) {
 	delete(d.attempts, a.number)
 	d.unlink(a)
+	d.held -= len(a.lines)
 	e := &d.event
 	e.Reset(schema.Delivery)
 	e.Flag(a.flags)
@@ -231,6 +236,7 @@ func (d *Delivery) finish(a *attempt, outcome, text []byte, ms int64, l Line, em
 	setTime(e, ms, &l)
 	e.SetUint(schema.SourceOffset, uint64(offset))
 	e.SetText(schema.Direction, d.direction)
+	e.SetText(schema.Format, logDelivery)
 	e.SetText(schema.Raw, a.lines)
 	e.SetMillis(dvStarted, a.started)
 	e.SetUint(dvNumber, a.number)
@@ -259,6 +265,9 @@ func (d *Delivery) finish(a *attempt, outcome, text []byte, ms int64, l Line, em
 	report(e, text)
 	emit(e)
 	a.of, a.later = nil, d.idle
+	if cap(a.lines) > maxIdleLines {
+		a.lines = nil
+	}
 	d.idle = a
 }
 
@@ -289,9 +298,19 @@ func (d *Delivery) Open() (offset, since int64, ok bool) {
 	return offset, d.oldest.first.Received, true
 }
 
+// Held implements Decoder. A line that tells of a message is in no event.
+func (d *Delivery) Held() (lines, bytes int) { return len(d.attempts), d.held }
+
+// Expire implements Decoder.
+func (d *Delivery) Expire(now int64, emit Emit) {
+	d.endBefore(now-attemptTimeout.Milliseconds(), emit)
+}
+
 // End implements Decoder.
-func (d *Delivery) End(before int64, emit Emit) {
-	for d.oldest != nil && d.oldest.first.Received < before {
+func (d *Delivery) End(emit Emit) { d.endBefore(forever, emit) }
+
+func (d *Delivery) endBefore(ms int64, emit Emit) {
+	for d.oldest != nil && d.oldest.first.Received < ms {
 		d.finish(d.oldest, nil, nil, 0, Line{}, emit)
 	}
 }

@@ -39,6 +39,7 @@ func emitLine(e *schema.Event, g general, ms int64, flags schema.Flag, direction
 	e.Flag(flags)
 	setTime(e, ms, l)
 	e.SetText(schema.Direction, direction)
+	e.SetText(schema.Format, g.log)
 	e.SetUint(schema.SourceOffset, uint64(l.Offset))
 	e.SetText(schema.Raw, l.Bytes)
 	e.SetText(lineLog, g.log)

@@ -99,7 +99,7 @@ func (d *Delivery) starting(b []byte, ms int64, l Line, emit Emit) bool {
 		return false
 	}
 	a := d.begin(n, ms, 0, l, emit)
-	a.channel, a.recipient = a.add(l.Bytes, channel), inside(0, l.Bytes, recipient)
+	a.channel, a.recipient = d.add(a, l.Bytes, channel), inside(0, l.Bytes, recipient)
 	a.numbered = m
 	if of := d.messages[m]; of != nil {
 		a.of = of
@@ -152,10 +152,13 @@ func (d *Delivery) info(b []byte, l Line) bool {
 
 func (d *Delivery) forget(number uint64) { delete(d.messages, number) }
 
+// isTAI tells whether b begins like a line of multilog, with a TAI64N stamp.
+func isTAI(b []byte) bool { return len(b) > 26 && b[0] == '@' && b[25] == ' ' }
+
 // sendStamp takes a stamp off a line: TAI64N of multilog, seconds and microseconds of
 // splogger, or none.
 func sendStamp(b []byte) (ms int64, rest []byte) {
-	if len(b) > 26 && b[0] == '@' && b[25] == ' ' {
+	if isTAI(b) {
 		var v [3]uint64
 		for i, c := range b[1:25] {
 			h := hex(c)

@@ -43,9 +43,11 @@ type recipient struct {
 type group struct {
 	open       bool
 	bytes      []byte // the lines, each with a line end
+	lines      int
 	offset     int64
-	since      int64
-	first      Line // without its bytes
+	since      int64 // when its first line was taken
+	latest     int64 // and its last
+	first      Line  // without its bytes
 	time       int64
 	flags      schema.Flag
 	sender     span
@@ -72,6 +74,9 @@ const (
 
 // NewSMTP makes the decoder of a source.
 func NewSMTP(o Options) *SMTP {
+	if o.Timeout == 0 {
+		o.Timeout = DefaultTimeout
+	}
 	d := &SMTP{o: o, clock: clock{zone: o.Zone}, direction: unknown}
 	switch o.Port {
 	case 25:
@@ -170,6 +175,7 @@ func (d *SMTP) join(ms int64, flags schema.Flag, l Line, emit Emit) {
 		d.split(ms, flags, l, emit)
 	default:
 		g.flags |= flags
+		g.latest = l.Received
 	}
 }
 
@@ -183,7 +189,7 @@ func (d *SMTP) split(ms int64, flags schema.Flag, l Line, emit Emit) {
 func (g *group) begin(ms int64, flags schema.Flag, l Line) {
 	*g = group{
 		open: true, bytes: g.bytes[:0], recipients: g.recipients[:0],
-		offset: l.Offset, since: l.Received, first: Line{Received: l.Received, Header: l.Header}, time: ms, flags: flags,
+		offset: l.Offset, since: l.Received, latest: l.Received, first: Line{Received: l.Received, Header: l.Header}, time: ms, flags: flags,
 	}
 }
 
@@ -191,6 +197,7 @@ func (g *group) begin(ms int64, flags schema.Flag, l Line) {
 func (g *group) add(line, part []byte) span {
 	start := len(g.bytes)
 	g.bytes = append(append(g.bytes, line...), '\n')
+	g.lines++
 	return inside(start, line, part)
 }
 
@@ -269,12 +276,23 @@ func (d *SMTP) other(ms int64, flags schema.Flag, l Line, key, rest []byte, emit
 // Open implements Decoder.
 func (d *SMTP) Open() (offset, since int64, ok bool) { return d.g.offset, d.g.since, d.g.open }
 
-// End implements Decoder.
-func (d *SMTP) End(before int64, emit Emit) {
-	if d.g.open && d.g.since < before {
+// Held implements Decoder.
+func (d *SMTP) Held() (lines, bytes int) {
+	if !d.g.open {
+		return 0, 0
+	}
+	return d.g.lines, len(d.g.bytes)
+}
+
+// Expire implements Decoder.
+func (d *SMTP) Expire(now int64, emit Emit) {
+	if d.g.open && now-d.g.latest > d.o.Timeout.Milliseconds() {
 		d.close(emit)
 	}
 }
+
+// End implements Decoder.
+func (d *SMTP) End(emit Emit) { d.close(emit) }
 
 // close makes the event of the group that is open.
 func (d *SMTP) close(emit Emit) {
@@ -291,6 +309,7 @@ func (d *SMTP) close(emit Emit) {
 	setTime(e, g.time, &g.first)
 	e.SetUint(schema.SourceOffset, uint64(g.offset))
 	e.SetText(schema.Direction, d.direction)
+	e.SetText(schema.Format, logSMTP)
 	e.SetText(schema.Raw, g.bytes)
 	e.SetUint(smtpPort, uint64(d.o.Port))
 	e.SetText(smtpSession, d.session)

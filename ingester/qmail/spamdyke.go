@@ -70,6 +70,7 @@ func (d *Spamdyke) Line(l Line, emit Emit) (schema.Reason, string) {
 	e.Reset(schema.Spamdyke)
 	setTime(e, 0, &l)
 	e.SetText(schema.Direction, d.direction)
+	e.SetText(schema.Format, logSpamdyke)
 	e.SetUint(schema.SourceOffset, uint64(l.Offset))
 	e.SetText(schema.Raw, l.Bytes)
 	e.SetText(dykeCode, l.Bytes[:head])
@@ -222,5 +223,11 @@ func (d *Spamdyke) other(l Line, emit Emit) (schema.Reason, string) {
 // Open implements Decoder: a line is an event.
 func (d *Spamdyke) Open() (offset, since int64, ok bool) { return 0, 0, false }
 
+// Held implements Decoder.
+func (d *Spamdyke) Held() (lines, bytes int) { return 0, 0 }
+
+// Expire implements Decoder.
+func (d *Spamdyke) Expire(int64, Emit) {}
+
 // End implements Decoder.
-func (d *Spamdyke) End(int64, Emit) {}
+func (d *Spamdyke) End(Emit) {}

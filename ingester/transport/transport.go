@@ -46,7 +46,7 @@ type Listener interface {
 	// it closes them at once; a Sink that blocks must see hard by itself.
 	Serve(soft, hard context.Context, open func(Receipts) Sink) error
 	Stats() *Stats
-	// Reload takes Allow, AllowAny, ProxyFrom and TLS of o in place of what it had, also
+	// Reload takes Allow, AllowAny, ProxyFrom, Ordered and TLS of o in place of what it had, also
 	// while it serves; o.Network is what it was. Connections that would not be let in any more are closed.
 	Reload(o Options)
 	// Close closes a listener that does not serve.
@@ -79,6 +79,7 @@ type Options struct {
 	FrameTimeout          time.Duration // for the rest of a frame; 0: none
 	OpenFrames            int           // bytes that unfinished frames may hold; DefaultOpenFrames
 
+	Ordered       bool          // datagrams of a sender go to the sink in the order in which they came
 	Sockets       int           // UDP sockets on the address; DefaultSockets
 	ReceiveBuffer int           // bytes of each UDP socket; DefaultReceiveBuffer
 	SocketMode    fs.FileMode   // of a Unix socket's file; DefaultSocketMode

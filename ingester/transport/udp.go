@@ -39,6 +39,7 @@ type udpListener struct {
 	queues  []*queue
 	readers int // of each queue
 	allow   atomic.Pointer[allowList]
+	ordered atomic.Bool // one reader a socket: two would hand over what they read in any order
 	stats   Stats
 	notices notices
 	seal    func(datagramSocket) error // makes the kernel queue no more datagrams; nil: it cannot
@@ -129,7 +130,10 @@ func (l *udpListener) Addr() net.Addr { return l.queues[0].LocalAddr() }
 func (l *udpListener) Stats() *Stats  { return &l.stats }
 
 // Reload holds from the next batch of datagrams on.
-func (l *udpListener) Reload(o Options) { l.allow.Store(newAllowList(o)) }
+func (l *udpListener) Reload(o Options) {
+	l.allow.Store(newAllowList(o))
+	l.ordered.Store(o.Ordered)
+}
 
 func (l *udpListener) Close() error {
 	remain := l.share.leave()
@@ -194,6 +198,9 @@ func (l *udpListener) help(q *queue, open func() Sink) {
 		case <-q.more:
 		case <-q.ended:
 			return
+		}
+		if l.ordered.Load() {
+			continue
 		}
 		if sink == nil { // most are never called
 			sink = open()

@@ -21,8 +21,8 @@ func (c *Config) crossCheck(d *decoder) {
 		{"source.message_template", c.Source.MessageTemplate, "message"},
 		{"source.status_template", c.Source.StatusTemplate, "status"},
 	} {
-		if t.name != "default" && !strings.Contains(t.name, "%(") && !c.known(t.name) {
-			d.report(t.key, Problem{Got: quoted(t.name), Allowed: "a text with %(name)s variables, default, " + strings.Join(c.formatNames(), ", ")})
+		if t.name != "default" && !strings.Contains(t.name, "%(") && !slices.Contains(c.templateNames(), t.name) {
+			d.report(t.key, Problem{Got: quoted(t.name), Allowed: "a text with %(name)s variables, default, " + strings.Join(c.templateNames(), ", ")})
 		}
 	}
 	if (c.Source.Username != "") != c.Source.Password.IsSet() && c.Source.URL != "" && !d.failed("source") {
@@ -32,7 +32,9 @@ func (c *Config) crossCheck(d *decoder) {
 
 func (c *Config) known(format string) bool { return slices.Contains(c.formatNames(), format) }
 
-func (c *Config) formatNames() []string {
+func (c *Config) formatNames() []string { return append(c.templateNames(), LogFormats...) }
+
+func (c *Config) templateNames() []string {
 	all := slices.Clone(BuiltinFormats)
 	for _, f := range c.Formats {
 		all = append(all, f.Name)
@@ -136,8 +138,8 @@ func atDefault(l *Listener, name string) bool {
 func (c *Config) checkFormats(d *decoder) {
 	for i, f := range c.Formats {
 		at := fmt.Sprintf("formats[%d].name", i)
-		if slices.Contains(BuiltinFormats, f.Name) || f.Name == Builtin || f.Name == "default" {
-			d.report(at, Problem{Got: quoted(f.Name), Allowed: "a name that is not one of builtin, default, " + strings.Join(BuiltinFormats, ", ")})
+		if slices.Contains(BuiltinFormats, f.Name) || isLog(f.Name) || f.Name == Builtin || f.Name == "default" {
+			d.report(at, Problem{Got: quoted(f.Name), Allowed: "a name that is not one of builtin, default, " + strings.Join(append(slices.Clone(BuiltinFormats), LogFormats...), ", ")})
 		}
 		for j := range i {
 			if c.Formats[j].Name == f.Name && f.Name != "" {

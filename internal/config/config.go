@@ -41,6 +41,8 @@ type Listener struct {
 	TimeZone       *time.Location
 	Nulls          []string
 	Direction      string // incoming, outgoing, unknown
+	SMTPPort       int    // of the server whose SMTP log it takes; 0: not known
+	GroupTimeout   time.Duration
 	Allow          Allow
 	Raw            string // always, flagged, never
 	RejectLimit    RejectLimit
@@ -88,6 +90,23 @@ const Builtin = "builtin"
 // BuiltinFormats are the formats that need no configuration. Package
 // ingester/format defines them; a test of package cmd keeps the two equal.
 var BuiltinFormats = []string{"m1", "s1", "m2", "s2", "m3", "s3"}
+
+// LogFormats are the logs of qmail-based servers, which are no templates: a listener's
+// formats may name them too. Package ingester/qmail defines them; a test of package cmd
+// keeps the two equal.
+var LogFormats = []string{"smtp", "delivery", "spamdyke"}
+
+// Templates are the listener's formats that are templates.
+func (l *Listener) Templates() []string {
+	return slices.DeleteFunc(l.FormatNames(), isLog)
+}
+
+// Logs are the listener's formats that are logs of qmail-based servers.
+func (l *Listener) Logs() []string {
+	return slices.DeleteFunc(l.FormatNames(), func(name string) bool { return !isLog(name) })
+}
+
+func isLog(name string) bool { return slices.Contains(LogFormats, name) }
 
 // Format is a template of the log source, beside the built-in ones.
 type Format struct {

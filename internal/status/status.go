@@ -30,10 +30,11 @@ type Listener struct {
 	Address       string            `json:"address"`
 	Received      uint64            `json:"received"`
 	Published     uint64            `json:"published"`
+	Joined        uint64            `json:"joined"`   // lines in an event that another line counts for
 	Rejected      map[string]uint64 `json:"rejected"` // by reason
 	Dropped       map[string]uint64 `json:"dropped"`  // by reason
 	InFlight      int64             `json:"in_flight"`
-	Closes        bool              `json:"closes"` // received = published + rejected + dropped + in flight
+	Closes        bool              `json:"closes"` // received = published + joined + rejected + dropped + in flight
 	Bytes         uint64            `json:"bytes"`
 	Connections   int64             `json:"connections"`
 	ReceiveBuffer int64             `json:"receive_buffer,omitempty"`

@@ -81,12 +81,12 @@ func (p *page) accounts(listeners []Listener) {
 			open = count(uint64(max(l.Connections, 0)))
 		}
 		rows = append(rows, table.Row{
-			l.Name, l.Address, count(l.Received), count(l.Published), count(total(l.Rejected)), count(total(l.Dropped)), count(uint64(max(l.InFlight, 0))), closes,
+			l.Name, l.Address, count(l.Received), count(l.Published), count(l.Joined), count(total(l.Rejected)), count(total(l.Dropped)), count(uint64(max(l.InFlight, 0))), closes,
 			size(l.Bytes), open, p.ago(l.LastEvent),
 		})
 	}
-	p.table("Frames: received = published + rejected + dropped + in flight",
-		[]string{"listener", "address", ">received", ">published", ">rejected", ">dropped", ">in flight", "adds up", ">bytes", ">open", ">last"}, rows)
+	p.table("Frames: received = published + joined + rejected + dropped + in flight",
+		[]string{"listener", "address", ">received", ">published", ">joined", ">rejected", ">dropped", ">in flight", "adds up", ">bytes", ">open", ">last"}, rows)
 	if amiss {
 		p.line("An account that does not add up twice in a row is a bug: please report it, with the answer of millrace status --json.")
 	}

@@ -29,16 +29,16 @@ func ParseTarget(to string) (network, address string, err error) {
 }
 
 // Counts are what an ingester says of its frames: the terms of received =
-// published + rejected + dropped + in flight.
+// published + joined + rejected + dropped + in flight.
 type Counts struct {
-	Received, Published, Rejected, Dropped uint64
+	Received, Published, Joined, Rejected, Dropped uint64
 }
 
 // Settled is how many frames have met their end.
-func (c Counts) Settled() uint64 { return c.Published + c.Rejected + c.Dropped }
+func (c Counts) Settled() uint64 { return c.Published + c.Joined + c.Rejected + c.Dropped }
 
 func (c Counts) minus(o Counts) Counts {
-	return Counts{c.Received - o.Received, c.Published - o.Published, c.Rejected - o.Rejected, c.Dropped - o.Dropped}
+	return Counts{c.Received - o.Received, c.Published - o.Published, c.Joined - o.Joined, c.Rejected - o.Rejected, c.Dropped - o.Dropped}
 }
 
 const (
@@ -131,6 +131,8 @@ func parseCounts(r io.Reader, listener string) (Counts, error) {
 		switch name {
 		case "millrace_frames_received_total":
 			term = &c.Received
+		case "millrace_frames_joined_total":
+			term = &c.Joined
 		case "millrace_frames_published_total":
 			term = &c.Published
 		case "millrace_frames_rejected_total":

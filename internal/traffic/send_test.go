@@ -250,11 +250,11 @@ func TestWaitPublished_Success(t *testing.T) {
 	server := httptest.NewServer(m)
 	defer server.Close()
 	all, err := Published(t.Context(), server.URL, "")
-	if err != nil || all != (Counts{5000, 1_000_100, 7, 0}) {
+	if err != nil || all != (Counts{Received: 5000, Published: 1_000_100, Rejected: 7, Dropped: 0}) {
 		t.Fatalf("%+v, %v", all, err)
 	}
 	base, err := Published(t.Context(), strings.TrimPrefix(server.URL, "http://"), "filter")
-	if err != nil || base != (Counts{5000, 140, 7, 0}) {
+	if err != nil || base != (Counts{Received: 5000, Published: 140, Rejected: 7, Dropped: 0}) {
 		t.Fatalf("%+v, %v", base, err)
 	}
 	grown, err := WaitPublished(t.Context(), server.URL+"/metrics", "filter", base, 100)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
@@ -137,10 +138,13 @@ func (x *rejects) parts(ctx context.Context) (parts []part, all uint64, err erro
 	return parts, all, err
 }
 
+// eventKinds are those that a reject can become.
+var eventKinds = slices.DeleteFunc(schema.Kinds(), func(k *schema.Kind) bool { return k == schema.Reject })
+
 // already finds the events that rejects have become.
 func (x *rejects) already(ctx context.Context) error {
 	x.there = map[offset]bool{}
-	for _, k := range []*schema.Kind{schema.Message, schema.Status} {
+	for _, k := range eventKinds {
 		err := x.ask(ctx, "SELECT k_epoch, k_part, k_off FROM "+x.table(k)+" WHERE k_topic = ?", []any{schema.Reject.Topic}, func(rows driver.Rows) error {
 			var o offset
 			err := rows.Scan(&o.epoch, &o.partition, &o.at)
@@ -163,7 +167,7 @@ func (x *rejects) part(ctx context.Context, p part) error {
 	if !x.o.Insert {
 		return nil
 	}
-	for _, k := range []*schema.Kind{schema.Message, schema.Status} {
+	for _, k := range eventKinds {
 		b := x.blocks[k]
 		if b == nil || b.Rows() == 0 {
 			continue
@@ -179,7 +183,7 @@ func (x *rejects) part(ctx context.Context, p part) error {
 
 func (x *rejects) read(ctx context.Context, p part) error {
 	place := block.Place{Topic: schema.Reject.Topic, Epoch: p.epoch, Partition: p.partition}
-	for _, k := range []*schema.Kind{schema.Message, schema.Status} {
+	for _, k := range eventKinds {
 		if x.blocks[k] == nil {
 			x.blocks[k] = block.New(k)
 		}
