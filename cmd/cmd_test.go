@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"millrace/ingester/format"
+	"millrace/ingester/qmail"
 	"millrace/internal/config"
 )
 
@@ -156,5 +157,8 @@ func TestBuiltinFormats(t *testing.T) {
 	}
 	if !slices.Equal(names, config.BuiltinFormats) {
 		t.Errorf("ingester/format has %q, config.BuiltinFormats is %q", names, config.BuiltinFormats)
+	}
+	if logs := qmail.Logs(); !slices.Equal(logs, config.LogFormats) {
+		t.Errorf("ingester/qmail has %q, config.LogFormats is %q", logs, config.LogFormats)
 	}
 }

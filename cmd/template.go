@@ -60,6 +60,9 @@ The file is what
 			if err != nil {
 				return err
 			}
+			if formats[i].Set == nil {
+				return usagef("listener %q decodes no template, but the logs %s: millrace tap shows what becomes of their lines", cfg.Listeners[i].Name, strings.Join(formats[i].Logs, ", "))
+			}
 			path := "-"
 			if len(args) == 1 {
 				path = args[0]

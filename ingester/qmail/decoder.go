@@ -51,6 +51,9 @@ const DefaultTimeout = time.Minute
 // of silence (control/timeoutremote), with each of a host's addresses.
 const attemptTimeout = 2 * time.Hour
 
+// foldTimeout is for how long the rest of a line that splogger has cut may take.
+const foldTimeout = 5 * time.Second
+
 // forever is later than all lines.
 const forever = 1<<63 - 1
 

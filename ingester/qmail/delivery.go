@@ -33,12 +33,14 @@ type Delivery struct {
 	newest   *attempt
 	idle     *attempt // a list of those that can be used again
 	held     int      // bytes of attempts' lines
+	fold     fold
 
 	messages map[uint64]*message // qmail-send's own lines: by number
 	latest   *message            // the other form: of the nearest earlier init
 	inits    [maxMessages]*message
 	inited   uint64 // inits so far
 	open     int    // messages among inits that are open
+	spare    []*message
 }
 
 // message is a message of which attempts are made.
@@ -51,7 +53,7 @@ type message struct {
 	tried    bool
 	running  int  // attempts without a result
 	deferred bool // one will come again
-	gone     bool // from inits: others count no more whether it is open
+	gone     bool // from messages or inits: its last attempt makes it a spare one
 }
 
 // isOpen tells whether more attempts may come.
@@ -102,11 +104,20 @@ const noDelivery = "the line is neither a date, a time, a key and a comma behind
 func (d *Delivery) Line(l Line, emit Emit) (schema.Reason, string) {
 	ms, flags, key, rest, reason := d.clock.keyed(l.Bytes)
 	if reason != "" {
+		if d.fold.add(l.Bytes) {
+			return "", ""
+		}
+		d.release(emit)
+		if stamp, ok := isFolded(l.Bytes); ok && isSend(l.Bytes[stamp+1:]) {
+			d.fold.hold(l, stamp)
+			return "", ""
+		}
 		if d.native(l, emit) {
 			return "", ""
 		}
 		return reason, noDelivery
 	}
+	d.release(emit)
 	switch {
 	case bytes.Equal(key, keyTry):
 		number, rest, ok := numbered(rest)
@@ -153,14 +164,25 @@ func (d *Delivery) init(sender []byte, offset int64) {
 	m := *place
 	if m != nil && m.isOpen() {
 		d.open--
-		m.gone = true
+		m.gone = m.running > 0
 	}
-	if m == nil || m.running > 0 {
-		m = new(message) // an attempt still points to the old one
+	if m == nil || m.running > 0 { // an attempt still points to the old one
+		m = d.newMessage()
 	}
 	*m = message{sender: append(m.sender[:0], sender...), offset: offset}
 	*place, d.latest = m, m
 	d.open++
+}
+
+// newMessage takes a message that nothing points to.
+func (d *Delivery) newMessage() *message {
+	n := len(d.spare)
+	if n == 0 {
+		return new(message)
+	}
+	m := d.spare[n-1]
+	d.spare = d.spare[:n-1]
+	return m
 }
 
 func (d *Delivery) attach(a *attempt, m *message) {
@@ -256,7 +278,10 @@ func (d *Delivery) finish(a *attempt, outcome, text []byte, ms int64, l Line, em
 		e.SetUint(dvUID, m.uid)
 		m.running--
 		m.deferred = m.deferred || bytes.Equal(outcome, deferral)
-		if !m.isOpen() && !m.gone && a.numbered == 0 {
+		switch {
+		case m.gone && m.running == 0:
+			d.spare = append(d.spare, m)
+		case !m.gone && !m.isOpen() && a.numbered == 0:
 			d.open--
 		}
 	} else {
@@ -288,26 +313,34 @@ func (d *Delivery) unlink(a *attempt) {
 
 // Open implements Decoder.
 func (d *Delivery) Open() (offset, since int64, ok bool) {
-	if d.oldest == nil {
-		return 0, 0, false
+	offset, since = forever, forever
+	if d.fold.parts > 0 {
+		offset, since, ok = d.fold.first.Offset, d.fold.first.Received, true
 	}
-	offset = d.oldest.begins
 	for a := d.oldest; a != nil; a = a.later {
-		offset = min(offset, a.begins)
+		offset, since, ok = min(offset, a.begins), min(since, a.first.Received), true
 	}
-	return offset, d.oldest.first.Received, true
+	return offset, since, ok
 }
 
 // Held implements Decoder. A line that tells of a message is in no event.
-func (d *Delivery) Held() (lines, bytes int) { return len(d.attempts), d.held }
+func (d *Delivery) Held() (lines, bytes int) {
+	return len(d.attempts) + d.fold.parts, d.held + len(d.fold.bytes)
+}
 
 // Expire implements Decoder.
 func (d *Delivery) Expire(now int64, emit Emit) {
+	if d.fold.parts > 0 && now-d.fold.first.Received > foldTimeout.Milliseconds() {
+		d.release(emit)
+	}
 	d.endBefore(now-attemptTimeout.Milliseconds(), emit)
 }
 
 // End implements Decoder.
-func (d *Delivery) End(emit Emit) { d.endBefore(forever, emit) }
+func (d *Delivery) End(emit Emit) {
+	d.release(emit)
+	d.endBefore(forever, emit)
+}
 
 func (d *Delivery) endBefore(ms int64, emit Emit) {
 	for d.oldest != nil && d.oldest.first.Received < ms {

@@ -32,6 +32,16 @@ var (
 	keyBounce                       = schema.Padded("bounce")
 )
 
+// isSend tells whether a line, without its stamp, begins like one of qmail-send's.
+func isSend(b []byte) bool {
+	for _, w := range [...][]byte{sendStarting, sendDelivery, sendInfo, sendNew, sendEnd, sendBounce, sendTriple, sendStatus, sendWarning, sendAlert} {
+		if bytes.HasPrefix(b, w) {
+			return true
+		}
+	}
+	return false
+}
+
 // native takes one of qmail-send's own lines; ok is false when it is none.
 func (d *Delivery) native(l Line, emit Emit) (ok bool) {
 	ms, b := sendStamp(l.Bytes)
@@ -139,18 +149,29 @@ func (d *Delivery) info(b []byte, l Line) bool {
 	if m == nil || m.running > 0 {
 		if len(d.messages) >= maxMessages {
 			for number := range d.messages { // any: its attempts lose their sender, not themselves
-				delete(d.messages, number)
+				d.forget(number)
 				break
 			}
 		}
-		m = new(message)
+		d.forget(n)
+		m = d.newMessage()
 		d.messages[n] = m
 	}
 	*m = message{sender: append(m.sender[:0], sender...), offset: l.Offset, size: size, qp: qp, uid: uid}
 	return true
 }
 
-func (d *Delivery) forget(number uint64) { delete(d.messages, number) }
+// forget ends a message: its number is another one's from now on.
+func (d *Delivery) forget(number uint64) {
+	m := d.messages[number]
+	if m == nil {
+		return
+	}
+	delete(d.messages, number)
+	if m.gone = m.running > 0; !m.gone {
+		d.spare = append(d.spare, m)
+	}
+}
 
 // isTAI tells whether b begins like a line of multilog, with a TAI64N stamp.
 func isTAI(b []byte) bool { return len(b) > 26 && b[0] == '@' && b[25] == ' ' }
@@ -171,15 +192,13 @@ func sendStamp(b []byte) (ms int64, rest []byte) {
 		const epoch = 1<<62 + 10
 		return int64(v[0]<<32+v[1]-epoch)*1000 + int64(v[2]/1e6), b[26:]
 	}
-	seconds, n := number(b)
-	if n < 9 || n > 10 || n+8 > len(b) || b[n] != '.' || b[n+7] != ' ' {
+	n := sploggerStamp(b)
+	if n == 0 || b[n] != ' ' {
 		return 0, b
 	}
-	micro, digits := number(b[n+1 : n+7])
-	if digits != 6 {
-		return 0, b
-	}
-	return int64(seconds)*1000 + int64(micro/1000), b[n+8:]
+	seconds, _ := number(b)
+	micro, _ := number(b[n-6 : n])
+	return int64(seconds)*1000 + int64(micro/1000), b[n+1:]
 }
 
 func hex(c byte) int {

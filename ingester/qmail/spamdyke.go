@@ -62,6 +62,7 @@ const maxDykeLine = 1023
 
 // Line implements Decoder.
 func (d *Spamdyke) Line(l Line, emit Emit) (schema.Reason, string) {
+	l.Bytes = untagged(l.Bytes)
 	head := bytes.Index(l.Bytes, keyDykeFrom)
 	if head <= 0 || !isCode(l.Bytes[:head]) {
 		return d.other(l, emit)
@@ -113,14 +114,37 @@ func (d *Spamdyke) Line(l Line, emit Emit) (schema.Reason, string) {
 	switch {
 	case !complete:
 		e.Flag(schema.FlagIncomplete)
-	case bytes.Count(l.Bytes, keyDykeFrom) > 1 || bytes.Count(l.Bytes, keyDykeTo) > 1 || bytes.Count(l.Bytes, keyDykeAuth) > 1:
+	case twice(l.Bytes):
 		e.Flag(schema.FlagAmbiguous)
 	}
 	emit(e)
 	return "", ""
 }
 
-var blank = []byte(" ")
+// untagged is the line without `spamdyke[PID]: `, which stands there when it was written
+// to standard error (spamdyke's log.c).
+func untagged(b []byte) []byte {
+	rest, ok := bytes.CutPrefix(b, dykeTag)
+	if !ok {
+		return b
+	}
+	_, n := number(rest)
+	if text, ok := bytes.CutPrefix(rest[n:], dykeTagEnd); ok && n > 0 {
+		return text
+	}
+	return b
+}
+
+var dykeTag, dykeTagEnd = []byte("spamdyke["), []byte("]: ")
+
+// twice tells whether a key stands in the line more than once.
+func twice(b []byte) bool {
+	const keys = 7 // each has a colon
+	return bytes.Count(b, colon) > keys &&
+		(bytes.Count(b, keyDykeFrom) > 1 || bytes.Count(b, keyDykeTo) > 1 || bytes.Count(b, keyDykeAuth) > 1)
+}
+
+var blank, colon = []byte(" "), []byte(":")
 
 // tail takes what stands behind USER off b, from the right: no blank is in either value.
 func (d *Spamdyke) tail(e *schema.Event, b []byte) []byte {
@@ -145,17 +169,14 @@ func (d *Spamdyke) tail(e *schema.Event, b []byte) []byte {
 	return b
 }
 
-// last is the value behind the last key, when it has no blanks.
+// last takes a value without blanks, and its key, off the end of b. key begins with a blank
+// and ends with another.
 func last(b, key []byte) (v, rest []byte, ok bool) {
-	at := bytes.LastIndex(b, key)
-	if at < 0 {
+	at := bytes.LastIndexByte(b, ' ') + 1
+	if !bytes.HasSuffix(b[:at], key) {
 		return nil, b, false
 	}
-	v = b[at+len(key):]
-	if bytes.IndexByte(v, ' ') >= 0 {
-		return nil, b, false
-	}
-	return v, b[:at], true
+	return b[at:], b[:at-len(key)], true
 }
 
 // upTo is what stands before the first key, and what behind it.

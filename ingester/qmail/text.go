@@ -128,6 +128,9 @@ func ip(b []byte) (netip.Addr, bool) {
 
 // anyIP reads an address that is not IPv4's usual form.
 func anyIP(b []byte) (netip.Addr, bool) {
+	if bytes.IndexByte(b, ':') < 0 {
+		return netip.Addr{}, false // an error would allocate
+	}
 	a, err := netip.ParseAddr(string(b))
 	return a.Unmap(), err == nil && a.Zone() == ""
 }
