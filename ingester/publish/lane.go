@@ -31,6 +31,11 @@ type Lane struct {
 	closed bool
 
 	awaited bool // receipts are wanted of what was appended since Acquire
+
+	// Of a pinned lane.
+	pinned bool
+	pin    uint32
+	slots  chan struct{} // one for each of its batches; nil: no bound of its own
 }
 
 // Acquire takes a lane, the first free one: with little traffic that is always
@@ -101,6 +106,9 @@ func (l *Lane) wait(ctx context.Context, k int) error {
 	if l.closed {
 		return ErrStopped
 	}
+	if l.slots != nil {
+		return l.waitPinned(ctx, k)
+	}
 	b := l.p.pool.try(false)
 	if b == nil {
 		l.mu.Unlock()
@@ -121,6 +129,7 @@ func (l *Lane) wait(ctx context.Context, k int) error {
 
 func (l *Lane) begin(k int, b *batch) {
 	b.begin(time.Now(), l.p.o.BatchBytes)
+	b.pinned, b.pin, b.slots = l.pinned, l.pin, l.slots
 	l.open[k] = b
 	select {
 	case l.p.opened <- struct{}{}:
@@ -170,7 +179,9 @@ func (l *Lane) seal(k int) {
 func (l *Lane) sealOlder(opened time.Time) (oldest time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.sealAwaited()
+	if !l.pinned {
+		l.sealAwaited()
+	}
 	for k, b := range l.open {
 		switch {
 		case b == nil:

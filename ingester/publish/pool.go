@@ -19,6 +19,10 @@ type batch struct {
 
 	receipts receipts
 
+	pinned bool // to one partition, which pin chooses
+	pin    uint32
+	slots  chan struct{} // one place of which is the batch's; may be nil
+
 	// Since it was sealed.
 	bytes     []byte // the batch as it will be sent, in buf
 	size      int    // uncompressed
@@ -128,6 +132,10 @@ func (p *pool) take() *batch {
 }
 
 func (p *pool) put(b *batch) {
+	if b.slots != nil {
+		<-b.slots
+		b.slots = nil
+	}
 	p.mu.Lock()
 	p.free = append(p.free, b)
 	p.mu.Unlock()

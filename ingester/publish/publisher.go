@@ -15,16 +15,19 @@ import (
 
 // Publisher publishes events. Make it with New; Run does the work.
 type Publisher struct {
-	o          Options
-	address    net.Addr
-	topics     []*topic // by position of the kind in Options.Kinds
-	topicNames []string
-	pool       *pool
-	lanes      []*Lane
-	turn       atomic.Uint32
-	packers    chan *packer // nil without compression
-	stats      Stats
-	state      state
+	o            Options
+	address      net.Addr
+	topics       []*topic // by position of the kind in Options.Kinds
+	topicNames   []string
+	pool         *pool
+	lanes        []*Lane
+	pinnedMu     sync.Mutex
+	pinned       []*Lane
+	pinnedClosed bool
+	turn         atomic.Uint32
+	packers      chan *packer // nil without compression
+	stats        Stats
+	state        state
 
 	hard    context.Context // of Run: ends the attempts
 	opened  chan struct{}   // a batch has been opened
@@ -122,9 +125,7 @@ func (p *Publisher) Run(ctx, hard context.Context) error {
 	case <-hard.Done():
 	}
 	close(p.pool.stopped)
-	for _, l := range p.lanes {
-		l.close()
-	}
+	p.closeLanes()
 	for !p.allIdle() && hard.Err() == nil {
 		select {
 		case <-p.idle:
@@ -189,7 +190,7 @@ func (p *Publisher) linger() {
 		}
 		oldest := time.Time{}
 		limit := time.Now().Add(-p.o.Linger)
-		for _, l := range p.lanes {
+		for _, l := range p.everyLane() {
 			if t := l.sealOlder(limit); !t.IsZero() && (oldest.IsZero() || t.Before(oldest)) {
 				oldest = t
 			}

@@ -39,10 +39,10 @@ const (
 func (p *Publisher) send(t *topic, q *partition, b *batch) {
 	p.pack(b)
 	for {
-		what, err := p.attempt(t, q, b)
+		what, base, err := p.attempt(t, q, b)
 		if what == acknowledged {
 			q.sequence = recordbatch.NextSequence(b.sequence, b.records)
-			p.acknowledge(t, q, b)
+			p.acknowledge(t, q, b, base)
 			return
 		}
 		if p.hard.Err() != nil {
@@ -86,7 +86,12 @@ func (p *Publisher) renounce(q *partition, b *batch) {
 	}
 }
 
-func (p *Publisher) acknowledge(t *topic, q *partition, b *batch) {
+// acknowledge ends a batch that Kafka has, from offset base on; -1: it did not say where.
+func (p *Publisher) acknowledge(t *topic, q *partition, b *batch, base int64) {
+	end := int64(-1)
+	if base >= 0 {
+		end = base + int64(b.records)
+	}
 	p.stats.Batches.Add(1)
 	p.stats.Records.Add(uint64(b.records))
 	p.stats.Bytes.Add(uint64(len(b.bytes)))
@@ -94,7 +99,7 @@ func (p *Publisher) acknowledge(t *topic, q *partition, b *batch) {
 	p.o.OnAck(b.counts)
 	b.receipts.give()
 	p.pool.put(b)
-	if t.acknowledged(q) {
+	if t.acknowledged(q, end) {
 		p.judge()
 	}
 }
@@ -127,16 +132,16 @@ func (p *Publisher) pack(b *batch) {
 	p.packers <- k
 }
 
-// attempt sends a batch once.
-func (p *Publisher) attempt(t *topic, q *partition, b *batch) (outcome, error) {
+// attempt sends a batch once. base is the offset that an acknowledgement names, or -1.
+func (p *Publisher) attempt(t *topic, q *partition, b *batch) (what outcome, base int64, err error) {
 	leader, _ := t.leaderOf(q)
 	if leader < 0 {
-		return notAppended, fmt.Errorf("partition %d of topic %q has no leader", q.id, t.name)
+		return notAppended, -1, fmt.Errorf("partition %d of topic %q has no leader", q.id, t.name)
 	}
 	if q.identity == noIdentity {
 		id, err := p.newIdentity(q)
 		if err != nil {
-			return notAppended, fmt.Errorf("cannot get a producer id: %w", err)
+			return notAppended, -1, fmt.Errorf("cannot get a producer id: %w", err)
 		}
 		q.identity, q.sequence = id, 0
 	}
@@ -160,17 +165,17 @@ func (p *Publisher) attempt(t *topic, q *partition, b *batch) (outcome, error) {
 	m, err := p.roundTrip(req)
 	if read := content.close(); err != nil {
 		if !read {
-			return notAppended, err
+			return notAppended, -1, err
 		}
-		return unknown, err
+		return unknown, -1, err
 	}
 	return p.result(t, q, leader, m)
 }
 
-func (p *Publisher) result(t *topic, q *partition, leader int32, m kafka.Response) (outcome, error) {
+func (p *Publisher) result(t *topic, q *partition, leader int32, m kafka.Response) (what outcome, base int64, err error) {
 	res, ok := m.(*produce.Response)
 	if !ok || len(res.Topics) != 1 || len(res.Topics[0].Partitions) != 1 || res.Topics[0].Partitions[0].Partition != q.id {
-		return unknown, fmt.Errorf("cannot read the answer to a produce request for partition %d of topic %q", q.id, t.name)
+		return unknown, -1, fmt.Errorf("cannot read the answer to a produce request for partition %d of topic %q", q.id, t.name)
 	}
 	if ms := res.ThrottleTimeMs; ms > 0 {
 		p.stats.ThrottleMillis.Add(uint64(ms))
@@ -178,15 +183,18 @@ func (p *Publisher) result(t *topic, q *partition, leader int32, m kafka.Respons
 	}
 	answer := &res.Topics[0].Partitions[0]
 	code := kafka.Error(answer.ErrorCode)
-	what := classify(code)
+	what = classify(code)
 	if what == acknowledged {
-		return what, nil
+		if code != 0 {
+			return what, -1, nil
+		}
+		return what, answer.BaseOffset, nil
 	}
-	err := error(code)
+	err = error(code)
 	if answer.ErrorMessage != "" {
 		err = fmt.Errorf("%w (%s)", code, answer.ErrorMessage)
 	}
-	return what, fmt.Errorf("partition %d of topic %q: %w%s", q.id, t.name, err, p.hint(code, t))
+	return what, -1, fmt.Errorf("partition %d of topic %q: %w%s", q.id, t.name, err, p.hint(code, t))
 }
 
 // classify says what an error code of a produce response means for the batch.

@@ -36,6 +36,8 @@ type partition struct {
 	err      error     // of the last of them
 	notUntil time.Time // back-off
 
+	end int64 // behind what it has acknowledged of ours, plus 1; 0: nothing so far
+
 	identity identity
 	refused  int64 // producer id that the broker did not accept here
 	sequence int32
@@ -61,19 +63,21 @@ func (t *topic) kick() {
 // dispatch gives waiting batches to partitions. The caller holds the lock.
 func (t *topic) dispatch() {
 	for t.open && len(t.queue) > 0 {
-		part, wait := t.pick(time.Now())
+		at, part, wait := t.next(time.Now())
 		if part == nil {
 			if wait > 0 {
 				t.wakeAfter(wait)
 			}
 			return
 		}
-		b := t.queue[0]
-		copy(t.queue, t.queue[1:])
+		b := t.queue[at]
+		copy(t.queue[at:], t.queue[at+1:])
 		t.queue[len(t.queue)-1] = nil
 		t.queue = t.queue[:len(t.queue)-1]
 		t.queued -= b.size
-		t.stuck += b.size
+		if !b.pinned {
+			t.stuck += b.size
+		}
 		t.inFlight++
 		part.busy, part.since = true, time.Now()
 		go t.p.send(t, part, b)
@@ -128,9 +132,10 @@ func (t *topic) pick(now time.Time) (*partition, time.Duration) {
 // Outcomes of a batch's stay at a partition. Each frees the partition.
 
 // acknowledged: Kafka has the batch.
-func (t *topic) acknowledged(q *partition) (recovered bool) {
+func (t *topic) acknowledged(q *partition, end int64) (recovered bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	q.end = max(q.end, end+1)
 	recovered = q.failures > 0
 	q.failures, q.err = 0, nil
 	t.release(q)
