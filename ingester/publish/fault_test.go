@@ -271,7 +271,7 @@ func TestCut(t *testing.T) {
 	})
 	const count = 10_000
 	var senders sync.WaitGroup
-	for i, k := range schema.Kinds() {
+	for i, k := range three {
 		senders.Go(func() { r.send(k, k.Name, 0, count, i) })
 	}
 	senders.Wait()
@@ -405,7 +405,7 @@ func TestHardStop_Exact(t *testing.T) {
 				var s source
 				for n := 0; ; n++ {
 					l := r.Acquire()
-					err := l.Append(ctx, s.make(schema.Kinds()[n%3], "a", n), tag)
+					err := l.Append(ctx, s.make(three[n%3], "a", n), tag)
 					l.Release()
 					if err != nil {
 						return

@@ -94,7 +94,7 @@ func faultRound(t *testing.T, seed uint64) map[string]int {
 	})
 	hard := r.IntN(4) == 0 // the process ends in the midst of it
 	const count = 1200
-	var taken [4]atomic.Uint64
+	var taken [16]atomic.Uint64
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	var senders sync.WaitGroup
@@ -103,7 +103,7 @@ func faultRound(t *testing.T, seed uint64) map[string]int {
 			var s source
 			for n := range count {
 				l := run.Acquire()
-				err := l.Append(ctx, s.make(schema.Kinds()[(n+tag)%3], fmt.Sprintf("%d.%d", seed, tag), n), tag)
+				err := l.Append(ctx, s.make(three[(n+tag)%3], fmt.Sprintf("%d.%d", seed, tag), n), tag)
 				l.Release()
 				if hard && (errors.Is(err, publish.ErrStopped) || ctx.Err() != nil) {
 					return

@@ -51,7 +51,7 @@ func TestPartitionStalls_Others(t *testing.T) {
 	})
 	const count = 30_000 // each kind's is several times the bound
 	var senders sync.WaitGroup
-	for i, k := range schema.Kinds() {
+	for i, k := range three {
 		senders.Go(func() { r.send(k, k.Name, 0, count, i) })
 	}
 	senders.Wait() // would not return if the silent partition stopped the others
