@@ -13,6 +13,7 @@ func (s *sink) take(peer netip.AddrPort, f framing.Frame) {
 	if s.scratch == nil {
 		s.scratch = scratches.Get().(*scratch)
 		s.rules = s.in.rules.Load()
+		s.parser.Stored = s.file != nil
 		s.now = time.Now().UnixMilli()
 		s.in.ledger.lastTook.Store(s.now)
 		s.tally.Begin(s.in.peers, s.in.hosts, s.now)

@@ -26,20 +26,25 @@ func CompileFormats(cfg *config.Config) ([]ListenerFormats, error) {
 	}
 	all := make([]ListenerFormats, len(cfg.Listeners))
 	for i := range cfg.Listeners {
-		l := &cfg.Listeners[i]
-		for _, name := range l.Templates() {
-			all[i].List = append(all[i].List, known[name])
+		if all[i], err = compile(cfg, known, &cfg.Listeners[i], fmt.Sprintf("listeners[%d].formats", i)); err != nil {
+			return nil, err
 		}
-		if all[i].Logs = l.Logs(); len(all[i].List) == 0 && len(all[i].Logs) > 0 {
-			continue
-		}
-		set, err := format.NewSet(all[i].List, optionsOf(l))
-		if err != nil {
-			return nil, cfg.Wrong(fmt.Sprintf("listeners[%d].formats", i), err)
-		}
-		all[i].Set = set
 	}
 	return all, nil
+}
+
+// compile binds a listener's formats to it. at is their place in the configuration.
+func compile(cfg *config.Config, known map[string]*format.Format, l *config.Listener, at string) (f ListenerFormats, err error) {
+	for _, name := range l.Templates() {
+		f.List = append(f.List, known[name])
+	}
+	if f.Logs = l.Logs(); len(f.List) == 0 && len(f.Logs) > 0 {
+		return f, nil
+	}
+	if f.Set, err = format.NewSet(f.List, optionsOf(l)); err != nil {
+		return f, cfg.Wrong(at, err)
+	}
+	return f, nil
 }
 
 // optionsOf is how a listener's values are read.

@@ -33,12 +33,38 @@ type Ingester struct {
 	hosts     *peers.Table // filtering hosts
 	listeners []transport.Listener
 	taps      tap.Hub
+	gate      *Gate
+	files     *fileInputs // nil: none are followed
+	ledgers   []*ledger   // of all inputs
+}
+
+// newInput is what the n-th of all inputs has, listeners first.
+func (in *Ingester) newInput(l *config.Listener, transportName string, n int, stats *transport.Stats) *input {
+	if stats == nil {
+		stats = new(transport.Stats)
+	}
+	return &input{
+		name: schema.Padded(l.Name), transport: schema.Padded(transportName), waits: transportName != "udp",
+		tag: n * outcomes, ledger: newLedger(stats), gate: in.gate, publisher: in.publisher, taps: &in.taps,
+		rejects: newRejectLimit(l.RejectLimit), samples: newSamples(), peers: peers.New(peers.Max), hosts: in.hosts,
+	}
+}
+
+// every is all inputs: the listeners, and the files.
+func (in *Ingester) every() []*input {
+	all := in.inputs[:len(in.inputs):len(in.inputs)]
+	if in.files != nil {
+		for _, f := range in.files.all {
+			all = append(all, f.input)
+		}
+	}
+	return all
 }
 
 // New compiles the formats and binds the listeners' sockets, so that what is
 // wrong with either is known before anything starts.
 func New(o Options) (*Ingester, error) {
-	in := &Ingester{log: o.Log, cfg: o.Config, hosts: peers.New(peers.Max)}
+	in := &Ingester{log: o.Log, cfg: o.Config, gate: o.Gate, hosts: peers.New(peers.Max)}
 	plans, err := plan(o.Config)
 	if err != nil {
 		return nil, err
@@ -49,9 +75,12 @@ func New(o Options) (*Ingester, error) {
 	if in.publisher, err = in.newPublisher(o.Config); err != nil {
 		return nil, err
 	}
+	if in.files, err = in.openFiles(o.Config); err != nil {
+		return nil, err
+	}
 	passed, err := passed(o.Config)
 	if err != nil {
-		return nil, err
+		return nil, in.closed(err)
 	}
 	for i := range o.Config.Listeners {
 		l := &o.Config.Listeners[i]
@@ -60,14 +89,13 @@ func New(o Options) (*Ingester, error) {
 		if err != nil {
 			return nil, in.closed(&ListenError{Network: l.Address.Network, Err: err})
 		}
-		input := &input{
-			name: schema.Padded(l.Name), transport: schema.Padded(l.Address.Network), waits: l.Address.Network != "udp",
-			tag: i * outcomes, ledger: newLedger(listener.Stats()), gate: o.Gate, publisher: in.publisher, taps: &in.taps,
-			rejects: newRejectLimit(l.RejectLimit), samples: newSamples(), peers: peers.New(peers.Max), hosts: in.hosts,
-		}
+		input := in.newInput(l, l.Address.Network, i, listener.Stats())
 		input.follow(plans[i])
 		in.listeners = append(in.listeners, listener)
 		in.inputs = append(in.inputs, input)
+	}
+	for _, input := range in.every() {
+		in.ledgers = append(in.ledgers, input.ledger)
 	}
 	return in, nil
 }
@@ -113,6 +141,9 @@ func (in *Ingester) closed(err error) error {
 	for _, l := range in.listeners {
 		l.Close()
 	}
+	if in.files != nil {
+		in.files.state.Close()
+	}
 	return err
 }
 
@@ -132,7 +163,7 @@ func (in *Ingester) newPublisher(cfg *config.Config) (*publish.Publisher, error)
 		BufferBytes: int(k.BufferBytes),
 		Linger:      max(k.Linger, time.Millisecond), // 0 would be the default
 		Timeout:     k.RequestTimeout,
-		Tags:        len(cfg.Listeners) * outcomes,
+		Tags:        (len(cfg.Listeners) + len(cfg.Files)) * outcomes,
 		OnAck:       in.acknowledged,
 		OnLost:      in.lost,
 		Log:         in.log,
@@ -144,7 +175,7 @@ func (in *Ingester) newPublisher(cfg *config.Config) (*publish.Publisher, error)
 func (in *Ingester) acknowledged(counts []uint32) {
 	for tag, n := range counts {
 		if n != 0 {
-			in.inputs[tag/outcomes].ledger.acknowledge(tag%outcomes, n)
+			in.ledgers[tag/outcomes].acknowledge(tag%outcomes, n)
 		}
 	}
 }
@@ -153,7 +184,7 @@ func (in *Ingester) acknowledged(counts []uint32) {
 func (in *Ingester) lost(counts []uint32) {
 	for tag, n := range counts {
 		if n != 0 {
-			in.inputs[tag/outcomes].ledger.lose(schema.DropShutdown, n)
+			in.ledgers[tag/outcomes].lose(schema.DropShutdown, n)
 		}
 	}
 }

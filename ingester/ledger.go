@@ -93,6 +93,18 @@ func (l *ledger) join(n int) {
 	l.joined.Add(uint64(n))
 }
 
+// again takes a line into account that is in an event of an earlier run.
+func (l *ledger) again() {
+	l.received.Add(1)
+	l.joined.Add(1)
+}
+
+// unread takes n lines out of the account that are in flight, and will be read again.
+func (l *ledger) unread(n int) {
+	l.inFlight.Add(-int64(n))
+	l.received.Add(^uint64(n - 1))
+}
+
 // lose makes drops of n frames that are in flight.
 func (l *ledger) lose(r schema.Reason, n uint32) {
 	l.inFlight.Add(-int64(n))

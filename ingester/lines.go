@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"errors"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -129,6 +130,37 @@ func (ls *lineSources) all() (all []*lineSource) {
 	return all
 }
 
+// open is the offset of the oldest line whose event is still to come, of a file.
+func (ls *lineSources) open() (offset int64, ok bool) {
+	for _, src := range ls.all() {
+		if o, _, open := src.lines.Open(); open && (!ok || o < offset) {
+			offset, ok = o, true
+		}
+	}
+	return offset, ok
+}
+
+// silent names the logs of which something has waited for too long, in a file that has
+// been silent for a time.
+func (ls *lineSources) silent(silence time.Duration) (logs []string) {
+	for _, src := range ls.all() {
+		for _, log := range src.lines.Silent(silence) {
+			if !slices.Contains(logs, log) {
+				logs = append(logs, log)
+			}
+		}
+	}
+	return logs
+}
+
+// sources are those of the listener, or of the file.
+func (s *sink) sources() *lineSources {
+	if s.file != nil {
+		return &s.file.lines
+	}
+	return &s.in.lines
+}
+
 func (src *lineSource) heldNow() (lines, bytes int) {
 	if src.lines == nil {
 		return 0, 0
@@ -149,7 +181,7 @@ func (s *sink) isLine(f framing.Frame) (line []byte, ok bool) {
 		return nil, false
 	}
 	if line = rest; !qmail.Bare(rest) {
-		if b, parsed := s.parser.ParseRest(rest, &s.header, s.now, s.rules.zone); parsed {
+		if b, parsed := s.parser.ParseRest(rest, &s.header, s.stampsBefore(), s.rules.zone); parsed {
 			line = b
 		}
 	}
@@ -161,7 +193,7 @@ func (s *sink) isLine(f framing.Frame) (line []byte, ok bool) {
 
 // line takes one line of a log, whose header is in s.header.
 func (s *sink) line(peer netip.AddrPort, f framing.Frame, line []byte) error {
-	sources := &s.in.lines
+	sources := s.sources()
 	s.name = appendSourceName(s.name[:0], peer.Addr(), &s.header)
 	src := sources.find(s.name)
 	for !s.lock(src) {
@@ -173,6 +205,9 @@ func (s *sink) line(peer netip.AddrPort, f framing.Frame, line []byte) error {
 	}
 	s.begin(peer, f)
 	l := qmail.Line{Bytes: line, Offset: src.count, Received: s.now}
+	if s.file != nil {
+		l.Offset = s.file.current
+	}
 	if s.header.HasTime {
 		l.Header = s.header.Millis
 	}
@@ -255,7 +290,7 @@ func (s *sink) flushSource(src *lineSource, f func(qmail.Emit)) {
 	s.header = h
 	after, bytes := src.heldNow()
 	s.in.ledger.join(before - after - s.emitted)
-	s.in.lines.held.Add(int64(bytes - src.held))
+	s.sources().held.Add(int64(bytes - src.held))
 	src.held = bytes
 }
 
@@ -273,6 +308,10 @@ func (s *sink) endSource(src *lineSource) {
 
 // publishLine takes an event of the decoders: it is their Emit.
 func (s *sink) publishLine(e *schema.Event) {
+	offset := int64(e.Uint(schema.SourceOffset))
+	if s.file != nil && s.file.has(offset) {
+		return
+	}
 	s.emitted++
 	raw := e.Text(schema.Raw)
 	isClean := clean.Is(raw)
@@ -281,6 +320,7 @@ func (s *sink) publishLine(e *schema.Event) {
 	if r := s.rules.raw; r == "never" || r == "flagged" && e.Flagged() == 0 && isClean {
 		e.SetText(schema.Raw, nil)
 	}
+	kind := e.Kind
 	err := s.publish(e, 0)
 	if errors.Is(err, publish.ErrRecordTooLarge) {
 		e.SetText(schema.Raw, nil) // the columns have the same text once more
@@ -288,7 +328,7 @@ func (s *sink) publishLine(e *schema.Event) {
 		err = s.publish(e, 0)
 	}
 	if errors.Is(err, publish.ErrRecordTooLarge) {
-		err = s.rejectEvent(raw, err)
+		kind, err = schema.Reject, s.rejectEvent(raw, offset, err)
 	}
 	if s.in.taps.Watched() {
 		s.in.taps.Show(e, &s.header, &s.of, s.peer, dropOf(err))
@@ -296,20 +336,29 @@ func (s *sink) publishLine(e *schema.Event) {
 	if err != nil {
 		reason := dropOf(err)
 		s.in.ledger.lose(reason, 1)
+		if s.file != nil {
+			s.file.lost()
+		}
 		s.in.samples.dropped(reason).take(s.peer.Addr(), raw, len(raw))
 		return
 	}
-	s.kind = e.Kind
+	s.kind = kind
+	if s.file != nil {
+		s.file.published(kind, offset)
+	}
 	if s.scratch != nil && s.of.Bytes != nil {
 		s.heardLine(e)
 	}
 }
 
 // rejectEvent publishes the beginning of an event's lines, which no batch can hold.
-func (s *sink) rejectEvent(raw []byte, cause error) error {
+func (s *sink) rejectEvent(raw []byte, offset int64, cause error) error {
 	f := framing.Frame{Size: len(raw), Bytes: raw[:min(len(raw), rejectRawMax)]}
 	s.reject(f, schema.ReasonOversize, cause.Error())
 	s.common(&s.event, s.peer, f)
+	if s.file != nil {
+		s.event.SetUint(schema.SourceOffset, uint64(offset))
+	}
 	return s.publish(&s.event, 1+indexOf(rejectReasons, schema.ReasonOversize))
 }
 

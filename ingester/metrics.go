@@ -62,7 +62,7 @@ func (in *Ingester) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
-	for i, input := range in.inputs {
+	for i, input := range in.every() {
 		name, a := string(input.name), input.ledger.read()
 		counter(descReceived, a.Received, name)
 		counter(descPublished, a.Published, name)
@@ -75,6 +75,9 @@ func (in *Ingester) Collect(ch chan<- prometheus.Metric) {
 		}
 		gauge(descInFlight, float64(a.InFlight), name)
 		gauge(descLast, float64(input.ledger.lastTook.Load())/1000, name)
+		if i >= len(in.listeners) {
+			continue // files
+		}
 		t := in.listeners[i].Stats()
 		counter(descBytes, t.Bytes.Load(), name)
 		gauge(descOpen, float64(t.Open.Load()), name)

@@ -88,6 +88,9 @@ type sink struct {
 	emitted int          // events
 	kind    *schema.Kind // of the last that was published
 	patient bool         // no sender waits: it may, for Kafka
+
+	file *fileSource   // of a file's lines
+	own  *publish.Lane // the file's
 }
 
 // open makes a sink, for a connection or socket whose sender may want receipts.
@@ -129,6 +132,10 @@ func (s *sink) Frame(peer netip.AddrPort, f framing.Frame) error {
 
 // finish publishes the event or reject that a frame has become.
 func (s *sink) finish(peer netip.AddrPort, f framing.Frame, outcome int) error {
+	if s.file != nil && s.file.has(s.file.current) {
+		s.in.ledger.again()
+		return nil
+	}
 	if outcome != 0 && !s.keep(peer, f, outcome) {
 		s.drop(peer, f, schema.DropRejectLimit)
 		if s.in.taps.Watched() {
@@ -162,6 +169,9 @@ func (s *sink) finish(peer netip.AddrPort, f framing.Frame, outcome int) error {
 	case err == nil:
 		if f.Receipt != 0 {
 			s.lane.Confirm(s.event.Kind, s.receipts, f.Receipt)
+		}
+		if s.file != nil {
+			s.file.published(s.event.Kind, s.file.current)
 		}
 		if outcome == 0 {
 			s.heard(f)
@@ -204,7 +214,7 @@ func (s *sink) decode(f framing.Frame) (outcome int, ok bool) {
 	}
 	body := rest
 	if !s.rules.formats.Matches(rest) {
-		if b, parsed := s.parser.ParseRest(rest, &s.header, s.now, s.rules.zone); parsed {
+		if b, parsed := s.parser.ParseRest(rest, &s.header, s.stampsBefore(), s.rules.zone); parsed {
 			body = b
 		}
 	}
@@ -273,6 +283,13 @@ func (s *sink) common(e *schema.Event, peer netip.AddrPort, f framing.Frame) {
 	e.SetText(schema.SyslogHost, h.Host)
 	e.SetText(schema.SyslogApp, h.App)
 	e.SetText(schema.SyslogPID, h.PID)
+	if s.file != nil {
+		e.SetText(schema.Source, s.file.name)
+		e.SetText(schema.SourcePath, s.file.path)
+		e.SetUint(schema.SourceOffset, uint64(s.offsetOf(e)))
+	} else {
+		e.SetUint(schema.SourceOffset, 0)
+	}
 	if len(h.StructuredData) > 0 {
 		if err := header.EachParam(h.StructuredData, func(key, value []byte) {
 			e.AddPair(schema.StructuredData, key, value)
@@ -280,18 +297,28 @@ func (s *sink) common(e *schema.Event, peer netip.AddrPort, f framing.Frame) {
 			e.Flag(schema.FlagBadStructuredData)
 		}
 	}
-	e.Flag(f.Flags | headerFlags(h))
+	e.Flag(f.Flags | s.headerFlags(h))
 	// One look at the whole frame saves one at each of its values. Structured
 	// data are unescaped into bytes of their own, which it has not seen.
 	s.isClean = clean.Is(f.Bytes)
 	e.Clean = s.isClean && len(h.StructuredData) == 0
 }
 
+// offsetOf is where in the file an event's line begins: the decoders of logs have said so.
+func (s *sink) offsetOf(e *schema.Event) int64 {
+	if e == &s.event {
+		return s.file.current
+	}
+	return int64(e.Uint(schema.SourceOffset))
+}
+
 // headerFlags are what the header's parser had to forgive.
-func headerFlags(h *header.Header) (f schema.Flag) {
+func (s *sink) headerFlags(h *header.Header) (f schema.Flag) {
 	switch h.PRI {
 	case header.PRIMissing:
-		f |= schema.FlagNoPRI
+		if s.file == nil { // no file has any
+			f |= schema.FlagNoPRI
+		}
 	case header.PRIBad:
 		f |= schema.FlagBadPRI
 	}
@@ -306,14 +333,20 @@ func headerFlags(h *header.Header) (f schema.Flag) {
 
 // publish adds the event to an open batch.
 func (s *sink) publish(e *schema.Event, outcome int) error {
-	if s.lane == nil {
-		s.lane = s.in.publisher.Acquire()
-	}
+	s.takeLane()
 	tag := s.in.tag + outcome
 	if s.in.waits || s.patient {
 		return s.lane.Append(s.in.hard, e, tag)
 	}
 	return s.lane.TryAppend(e, tag)
+}
+
+// stampsBefore is a time that stamps without a year are not much later than.
+func (s *sink) stampsBefore() int64 {
+	if s.file != nil {
+		return min(s.now, s.file.modified)
+	}
+	return s.now
 }
 
 // Flush ends a read: lane and scratch go back for others.
@@ -323,6 +356,17 @@ func (s *sink) Flush() {
 		s.tally.End()
 		scratches.Put(s.scratch)
 		s.scratch = nil
+	}
+}
+
+func (s *sink) takeLane() {
+	switch {
+	case s.lane != nil:
+	case s.own != nil:
+		s.own.Hold()
+		s.lane = s.own
+	default:
+		s.lane = s.in.publisher.Acquire()
 	}
 }
 

@@ -38,7 +38,7 @@ func (in *Ingester) Ready() <-chan struct{} { return in.publisher.Ready() }
 // Taps are the pages on which people look at frames as they pass.
 func (in *Ingester) Taps() *tap.Pages {
 	p := &tap.Pages{Hub: &in.taps, Log: in.log}
-	for _, input := range in.inputs {
+	for _, input := range in.every() {
 		p.Listeners = append(p.Listeners, string(input.name))
 	}
 	return p
@@ -47,7 +47,7 @@ func (in *Ingester) Taps() *tap.Pages {
 // Account is the sum of all listeners' accounts.
 func (in *Ingester) Account() Account {
 	total := Account{Rejected: map[schema.Reason]uint64{}, Dropped: map[schema.Reason]uint64{}}
-	for _, input := range in.inputs {
+	for _, input := range in.every() {
 		a := input.ledger.read()
 		total.Received += a.Received
 		total.Published += a.Published
@@ -67,7 +67,7 @@ func (in *Ingester) Account() Account {
 // sockets, and the publisher sends until Kafka has acknowledged all of it or
 // hard ends, at which what is left is counted as dropped (shutdown).
 func (in *Ingester) Run(soft, hard context.Context) error {
-	for _, input := range in.inputs {
+	for _, input := range in.every() {
 		input.hard = hard
 	}
 	defer in.taps.Close()
@@ -96,6 +96,9 @@ func (in *Ingester) Run(soft, hard context.Context) error {
 			return in.listeners[i].Serve(serving, hard, func(r transport.Receipts) transport.Sink { return in.inputs[i].open(r) })
 		})
 	}
+	if in.files != nil {
+		group.Go(func() error { return in.files.follow(serving) })
+	}
 	group.Go(func() error {
 		<-serving.Done() // also without a listener: a trial stack may have none
 		return nil
@@ -104,11 +107,14 @@ func (in *Ingester) Run(soft, hard context.Context) error {
 	created()
 	_ = creating.Wait()
 	expired()
-	for _, input := range in.inputs {
+	for _, input := range in.every() {
 		input.lines.end(input)
 	}
 	drain() // only now: nobody appends any more
 	err = errors.Join(err, published.Wait())
+	if in.files != nil {
+		err = errors.Join(err, in.files.finish())
+	}
 	summed()
 
 	a := in.Account()

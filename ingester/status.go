@@ -13,10 +13,13 @@ import (
 func (in *Ingester) Status(s *status.Status) {
 	now := time.Now().UnixMilli()
 	alone := map[string]bool{} // filtering hosts that a peer of their own sends for
-	for i, input := range in.inputs {
-		a, t := input.ledger.settled(), in.listeners[i].Stats()
+	for i, input := range in.every() {
+		a, t, address := input.ledger.settled(), input.ledger.transport, "files"
+		if i < len(in.listeners) {
+			address = in.cfg.Listeners[i].Address.Network + "://" + in.listeners[i].Addr().String()
+		}
 		l := status.Listener{
-			Name: string(input.name), Address: in.cfg.Listeners[i].Address.Network + "://" + in.listeners[i].Addr().String(),
+			Name: string(input.name), Address: address,
 			Received: a.Received, Published: a.Published, Joined: a.Joined, Rejected: byWord(a.Rejected), Dropped: byWord(a.Dropped), InFlight: a.InFlight, Closes: a.Closes(),
 			Bytes: t.Bytes.Load(), Connections: t.Open.Load(), ReceiveBuffer: t.ReceiveBuffer.Load(),
 			LastEvent: moment(input.ledger.lastTook.Load()),
@@ -27,7 +30,9 @@ func (in *Ingester) Status(s *status.Status) {
 				alone[p.Host] = true
 			}
 		}
-		l.Peers = senders(r, now, peerName)
+		if i < len(in.listeners) {
+			l.Peers = senders(r, now, peerName)
+		}
 		s.Listeners = append(s.Listeners, l)
 	}
 	r := in.hosts.Read(now)

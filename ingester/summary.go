@@ -47,8 +47,9 @@ func newSummary(in *input, log *slog.Logger) *summary {
 
 // summarize writes the summaries of all listeners until it is told to end.
 func (in *Ingester) summarize() (end func()) {
-	all := make([]*summary, len(in.inputs))
-	for i, input := range in.inputs {
+	every := in.every()
+	all := make([]*summary, len(every))
+	for i, input := range every {
 		all[i] = newSummary(input, in.log)
 	}
 	ctx, stop := context.WithCancel(context.Background())

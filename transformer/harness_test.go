@@ -343,8 +343,11 @@ func (w *world) check() outcome {
 	for _, k := range schema.Kinds() {
 		id := "id"
 		where := ""
-		if k == schema.Reject {
+		switch {
+		case k == schema.Reject:
 			id, where = "raw", " WHERE reason != 'bad_record'"
+		case k.Index(id) < 0:
+			id = "raw"
 		}
 		got := map[string]uint64{}
 		for _, conn := range w.conns() {

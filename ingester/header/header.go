@@ -138,7 +138,13 @@ func ParseRest(rest []byte, h *Header, receivedMillis int64, loc *time.Location)
 // Parser is ParseRest with a memory, for the frames of one source: most of them say
 // the same second as the one before. It is used by one goroutine at a time; the zero
 // value is ready.
-type Parser struct{ last reading }
+type Parser struct {
+	// Stored says that what is parsed was received when it was stored, up to a year
+	// before the time that ParseRest is given: the latest year that fits is taken.
+	Stored bool
+
+	last reading
+}
 
 // ParseRest is what the function of that name is.
 func (p *Parser) ParseRest(rest []byte, h *Header, receivedMillis int64, loc *time.Location) (body []byte, ok bool) {

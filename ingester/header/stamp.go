@@ -7,7 +7,16 @@ const (
 	dayMillis  = 24 * 60 * 60 * 1000
 	yearPast   = 31 * dayMillis
 	yearFuture = 1 * dayMillis
+	// wholeYear leaves one year that fits: for lines of a file, which are as old as it is.
+	wholeYear = 364 * dayMillis
 )
+
+func (p *Parser) past() int64 {
+	if p.Stored {
+		return wholeYear
+	}
+	return yearPast
+}
 
 // Years that a time may name: those of ClickHouse's DateTime64 from the epoch on.
 const minYear, maxYear = 1970, 2299
@@ -16,7 +25,7 @@ const minYear, maxYear = 1970, 2299
 // a colon and a space, or the end must follow. It returns its length, or 0 if b does not
 // begin with what has the shape of a time; the time in h is marked bad if it has only that.
 func (p *Parser) stamp(b []byte, h *Header, receivedMillis int64, loc *time.Location) int {
-	if p.last.is(b, receivedMillis, loc) {
+	if p.last.is(b, receivedMillis, p.past(), loc) {
 		h.Millis, h.HasTime = p.last.millis, true
 		return stampLen
 	}
@@ -41,7 +50,7 @@ func (p *Parser) stamp(b []byte, h *Header, receivedMillis int64, loc *time.Loca
 	if whole {
 		switch {
 		case clock.year == 0:
-			h.Millis, h.HasTime = clock.nearest(receivedMillis, loc)
+			h.Millis, h.HasTime = clock.nearest(receivedMillis, p.past(), loc)
 			if n == stampLen && h.HasTime {
 				p.last = reading{text: [stampLen]byte(b), loc: loc, millis: h.Millis}
 			}
@@ -69,12 +78,12 @@ type reading struct {
 
 // is tells whether b begins with the same time, and says the same: the window has
 // room for one year only, so a time that is still in it is the one to be found.
-func (r *reading) is(b []byte, receivedMillis int64, loc *time.Location) bool {
-	return len(b) > stampLen && b[stampLen] == ' ' && r.loc == loc && [stampLen]byte(b) == r.text && inWindow(r.millis, receivedMillis)
+func (r *reading) is(b []byte, receivedMillis, past int64, loc *time.Location) bool {
+	return len(b) > stampLen && b[stampLen] == ' ' && r.loc == loc && [stampLen]byte(b) == r.text && inWindow(r.millis, receivedMillis, past)
 }
 
-func inWindow(millis, receivedMillis int64) bool {
-	return millis >= receivedMillis-yearPast && millis <= receivedMillis+yearFuture
+func inWindow(millis, receivedMillis, past int64) bool {
+	return millis >= receivedMillis-past && millis <= receivedMillis+yearFuture
 }
 
 // civil is a time as its digits say it. In year 0 the year is not said.
@@ -241,13 +250,13 @@ func (c *civil) millisIn(year int, loc *time.Location) int64 {
 
 // nearest gives the time the year that puts it into the window around receivedMillis.
 // The 29th of February needs a year that has one.
-func (c *civil) nearest(receivedMillis int64, loc *time.Location) (int64, bool) {
+func (c *civil) nearest(receivedMillis, past int64, loc *time.Location) (int64, bool) {
 	year := time.UnixMilli(receivedMillis).UTC().Year()
 	for _, y := range [3]int{year, year - 1, year + 1} {
 		if !c.validIn(y) {
 			continue
 		}
-		if t := c.millisIn(y, loc); inWindow(t, receivedMillis) {
+		if t := c.millisIn(y, loc); inWindow(t, receivedMillis, past) {
 			return t, true
 		}
 	}

@@ -6,10 +6,13 @@ import (
 	"millrace/schema"
 )
 
-// Bounds of what is open. The oldest goes first, as an event without its result.
+// Bounds of what is open. The oldest goes first, as an event without its result; so does
+// one that is older than attemptTimeout, by the log's own times, when another begins.
 const (
 	maxAttempts = 4096 // twice 255 is qmail-send's own bound; patched ones have some thousands
 	maxMessages = 8192
+
+	maxHeld = 16 << 20 // bytes of all attempts' lines
 
 	maxIdleLines = 4 << 10 // bytes that an attempt keeps for the next that takes its place
 )
@@ -46,7 +49,6 @@ type Delivery struct {
 // message is a message of which attempts are made.
 type message struct {
 	sender  []byte
-	offset  int64 // of the line that tells of it
 	size    uint64
 	qp, uid uint64
 
@@ -70,8 +72,7 @@ type attempt struct {
 	channel        span
 	started        int64
 	flags          schema.Flag
-	first          Line  // without its bytes
-	begins         int64 // offset of the oldest line that says something of it
+	first          Line // without its bytes
 }
 
 // The keys of the log, and positions of the fields.
@@ -141,7 +142,7 @@ func (d *Delivery) Line(l Line, emit Emit) (schema.Reason, string) {
 		outcome, text, _ := upTo(rest, commaBlank)
 		d.result(number, outcome, text, ms, flags, l, emit)
 	case bytes.Equal(key, keyInit):
-		d.init(address(rest), l.Offset)
+		d.init(address(rest))
 	default:
 		emitLine(&d.event, general{log: logDelivery, program: programSend, level: levelInfo, key: key, text: rest}, ms, flags, d.direction, &l, emit)
 	}
@@ -158,7 +159,7 @@ func numbered(b []byte) (v uint64, rest []byte, ok bool) {
 }
 
 // init notes a message. The one that has been known longest is forgotten for it.
-func (d *Delivery) init(sender []byte, offset int64) {
+func (d *Delivery) init(sender []byte) {
 	place := &d.inits[d.inited%maxMessages]
 	d.inited++
 	m := *place
@@ -169,7 +170,7 @@ func (d *Delivery) init(sender []byte, offset int64) {
 	if m == nil || m.running > 0 { // an attempt still points to the old one
 		m = d.newMessage()
 	}
-	*m = message{sender: append(m.sender[:0], sender...), offset: offset}
+	*m = message{sender: append(m.sender[:0], sender...)}
 	*place, d.latest = m, m
 	d.open++
 }
@@ -193,7 +194,6 @@ func (d *Delivery) attach(a *attempt, m *message) {
 	if !was {
 		d.open++
 	}
-	a.begins = min(a.begins, m.offset)
 }
 
 // begin makes an attempt. One with the same number has lost its result.
@@ -201,7 +201,7 @@ func (d *Delivery) begin(number uint64, ms int64, flags schema.Flag, l Line, emi
 	if old := d.attempts[number]; old != nil {
 		d.finish(old, nil, nil, 0, l, emit)
 	}
-	if len(d.attempts) == maxAttempts {
+	for len(d.attempts) == maxAttempts || d.oldest != nil && (d.held > maxHeld || d.oldest.started > 0 && ms-d.oldest.started > attemptTimeout.Milliseconds()) {
 		d.finish(d.oldest, nil, nil, 0, l, emit)
 	}
 	a := d.idle
@@ -211,7 +211,7 @@ func (d *Delivery) begin(number uint64, ms int64, flags schema.Flag, l Line, emi
 		a = new(attempt)
 	}
 	*a = attempt{
-		number: number, lines: a.lines[:0], started: ms, flags: flags, begins: l.Offset, earlier: d.newest,
+		number: number, lines: a.lines[:0], started: ms, flags: flags, earlier: d.newest,
 		first: Line{Offset: l.Offset, Received: l.Received, Header: l.Header},
 	}
 	if d.newest != nil {
@@ -317,8 +317,8 @@ func (d *Delivery) Open() (offset, since int64, ok bool) {
 	if d.fold.parts > 0 {
 		offset, since, ok = d.fold.first.Offset, d.fold.first.Received, true
 	}
-	for a := d.oldest; a != nil; a = a.later {
-		offset, since, ok = min(offset, a.begins), min(since, a.first.Received), true
+	if a := d.oldest; a != nil {
+		offset, since, ok = min(offset, a.first.Offset), min(since, a.first.Received), true
 	}
 	return offset, since, ok
 }

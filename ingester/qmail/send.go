@@ -115,7 +115,6 @@ func (d *Delivery) starting(b []byte, ms int64, l Line, emit Emit) bool {
 		a.of = of
 		of.tried = true
 		of.running++
-		a.begins = min(a.begins, of.offset)
 	}
 	return true
 }
@@ -157,7 +156,7 @@ func (d *Delivery) info(b []byte, l Line) bool {
 		m = d.newMessage()
 		d.messages[n] = m
 	}
-	*m = message{sender: append(m.sender[:0], sender...), offset: l.Offset, size: size, qp: qp, uid: uid}
+	*m = message{sender: append(m.sender[:0], sender...), size: size, qp: qp, uid: uid}
 	return true
 }
 

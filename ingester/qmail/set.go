@@ -3,6 +3,7 @@ package qmail
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"millrace/schema"
 )
@@ -131,3 +132,38 @@ func (s *Set) Expire(now int64, emit Emit) { s.each(func(d Decoder) { d.Expire(n
 
 // End implements Decoder.
 func (s *Set) End(emit Emit) { s.each(func(d Decoder) { d.End(emit) }) }
+
+// The logs of which something can be open, as Silent and EndLog name them. A line that
+// splogger has cut is one of its own.
+const (
+	openSMTP     = "smtp"
+	openDelivery = "delivery"
+	openFold     = "fold"
+)
+
+// Silent names what is open and has waited for its other lines for longer than they take,
+// when none has come for a time.
+func (s *Set) Silent(silence time.Duration) (logs []string) {
+	if s.smtp != nil && s.smtp.g.open && silence > s.smtp.o.Timeout {
+		logs = append(logs, openSMTP)
+	}
+	if s.delivery != nil && s.delivery.fold.parts > 0 && silence > foldTimeout {
+		logs = append(logs, openFold)
+	}
+	if s.delivery != nil && s.delivery.oldest != nil && silence > attemptTimeout {
+		logs = append(logs, openDelivery)
+	}
+	return logs
+}
+
+// EndLog emits what is open of one of them.
+func (s *Set) EndLog(log string, emit Emit) {
+	switch {
+	case log == openSMTP && s.smtp != nil:
+		s.smtp.End(emit)
+	case log == openFold && s.delivery != nil:
+		s.delivery.release(emit)
+	case log == openDelivery && s.delivery != nil:
+		s.delivery.End(emit)
+	}
+}

@@ -1,7 +1,9 @@
 package config
 
 import (
+	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -10,6 +12,7 @@ import (
 // crossCheck refuses settings that are possible one by one and not together.
 func (c *Config) crossCheck(d *decoder) {
 	c.checkListeners(d)
+	c.checkFiles(d)
 	c.checkFormats(d)
 	c.checkKafka(d)
 	c.checkClickHouse(d)
@@ -65,6 +68,37 @@ func (c *Config) checkListeners(d *decoder) {
 	}
 }
 
+func (c *Config) checkFiles(d *decoder) {
+	for i := range c.Files {
+		f, at := &c.Files[i], fmt.Sprintf("files[%d]", i)
+		c.checkFormatNames(d, f.Listener(), at)
+		if len(f.Paths) == 0 && !d.failed(at+".paths") {
+			d.report(at+".paths", Problem{Got: "an empty list", Allowed: "at least one absolute path"})
+		}
+		for j, p := range f.Paths {
+			if err := checkPattern(p); err != nil {
+				d.report(fmt.Sprintf("%s.paths[%d]", at, j), Problem{Got: quoted(p), Why: err.Error(), Allowed: "an absolute path, with * ? and [...] in it"})
+			}
+		}
+		if limit := c.Kafka.BatchBytes / 2; f.MaxLine >= limit && !d.failed(at+".max_line", "kafka.batch_bytes") {
+			d.report(at+".max_line", Problem{Got: quoted(f.MaxLine.String()), Allowed: "less than half of kafka.batch_bytes, " + c.Kafka.BatchBytes.String() + ": a record holds the line decoded and raw"})
+		}
+		taken := slices.ContainsFunc(c.Listeners, func(l Listener) bool { return l.Name == f.Name }) ||
+			slices.ContainsFunc(c.Files[:i], func(o Files) bool { return o.Name == f.Name })
+		if taken && f.Name != "" {
+			d.report(at+".name", Problem{Got: quoted(f.Name), Allowed: "a name of its own: a listener or other files have that one"})
+		}
+	}
+}
+
+func checkPattern(p string) error {
+	if !filepath.IsAbs(p) {
+		return errors.New("it is not absolute")
+	}
+	_, err := filepath.Match(p, "")
+	return err
+}
+
 // clash reports whether two listeners cannot both be bound.
 func clash(a, b Address) bool {
 	if a.Network == unixgram && a == b {
@@ -102,6 +136,11 @@ func (c *Config) checkListener(d *decoder, l *Listener, at string) {
 		}
 	}
 	l.checkTLS(d, at+".tls")
+	c.checkFormatNames(d, l, at)
+}
+
+// checkFormatNames wants names of formats, each once.
+func (c *Config) checkFormatNames(d *decoder, l *Listener, at string) {
 	if len(l.Formats) == 0 && !d.failed(at+".formats") {
 		d.report(at+".formats", Problem{Got: "an empty list", Allowed: "builtin, " + strings.Join(c.formatNames(), ", ")})
 	}
@@ -267,7 +306,8 @@ func allLoopback(addresses []string) bool {
 func (c *Config) Warnings() []string {
 	var all []string
 	for _, f := range c.Formats {
-		used := slices.ContainsFunc(c.Listeners, func(l Listener) bool { return slices.Contains(l.Formats, f.Name) })
+		used := slices.ContainsFunc(c.Listeners, func(l Listener) bool { return slices.Contains(l.Formats, f.Name) }) ||
+			slices.ContainsFunc(c.Files, func(o Files) bool { return slices.Contains(o.Formats, f.Name) })
 		if !used {
 			all = append(all, fmt.Sprintf("format %q is in no listener's formats: it decodes nothing", f.Name))
 		}

@@ -15,6 +15,8 @@ import (
 // [Default] or [Load].
 type Config struct {
 	Listeners  []Listener
+	Files      []Files
+	StateDir   string
 	Formats    []Format
 	Kafka      Kafka
 	ClickHouse ClickHouse
@@ -61,6 +63,43 @@ type Listener struct {
 
 	SocketMode fs.FileMode // unixgram
 	TLS        ServerTLS
+}
+
+// Files are log files that are followed.
+type Files struct {
+	Name         string
+	Paths        []string // absolute, or patterns
+	From         string   // beginning, end
+	MaxLine      Size
+	Formats      []string // names as written
+	TimeZone     *time.Location
+	Nulls        []string
+	Direction    string
+	SMTPPort     int
+	GroupTimeout time.Duration
+	Raw          string
+	RejectLimit  RejectLimit
+}
+
+// Listener is how their lines are understood, as that of a listener's frames.
+func (f *Files) Listener() *Listener {
+	return &Listener{
+		Name: f.Name, Formats: f.Formats, TimeZone: f.TimeZone, Nulls: f.Nulls, Direction: f.Direction, SMTPPort: f.SMTPPort,
+		GroupTimeout: f.GroupTimeout, Raw: f.Raw, RejectLimit: f.RejectLimit,
+	}
+}
+
+// CheckpointDir is state_dir or, when it is empty, the directory that systemd gives a
+// service for its state, or files below up.data.
+func (c *Config) CheckpointDir() (string, error) {
+	if c.StateDir != "" {
+		return c.StateDir, nil
+	}
+	if dir := os.Getenv("STATE_DIRECTORY"); dir != "" {
+		return filepath.Join(dir, "files"), nil
+	}
+	dir, err := c.Up.DataDir()
+	return filepath.Join(dir, "files"), err
 }
 
 // RejectLimit is how much of rejects a listener stores.

@@ -96,8 +96,8 @@ func TestParse_Failure(t *testing.T) {
 	f("log: {level: info\n", "m.yaml:1: not YAML: did not find expected ',' or '}'")
 	f("log: *x\n", "m.yaml: not YAML: a value begins with * and refers to nothing; a text that begins so needs quotes")
 	f("log: {level: info}\n---\nlog: {level: info}\n", "m.yaml:2:1: a second YAML document begins here; one is allowed")
-	f("- 1\n", "m.yaml:1:1: got a list; allowed keys: listeners, formats, kafka, clickhouse, transform, retention, http, log, stop, up, source")
-	f("hello\n", `m.yaml:1:1: got "hello"; allowed keys: listeners, formats, kafka, clickhouse, transform, retention, http, log, stop, up, source`)
+	f("- 1\n", "m.yaml:1:1: got a list; allowed keys: listeners, files, state_dir, formats, kafka, clickhouse, transform, retention, http, log, stop, up, source")
+	f("hello\n", `m.yaml:1:1: got "hello"; allowed keys: listeners, files, state_dir, formats, kafka, clickhouse, transform, retention, http, log, stop, up, source`)
 	// keys
 	f("log: {levl: info}\n", `m.yaml:1:7: log.levl: unknown key; did you mean "level"?; allowed level, format`)
 	f("stop: {drain-timeout: 1s}\n", `m.yaml:1:8: stop.drain-timeout: unknown key; did you mean "drain_timeout"?; allowed drain_timeout`)

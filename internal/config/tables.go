@@ -16,6 +16,11 @@ func (c *Config) keys() []key {
 			def:     "[{name: filter-udp, address: 'udp://127.0.0.1:5514'}, {name: filter-tcp, address: 'tcp://127.0.0.1:5514'}]",
 			allowed: "a list of listeners",
 			doc:     "Where syslog arrives. A list that is given replaces the two default listeners."},
+		{name: "files", to: sections[Files]{&c.Files, (*Files).keys}, def: "[]",
+			allowed: "a list of files",
+			doc: "Log files of this machine that ingest and up follow, beside the listeners: through rotation by rename or copytruncate, into what gzip, zstd or bzip2 made of them, " +
+				"each line once, also over a crash (docs/logs.md)."},
+		text("state_dir", &c.StateDir, "", "Directory in which ingest remembers how far each file was read; one for each ingester. Empty: $STATE_DIRECTORY/files, which systemd sets, or files in up.data."),
 		{name: "formats", to: sections[Format]{&c.Formats, (*Format).keys}, def: "[]", live: true,
 			allowed: "a list of formats",
 			doc: "Templates of the log source beside the built-in ones (m1 s1 m2 s2 m3 s3): the text given to its API, word for word. " +
@@ -69,6 +74,24 @@ func (l *Listener) keys() []key {
 		{name: "socket_mode", to: modeValue{&l.SocketMode}, def: "'0666'", allowed: "permissions in octal, such as '0660'",
 			doc: "Permissions of the socket's file: who may write to it may send. The default is /dev/log's. unixgram."},
 		sub("tls", &l.TLS, "Our certificate, and whose we want. tls:// listeners."),
+	}
+}
+
+func (f *Files) keys() []key {
+	return []key{
+		nameKey(&f.Name, "Its name: in the column listener, in metrics, in messages."),
+		{name: "paths", to: &f.Paths, need: true, allowed: "a list of absolute paths, with * ? and [...] in them",
+			doc: "Files, or patterns that find them. Let them find what rotation makes of a log too (/var/log/smtp.log*): its last lines may be there only."},
+		oneOf("from", &f.From, "beginning", "Where reading begins in files that are there when the paths are followed for the first time.", "beginning", "end"),
+		size("max_line", &f.MaxLine, "64KiB", 512, MiB, "Longest line; a longer one is rejected with its beginning."),
+		texts("formats", &f.Formats, "[builtin]", "As listeners[].formats.", "names of formats, or builtin"),
+		{name: "time_zone", to: zoneValue{&f.TimeZone}, def: "UTC", allowed: "a name such as Europe/Amsterdam, or an offset such as +02:00", doc: "Zone of the times that come without one."},
+		texts("nulls", &f.Nulls, "['', None, '-']", "As listeners[].nulls.", "a list of texts"),
+		oneOf("direction", &f.Direction, "unknown", "Which mail these files log: the column direction.", "incoming", "outgoing", "unknown"),
+		number("smtp_port", &f.SMTPPort, "0", 0, 65535, "As listeners[].smtp_port."),
+		duration("group_timeout", &f.GroupTimeout, "1m", second, day, "As listeners[].group_timeout."),
+		oneOf("raw", &f.Raw, "flagged", "Which events keep the lines they came from (column raw): all, those with a flag, none.", "always", "flagged", "never"),
+		sub("reject_limit", &f.RejectLimit, "How many rejects are stored, as listeners[].reject_limit: all lines of these files are of one peer."),
 	}
 }
 

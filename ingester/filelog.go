@@ -1,0 +1,210 @@
+package ingester
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+
+	"millrace/ingester/files"
+	"millrace/ingester/publish"
+	"millrace/schema"
+)
+
+// kafkaLogs reads the topics that the ingester writes: what is in them of a file already.
+type kafkaLogs struct {
+	client *kafka.Client
+	topics map[string]*schema.Kind
+}
+
+const (
+	fetchBytes = 8 << 20
+	fetchWait  = 500 * time.Millisecond
+	// tries is how often a partition is asked that does not answer, with a wait between.
+	tries    = 20
+	tryAfter = time.Second
+)
+
+func (in *Ingester) openLogs() (*kafkaLogs, error) {
+	k := &in.cfg.Kafka
+	transport, err := in.cfg.KafkaTransport(publish.Topics(k.TopicPrefix, schema.Kinds())...)
+	if err != nil {
+		return nil, err
+	}
+	l := &kafkaLogs{client: &kafka.Client{Addr: kafka.TCP(k.Brokers...), Timeout: k.RequestTimeout, Transport: transport}, topics: map[string]*schema.Kind{}}
+	for _, kind := range schema.Kinds() {
+		l.topics[k.Topic(kind.Topic)] = kind
+	}
+	return l, nil
+}
+
+func (l *kafkaLogs) close() {
+	if c, ok := l.client.Transport.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+}
+
+// again calls f until it succeeds, or has failed too often.
+func again(ctx context.Context, f func() error) (err error) {
+	for range tries {
+		if err = f(); err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(tryAfter):
+		}
+	}
+	return err
+}
+
+// ends are where the partitions end now.
+func (l *kafkaLogs) ends(ctx context.Context) (all map[string]map[int32]int64, err error) {
+	err = again(ctx, func() error {
+		all, err = l.tryEnds(ctx)
+		return err
+	})
+	return all, err
+}
+
+func (l *kafkaLogs) tryEnds(ctx context.Context) (map[string]map[int32]int64, error) {
+	var names []string
+	for name := range l.topics {
+		names = append(names, name)
+	}
+	metadata, err := l.client.Metadata(ctx, &kafka.MetadataRequest{Topics: names})
+	if err != nil {
+		return nil, fmt.Errorf("cannot ask Kafka for its partitions: %w", err)
+	}
+	req := &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{}}
+	for _, t := range metadata.Topics {
+		if t.Error != nil {
+			return nil, fmt.Errorf("cannot ask Kafka for the partitions of %q: %w", t.Name, t.Error)
+		}
+		for _, p := range t.Partitions {
+			req.Topics[t.Name] = append(req.Topics[t.Name], kafka.LastOffsetOf(p.ID))
+		}
+	}
+	res, err := l.client.ListOffsets(ctx, req)
+	if err != nil {
+		return nil, fmt.Errorf("cannot ask Kafka where its partitions end: %w", err)
+	}
+	all := map[string]map[int32]int64{}
+	for topic, partitions := range res.Topics {
+		all[topic] = map[int32]int64{}
+		for _, p := range partitions {
+			if p.Error != nil {
+				return nil, fmt.Errorf("cannot ask Kafka where partition %d of %q ends: %w", p.Partition, topic, p.Error)
+			}
+			all[topic][int32(p.Partition)] = p.LastOffset
+		}
+	}
+	return all, nil
+}
+
+// offsetsOf finds the events of a source, from a line on, that stand at places or later:
+// the offsets of their lines in it.
+func (l *kafkaLogs) offsetsOf(ctx context.Context, source string, from int64, places map[string][]files.Place) (map[int64]bool, error) {
+	found := map[int64]bool{}
+	for topic, list := range places {
+		kind := l.topics[topic]
+		if kind == nil {
+			continue // of a prefix that is not configured any more
+		}
+		var e schema.Event
+		for _, p := range list {
+			err := l.read(ctx, topic, p, func(value []byte) error {
+				if err := (schema.Reader{}).Read(kind, value, &e); err != nil {
+					return nil // the transformer tells of it
+				}
+				if offset := int64(e.Uint(schema.SourceOffset)); offset >= from && string(e.Text(schema.Source)) == source {
+					found[offset] = true
+				}
+				return nil
+			})
+			if err != nil {
+				return nil, fmt.Errorf("cannot read partition %d of %q: %w", p.Partition, topic, err)
+			}
+		}
+	}
+	return found, nil
+}
+
+// read calls f with the records of a partition from a place to where it ends now. value
+// is borrowed.
+func (l *kafkaLogs) read(ctx context.Context, topic string, from files.Place, f func(value []byte) error) error {
+	var first, end int64
+	if err := again(ctx, func() (err error) {
+		first, end, err = l.bounds(ctx, topic, int(from.Partition))
+		return err
+	}); err != nil {
+		return err
+	}
+	var value []byte
+	for at := max(from.Offset, first); at < end; {
+		before := at
+		err := again(ctx, func() error {
+			res, err := l.client.Fetch(ctx, &kafka.FetchRequest{
+				Topic: topic, Partition: int(from.Partition), Offset: at, MinBytes: 1, MaxBytes: fetchBytes, MaxWait: fetchWait,
+			})
+			if err == nil {
+				err = res.Error
+			}
+			for err == nil {
+				var r *kafka.Record
+				if r, err = res.Records.ReadRecord(); err != nil {
+					break
+				}
+				if r.Offset >= at && r.Value != nil {
+					value, err = appendAll(value[:0], r.Value)
+					if err == nil {
+						err = f(value)
+					}
+				}
+				if r.Value != nil {
+					r.Value.Close()
+				}
+				if err == nil {
+					at = max(at, r.Offset+1)
+				}
+			}
+			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) && at > before {
+				err = nil // the last batch of an answer may be cut
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if at == before && ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func appendAll(dst []byte, b kafka.Bytes) ([]byte, error) {
+	dst = slices.Grow(dst, b.Len())[:b.Len()]
+	_, err := io.ReadFull(b, dst)
+	return dst, err
+}
+
+func (l *kafkaLogs) bounds(ctx context.Context, topic string, partition int) (first, end int64, err error) {
+	res, err := l.client.ListOffsets(ctx, &kafka.ListOffsetsRequest{
+		Topics: map[string][]kafka.OffsetRequest{topic: {kafka.FirstOffsetOf(partition), kafka.LastOffsetOf(partition)}},
+	})
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, p := range res.Topics[topic] {
+		if p.Partition == partition {
+			return p.FirstOffset, p.LastOffset, p.Error
+		}
+	}
+	return 0, 0, fmt.Errorf("Kafka does not know it: %w", kafka.UnknownTopicOrPartition)
+}
