@@ -71,17 +71,17 @@ func TestGroup_MembersComeAndGo(t *testing.T) {
 		}
 		return n
 	}
-	w.eventually("a share for each", func() bool { return share(a) > 0 && share(b) > 0 && share(a)+share(b) == 3*partitions })
+	w.eventually("a share for each", func() bool { return share(a) > 0 && share(b) > 0 && share(a)+share(b) == len(schema.Kinds())*partitions })
 	w.allMove(a, b)
 	a.stop()
-	w.eventually("all for one", func() bool { return share(b) == 3*partitions })
+	w.eventually("all for one", func() bool { return share(b) == len(schema.Kinds())*partitions })
 	w.allMove(b)
 	c := w.start(nil, nil)
 	w.eventually("a share for each", func() bool { return share(b) > 0 && share(c) > 0 })
 	w.allMove(b, c)
 	b.kill()
 	b.wait()
-	w.eventually("all for one", func() bool { return share(c) == 3*partitions })
+	w.eventually("all for one", func() bool { return share(c) == len(schema.Kinds())*partitions })
 	w.allMove(c)
 	stop()
 	w.exactlyOnce()

@@ -124,7 +124,7 @@ func (f *follower) follow(ctx context.Context) (final bool, err error) {
 		n, err := f.read()
 		switch {
 		case errors.Is(err, errAnew):
-			return true, f.rest()
+			return true, nil // a line that has begun is whole in the copy, if there is one
 		case err != nil:
 			return false, err
 		case ctx.Err() != nil:
@@ -142,7 +142,7 @@ func (f *follower) follow(ctx context.Context) (final bool, err error) {
 		case err != nil:
 			return false, err
 		case info.Size() < f.text.at:
-			return true, f.rest()
+			return true, nil
 		case f.gone.Load() && silence > goneFor:
 			return true, f.rest()
 		case !f.gone.Load() && silence > settled:
