@@ -157,7 +157,7 @@ func (q *Quarantine) keys() []key {
 			doc: "The IMAP server: of a local cloud its primary server, or the quarantine server."},
 		number("port", &q.Port, "0", 0, 65535, "Its port; 0 is 993 with tls.mode implicit, else 143."),
 		text("username", &q.Username, "global", "User. The account global sees the quarantine of all domains."),
-		secret("password", &q.Password, "MILLRACE_IMAP_PASSWORD", "Its password. Without one millrace quarantine asks."),
+		secret("password", &q.Password, "MILLRACE_IMAP_PASSWORD", "Password. Without one it is asked for."),
 		text("password_file", &q.PasswordFile, "", "File whose first line is the password. Relative paths start at this file's directory."),
 		sub("tls", &q.TLS, "Encryption towards the server."),
 		duration("timeout", &q.Timeout, "30s", second, 10*minute, "For a connection, and for the server's next word."),
