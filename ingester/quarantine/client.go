@@ -95,7 +95,12 @@ func (c *Client) greet() (err error) {
 		}
 		c.imap = imapclient.New(conn, o)
 	}
-	return c.imap.WaitGreeting()
+	err = c.imap.WaitGreeting()
+	var bye *imap.Error
+	if err != nil && !errors.As(err, &bye) {
+		return fmt.Errorf("no greeting came: %w", err)
+	}
+	return err
 }
 
 // untrusted explains why there is no encrypted connection.

@@ -141,8 +141,10 @@ func (c *Client) Headers(f Folder, found []Found, receive func(m Found, header [
 		}
 		err := c.fetch(uids, o, func(m fetched) error {
 			at, ok := slices.BinarySearchFunc(page, m.UID, func(p Found, uid uint32) int { return int(int64(p.UID) - int64(uid)) })
-			if !ok || m.header == nil {
-				return nil // an answer to what nobody asked
+			// Of a message that somebody has removed since, dovecot says that its header is empty;
+			// one of a message that has none is an empty line.
+			if !ok || len(m.header) == 0 {
+				return nil
 			}
 			n++
 			cut := len(m.header) > c.o.MaxHeader
@@ -211,9 +213,6 @@ func (c *Client) fetch(uids []imap.UID, o *imap.FetchOptions, f func(fetched) er
 // literal appends a header, no more than Options.MaxHeader and one byte of it. whole is
 // false when the connection ended within.
 func (c *Client) literal(b []byte, r imap.LiteralReader) (_ []byte, whole bool) {
-	if b == nil {
-		b = []byte{}
-	}
 	if r == nil { // NIL
 		return b, true
 	}
