@@ -8,6 +8,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/text/encoding/htmlindex"
+
+	"millrace/schema"
 )
 
 // maxValue is the longest value of a column.
@@ -102,18 +104,23 @@ func nameMatches(pattern, name string) bool {
 }
 
 // text is what a value says: encoded words (RFC 2047) decoded, one line of UTF-8 without control
-// characters. ok is false when an encoded word stays as it is, and utf8 when bytes were none.
-func text(value []byte) (s string, decoded, isUTF8 bool) {
-	isUTF8 = utf8.Valid(value)
-	s, decoded = strings.ToValidUTF8(string(value), "\uFFFD"), true
+// characters. flags are what had to be forgiven; an encoded word that does not decode stays.
+func text(value []byte) (s string, flags schema.Flag) {
+	if !utf8.Valid(value) {
+		flags |= schema.FlagBadUTF8
+	}
+	if bytes.IndexByte(value, 0) >= 0 {
+		flags |= schema.FlagNULByte
+	}
+	s = strings.ToValidUTF8(string(value), "\uFFFD")
 	if strings.Contains(s, "=?") {
-		if d, err := words2047.DecodeHeader(s); err == nil {
-			s = strings.ToValidUTF8(d, "\uFFFD")
+		if decoded, err := words2047.DecodeHeader(s); err == nil {
+			s = strings.ToValidUTF8(decoded, "\uFFFD")
 		} else {
-			decoded = false
+			flags |= schema.FlagBadHeader
 		}
 	}
-	return strings.TrimSpace(strings.Map(printed, s)), decoded, isUTF8
+	return strings.TrimSpace(strings.Map(printed, s)), flags
 }
 
 // printed replaces what a terminal would obey.

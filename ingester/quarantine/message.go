@@ -113,7 +113,7 @@ func (d *Decoder) named(name string) string {
 // value is the text of a field, or the part of it that a pattern finds, and notes what had to be
 // forgiven.
 func (d *Decoder) value(raw []byte, pattern *regexp.Regexp) string {
-	v, decoded, isUTF8 := text(raw)
+	v, flags := text(raw)
 	if pattern != nil {
 		found := pattern.FindStringSubmatch(v)
 		if found == nil {
@@ -125,12 +125,7 @@ func (d *Decoder) value(raw []byte, pattern *regexp.Regexp) string {
 	if cut {
 		d.flags |= schema.FlagIncomplete
 	}
-	if !decoded {
-		d.flags |= schema.FlagBadHeader
-	}
-	if !isUTF8 {
-		d.flags |= schema.FlagBadUTF8
-	}
+	d.flags |= flags
 	return v
 }
 
