@@ -59,7 +59,7 @@ func (c *Client) folders() string {
 		list, err := c.imap.List("", "*", nil).Collect()
 		for _, l := range list {
 			if !slices.Contains(l.Attrs, imap.MailboxAttrNoSelect) {
-				all = append(all, strconv.Quote(l.Mailbox))
+				all = append(all, l.Mailbox)
 			}
 		}
 		return err
@@ -74,6 +74,9 @@ func (c *Client) folders() string {
 	more := ""
 	if n := len(all) - foldersNamed; n > 0 {
 		all, more = all[:foldersNamed], fmt.Sprintf(" and %d more", n)
+	}
+	for i, name := range all {
+		all[i] = strconv.Quote(name)
 	}
 	return "there are " + strings.Join(all, ", ") + more
 }
