@@ -227,6 +227,12 @@ func TestQuarantine_Connections(t *testing.T) {
 	execute(t, imaptest.Password, "quarantine", "--config", none, "-i").contains(t, 1, "millrace: cannot search the incoming quarantine: quarantine.incoming names no folder\n")
 }
 
+func TestQuarantine_Check(t *testing.T) {
+	t.Parallel()
+	path := file(t, "q.yaml", "quarantine: {host: 2001:db8::25, tls: {mode: starttls}}\n")
+	execute(t, "", "check", "--config", path).contains(t, 0, `[2001:db8::25]:143`, `user global, TLS starttls, incoming ["Caught"], outgoing ["Caught (Outgoing)"]`)
+}
+
 func TestQuarantine_Usage(t *testing.T) {
 	t.Parallel()
 	f := func(want string, args ...string) {

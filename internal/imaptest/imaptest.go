@@ -75,7 +75,10 @@ func StartIn(t testing.TB, zone string) *Server {
 	}
 }
 
-var errPort = errors.New("Address already in use")
+// portTaken is how dovecot says that a port is taken.
+const portTaken = "Address already in use"
+
+var errPort = errors.New("dovecot's port is taken")
 
 const nobody = 65534
 
@@ -321,7 +324,7 @@ func (s *Server) wait() error {
 		}
 		said, _ := os.ReadFile(filepath.Join(s.dir, "said"))
 		log, _ := os.ReadFile(filepath.Join(s.dir, "log")) // there is none yet
-		if said = append(said, log...); bytes.Contains(said, []byte(errPort.Error())) {
+		if said = append(said, log...); bytes.Contains(said, []byte(portTaken)) {
 			return errPort
 		}
 		select {

@@ -54,7 +54,7 @@ func newLoader(ctx context.Context, o Options) (_ *loader, err error) {
 	}
 	k := &o.Config.Kafka
 	kinds := []*schema.Kind{schema.Quarantine}
-	if err := ensure(ctx, o.Config, log); err != nil {
+	if err := ensure(ctx, o.Config); err != nil {
 		return nil, err
 	}
 	transport, err := o.Config.KafkaTransport(publish.Topics(k.TopicPrefix, kinds)...)
@@ -89,7 +89,7 @@ func newLoader(ctx context.Context, o Options) (_ *loader, err error) {
 }
 
 // ensure makes the topic if it is missing.
-func ensure(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
+func ensure(ctx context.Context, cfg *config.Config) error {
 	o, err := topics.FromConfig(cfg)
 	if err != nil {
 		return err
@@ -98,14 +98,8 @@ func ensure(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	if c, ok := o.Transport.(interface{ CloseIdleConnections() }); ok {
 		defer c.CloseIdleConnections()
 	}
-	made, err := topics.Ensure(ctx, o)
-	if err != nil {
+	if _, err := topics.Ensure(ctx, o); err != nil { // the ingester says what is not as configured
 		return fmt.Errorf("cannot load messages: %w", err)
-	}
-	for _, t := range made {
-		for _, note := range t.Notes {
-			log.Warn("topic is not as configured", "topic", t.Name, "note", note)
-		}
 	}
 	return nil
 }
@@ -190,7 +184,7 @@ func ask(ctx context.Context, conn driver.Conn, sql string, parameters clickhous
 
 // add appends a message to what is on its way to Kafka.
 func (l *loader) add(ctx context.Context, m *quarantine.Message, at quarantine.Place, f quarantine.Found, header []byte) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, l.patience(), fmt.Errorf("Kafka took nothing for %s (stop.drain_timeout)", l.patience()))
+	ctx, cancel := context.WithTimeoutCause(ctx, l.patience(), fmt.Errorf("no record was taken by Kafka for %s (stop.drain_timeout)", l.patience()))
 	defer cancel()
 	m.Event(&l.event, at, f, header, l.cfg.Quarantine.Raw, now())
 	lane := l.publisher.Acquire()
