@@ -11,7 +11,7 @@ func TestCheck_Success(t *testing.T) {
 	execute(t, "", "check", "--config", example).want(t, 0, "configuration "+example+` is good
 listener filter-udp  udp://127.0.0.1:5514   datagrams, formats m1 s1 m2 s2 m3 s3, allow 127.0.0.0/8 ::1/128, raw flagged
 listener filter-tcp  tcp://127.0.0.1:5514   framing auto, formats m1 s1 m2 s2 m3 s3, allow 127.0.0.0/8 ::1/128, raw flagged
-kafka                127.0.0.1:9092         topics millrace.message millrace.status millrace.reject, group millrace, compression snappy
+kafka                127.0.0.1:9092         topics millrace.message millrace.status millrace.smtp millrace.delivery millrace.spamdyke millrace.line millrace.feedback millrace.quarantine millrace.reject, group millrace, compression snappy
 clickhouse           127.0.0.1:9000         database millrace, user default, compression auto
 retention            events 400d            raw 30d
 http                 ingest 127.0.0.1:8514  transform 127.0.0.1:8515
@@ -37,7 +37,7 @@ func TestCheck_Failure(t *testing.T) {
 		"millrace: cannot read configuration: open nothing.yaml: no such file or directory\n")
 	path := file(t, "m.yaml", "listners: []\nlog: {level: loud}\n")
 	execute(t, "", "check", "--config", path).want(t, 2, "", "millrace: cannot use configuration "+path+", 2 problems:\n"+
-		"  "+path+":1:1: listners: unknown key; did you mean \"listeners\"?; allowed listeners, formats, kafka, clickhouse, transform, retention, http, log, stop, up, source\n"+
+		"  "+path+":1:1: listners: unknown key; did you mean \"listeners\"?; allowed listeners, formats, kafka, clickhouse, transform, retention, http, log, stop, up, source, quarantine\n"+
 		"  "+path+":2:14: log.level: got \"loud\"; allowed debug, info, warn, error\n")
 	// Two variables that nothing keeps apart.
 	path = file(t, "m.yaml", "formats:\n  - name: x\n    template: '%(id)s%(domain)s'\n")

@@ -184,7 +184,6 @@ func (c *Client) fetch(uids []imap.UID, o *imap.FetchOptions, f func(fetched) er
 	cmd := c.imap.Fetch(set, o)
 	for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
 		var m fetched
-		whole := true
 		for item := msg.Next(); item != nil; item = msg.Next() {
 			switch item := item.(type) {
 			case imapclient.FetchItemDataUID:
@@ -194,12 +193,17 @@ func (c *Client) fetch(uids []imap.UID, o *imap.FetchOptions, f func(fetched) er
 			case imapclient.FetchItemDataRFC822Size:
 				m.Size = item.Size
 			case imapclient.FetchItemDataBodySection:
-				header, whole = c.literal(header[:0], item.Literal)
+				var err error
+				if header, err = c.literal(header[:0], item.Literal); err != nil {
+					// The connection is gone. Nothing more is read of the command: its end
+					// would read the literal again, beside go-imap's own reader.
+					return err
+				}
 				m.header = header
 			}
 		}
-		if m.UID == 0 || !whole {
-			continue // of a cut literal the end of the command tells
+		if m.UID == 0 {
+			continue
 		}
 		c.link.rest()
 		err := f(m)
@@ -213,14 +217,13 @@ func (c *Client) fetch(uids []imap.UID, o *imap.FetchOptions, f func(fetched) er
 	return cmd.Close()
 }
 
-// literal appends a header, no more than Options.MaxHeader and one byte of it. whole is
-// false when the connection ended within.
-func (c *Client) literal(b []byte, r imap.LiteralReader) (_ []byte, whole bool) {
+// literal appends a header, no more than Options.MaxHeader and one byte of it.
+func (c *Client) literal(b []byte, r imap.LiteralReader) ([]byte, error) {
 	if r == nil { // NIL
-		return b, true
+		return b, nil
 	}
 	limit := min(int64(c.o.MaxHeader)+1, r.Size())
 	b = slices.Grow(b, int(limit))[:limit]
 	n, err := io.ReadFull(r, b)
-	return b[:n], err == nil
+	return b[:n], err
 }
