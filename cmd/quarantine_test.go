@@ -5,6 +5,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -272,16 +273,20 @@ http: {transform: 'off'}
 	execute(t, "", "schema", "apply", "--config", w.config).contains(t, 0, "quarantine_messages")
 
 	ctx, stop := context.WithCancel(t.Context())
-	transformed := make(chan result, 1)
+	log, err := os.Create(filepath.Join(t.TempDir(), "log")) // that there is a stop is logged on the side
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	transformed := make(chan int, 1)
 	go func() {
-		var out, errs bytes.Buffer
-		code := run(ctx, New(), []string{"transform", "--config", w.config}, strings.NewReader(""), &out, &errs)
-		transformed <- result{code, out.String(), errs.String()}
+		transformed <- run(ctx, New(), []string{"transform", "--config", w.config}, strings.NewReader(""), io.Discard, log)
 	}()
 	defer func() {
 		stop()
-		if r := <-transformed; r.code != 0 {
-			t.Errorf("transform: %+v", r)
+		if code := <-transformed; code != 0 {
+			said, _ := os.ReadFile(log.Name())
+			t.Errorf("transform: code %d\n%s", code, said)
 		}
 	}()
 	rows := func(sql string) string {
