@@ -3,6 +3,8 @@ package cmd
 import (
 	"fmt"
 	"io"
+	"net"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -109,6 +111,10 @@ func summary(out io.Writer, cfg *config.Config) error {
 	fmt.Fprintf(w, "http\tingest %s\ttransform %s\n", cfg.HTTP.Ingest, cfg.HTTP.Transform)
 	if cfg.Source.URL != "" {
 		fmt.Fprintf(w, "source\t%s\ttemplates %s %s\n", cfg.Source.URL, cfg.Source.MessageTemplate, cfg.Source.StatusTemplate)
+	}
+	if q := &cfg.Quarantine; q.Host != "" {
+		fmt.Fprintf(w, "quarantine\t%s\tuser %s, TLS %s, incoming %q, outgoing %q\n",
+			net.JoinHostPort(q.Host, strconv.Itoa(q.PortOrDefault())), q.Username, q.TLS.Mode, q.Incoming, q.Outgoing)
 	}
 	return w.Flush()
 }

@@ -26,13 +26,14 @@ const (
 	FlagTZRepeated                         // the hour is one that the end of summer time repeats: the file's order decided
 	FlagTZGap                              // the hour is one that summer time leaves out
 	FlagSenderInferred                     // the sender is of the nearest earlier message, and another was open
+	FlagBadHeader                          // a line of a mail's header, or an encoded word in it, did not parse
 	flagEnd
 )
 
 var flagWords = [...]string{
 	"no_pri", "bad_pri", "bom", "no_trailer", "ambiguous", "bad_utf8", "nul_byte", "bad_int", "bad_ip", "bad_time", "bad_id",
 	"tz_guess", "leap_second", "bad_header_time", "none_text", "bad_structured_data",
-	"incomplete", "tz_repeated", "tz_gap", "sender_inferred",
+	"incomplete", "tz_repeated", "tz_gap", "sender_inferred", "bad_header",
 }
 
 // flagDocs has the same order.
@@ -57,6 +58,7 @@ var flagDocs = [...]string{
 	"the event's hour is one that the end of summer time repeats; the order of the file decided which",
 	"the event's hour is one that the begin of summer time leaves out; the zone may be wrong",
 	"the sender is that of the nearest earlier message, and another was open",
+	"a line of a mail's header, or an encoded word in it, did not parse; `raw` has it",
 }
 
 // Words are the names of the flags in the set, in a fixed order.

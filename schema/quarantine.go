@@ -3,7 +3,7 @@ package schema
 // quarantineFields are those of a message in the filter's quarantine, read over IMAP. From
 // from_header to auth_email they are the columns of retrieve_quarantine_info.py, in its order.
 var quarantineFields = []Field{
-	{Number: 32, Name: "domain", Type: Text, Doc: "domain that it is about, lower case: of outgoing mail auth_sender's, else From's; of incoming mail To's"},
+	{Number: 32, Name: "domain", Type: Text, Doc: "domain that it is about, lower case: of outgoing mail that of auth_sender, auth_email, auth_user or From, the first that has one; of incoming mail To's"},
 	{Number: 33, Name: "from_header", Type: Text, Doc: "From"},
 	{Number: 34, Name: "to_header", Type: Text, Doc: "To"},
 	{Number: 35, Name: "reply_to_header", Type: Text, Doc: "Reply-To"},
@@ -22,4 +22,6 @@ var quarantineFields = []Field{
 	{Number: 48, Name: "folder", Type: Word, Doc: "mailbox that it is in"},
 	{Number: 49, Name: "uid_validity", Type: UInt64, Doc: "the mailbox's UIDVALIDITY (RFC 3501)"},
 	{Number: 50, Name: "uid", Type: UInt64, Doc: "the message's UID in it"},
+	{Number: 51, Name: "server", Type: Word, Doc: "IMAP server that was asked, as configured; with account, folder, uid_validity and uid it is the message's key"},
+	{Number: 52, Name: "account", Type: Word, Doc: "user that the server was asked as"},
 }

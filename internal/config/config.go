@@ -27,6 +27,7 @@ type Config struct {
 	Stop       Stop
 	Up         Up
 	Source     Source
+	Quarantine Quarantine
 
 	// File is what the configuration was read from; empty: the defaults.
 	File string

@@ -57,6 +57,7 @@ func Parse(file string, data []byte, getenv func(string) string) (*Config, error
 	if c.Source.CA != "" {
 		c.Source.CA = resolve(dir, c.Source.CA)
 	}
+	c.Quarantine.resolve(dir)
 	c.where = d.where
 	for i := range c.Listeners {
 		c.Listeners[i].finish()

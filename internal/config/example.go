@@ -89,7 +89,7 @@ func writeDoc(b *bytes.Buffer, indent string, k key) {
 	}
 	wrap(b, indent+"# ", doc)
 	switch k.allowed {
-	case "", "text", "true, false", "a list of listeners", "a list of formats":
+	case "", "text", "true, false", "a list of listeners", "a list of formats", headerSources:
 		return // the value itself shows it
 	}
 	allowed := k.allowed
@@ -127,6 +127,9 @@ func render(k key) string {
 		all := make([]string, len(*to))
 		for i, s := range *to {
 			all[i] = `"` + s + `"`
+			if strings.ContainsAny(s, `\"`) {
+				all[i] = quote(s)
+			}
 		}
 		return "[" + strings.Join(all, ", ") + "]"
 	case *Allow:

@@ -34,6 +34,7 @@ func (c *Config) keys() []key {
 		sub("stop", &c.Stop, "What the first SIGTERM or Ctrl-C starts. The second stops at once."),
 		sub("up", &c.Up, "The trial stack on one machine, millrace up. Nothing else reads these keys."),
 		sub("source", &c.Source, "The mail filter's own API, which is told where to send its log: millrace source."),
+		sub("quarantine", &c.Quarantine, "The mail filter's quarantine, read over IMAP: millrace quarantine."),
 	}
 }
 

@@ -343,6 +343,8 @@ CREATE TABLE IF NOT EXISTS `{{database}}`.`quarantine_messages`{{on_cluster}}
     folder LowCardinality(String),
     uid_validity UInt64,
     uid UInt64,
+    server LowCardinality(String),
+    account LowCardinality(String),
     INDEX i_id id TYPE bloom_filter(0.01),
     INDEX i_event_time event_time TYPE minmax,
     INDEX i_off k_off TYPE minmax

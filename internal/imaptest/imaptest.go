@@ -1,0 +1,469 @@
+// Package imaptest gives tests a real IMAP server, Debian's dovecot, with mail that the
+// test puts there. Nothing else imports it.
+//
+// The packages are unpacked under .tools and not installed, and dovecot wants to be at
+// home in /usr. So each server has a directory with copies of what it runs: its place for
+// modules, which is compiled in, is written over there, and its settings reach it as those
+// of a restarted dovecot do. It runs as the user of the test, or as nobody for root, whom
+// dovecot refuses.
+package imaptest
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapclient"
+
+	"millrace/internal/certtest"
+)
+
+// User and Password are the account that a server has.
+const (
+	User     = "global"
+	Password = "correct horse"
+)
+
+// Server is a running dovecot.
+type Server struct {
+	Host      string // 127.0.0.1
+	TLSPort   int    // TLS from the first byte
+	PlainPort int    // none, or STARTTLS
+	CA        string // PEM file of the authority that signed its certificate
+
+	pool   *certtest.Authority
+	dir    string
+	owner  uint32
+	cmd    *exec.Cmd
+	exited chan struct{}
+	mails  atomic.Int64
+}
+
+// Start runs a server that ends with the test.
+func Start(t testing.TB) *Server {
+	t.Helper()
+	return StartIn(t, "UTC")
+}
+
+// StartIn is Start for a server in a time zone, as the variable TZ has it.
+func StartIn(t testing.TB, zone string) *Server {
+	t.Helper()
+	for tries := 0; ; tries++ {
+		s, err := start(t, zone)
+		if err == nil {
+			return s
+		}
+		// Somebody took one of its ports in between.
+		if !errors.Is(err, errPort) || tries == 20 {
+			t.Fatal(err)
+		}
+	}
+}
+
+// portTaken is how dovecot says that a port is taken.
+const portTaken = "Address already in use"
+
+var errPort = errors.New("dovecot's port is taken")
+
+const nobody = 65534
+
+func start(t testing.TB, zone string) (*Server, error) {
+	t.Helper()
+	tree := tree(t)
+	// A short name: the place of the modules must be no longer than the one that it replaces.
+	dir, err := os.MkdirTemp("/tmp", "dv")
+	if err != nil {
+		return nil, err
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	s := &Server{Host: "127.0.0.1", dir: dir, owner: uint32(os.Getuid()), exited: make(chan struct{}), pool: certtest.New(t)}
+	s.CA = s.pool.File
+	attr := &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	group := uint32(os.Getgid())
+	if s.owner == 0 {
+		s.owner, group = nobody, nobody
+		attr.Credential = &syscall.Credential{Uid: s.owner, Gid: group}
+	}
+	if err := s.install(tree, s.pool.Issue(t, certtest.Subject{}), group); err != nil {
+		return nil, err
+	}
+
+	// doveconf reads the file and becomes dovecot, which finds its settings in the environment.
+	config := filepath.Join(dir, "dovecot.conf")
+	s.cmd = exec.Command(filepath.Join(dir, "bin/doveconf"), "-f", "service=master", "-c", config, "-m", "master", "-p", "-e",
+		filepath.Join(dir, "bin/dovecot"), "-F", "-c", config)
+	s.cmd.Dir, s.cmd.SysProcAttr = dir, attr
+	s.cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "TZ=" + zone, "LD_LIBRARY_PATH=" + libraries(dir, tree)}
+	// A file, and not a pipe, whose other end its children would hold open.
+	said, err := os.Create(filepath.Join(dir, "said"))
+	if err != nil {
+		return nil, err
+	}
+	defer said.Close()
+	s.cmd.Stdout, s.cmd.Stderr = said, said
+	if err := s.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("cannot start dovecot: %w", err)
+	}
+	go func() {
+		_ = s.cmd.Wait()
+		close(s.exited)
+	}()
+	t.Cleanup(s.Kill)
+	if err := s.wait(); err != nil {
+		s.Kill()
+		return nil, err
+	}
+	return s, nil
+}
+
+// tree is where the packages are unpacked: under .tools beside go.mod.
+func tree(t testing.TB) string {
+	t.Helper()
+	at, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(at, "go.mod")); err == nil {
+			break
+		}
+		if at == filepath.Dir(at) {
+			t.Fatal("go.mod is nowhere above this directory")
+		}
+		at = filepath.Dir(at)
+	}
+	tree := filepath.Join(at, ".tools/debian")
+	if _, err := os.Stat(filepath.Join(tree, "usr/lib/dovecot/imap")); err != nil {
+		t.Fatalf("dovecot is missing: `make tools` unpacks Debian's packages dovecot-core and dovecot-imapd under .tools: %v", err)
+	}
+	return tree
+}
+
+func libraries(dir, tree string) string {
+	places, _ := filepath.Glob(filepath.Join(tree, "usr/lib/*-linux-gnu")) // the pattern is good
+	return strings.Join(append([]string{filepath.Join(dir, "bin"), filepath.Join(dir, "m/old-stats")}, places...), ":")
+}
+
+// install fills the server's directory.
+func (s *Server) install(tree string, pair certtest.Pair, group uint32) error {
+	files := map[string]string{
+		"bin/dovecot": "usr/sbin/dovecot", "bin/doveconf": "usr/bin/doveconf",
+		"bin/libdovecot-storage.so.0": "usr/lib/dovecot/libdovecot-storage.so.0", "bin/libdovecot-login.so.0": "usr/lib/dovecot/libdovecot-login.so.0",
+		"m/libssl_iostream_openssl.so": "usr/lib/dovecot/modules/libssl_iostream_openssl.so",
+		"m/old-stats/libstats_auth.so": "usr/lib/dovecot/modules/old-stats/libstats_auth.so",
+	}
+	// dovecot wants the programs of all services to be there.
+	programs, err := filepath.Glob(filepath.Join(tree, "usr/lib/dovecot/[a-z]*[a-z]"))
+	if err != nil {
+		return err
+	}
+	for _, path := range programs {
+		name := filepath.Base(path)
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && !strings.HasSuffix(name, ".so") {
+			files["bin/"+name] = "usr/lib/dovecot/" + name
+		}
+	}
+	for to, from := range files {
+		data, err := os.ReadFile(filepath.Join(tree, from))
+		if err != nil {
+			return err
+		}
+		if err := s.write(to, data); err != nil {
+			return err
+		}
+	}
+	library, err := os.ReadFile(filepath.Join(tree, "usr/lib/dovecot/libdovecot.so.0"))
+	if err != nil {
+		return err
+	}
+	compiled, modules := []byte("\x00/usr/lib/dovecot/modules\x00"), "\x00"+filepath.Join(s.dir, "m")+"\x00"
+	if n := bytes.Count(library, compiled); n != 1 || len(modules) > len(compiled) {
+		return fmt.Errorf("cannot place dovecot's modules at %s: its library has their place %d times", modules, n)
+	}
+	library = bytes.Replace(library, compiled, append([]byte(modules), make([]byte, len(compiled)-len(modules))...), 1)
+	if err := s.write("bin/libdovecot.so.0", library); err != nil {
+		return err
+	}
+	for to, from := range map[string]string{"cert.pem": pair.Cert, "key.pem": pair.Key} {
+		data, err := os.ReadFile(from)
+		if err != nil {
+			return err
+		}
+		if err := s.write(to, data); err != nil {
+			return err
+		}
+	}
+	config, err := s.config(tree, group)
+	if err != nil {
+		return err
+	}
+	err = errors.Join(s.write("dovecot.conf", []byte(config)), s.write("passwd", []byte(User+":{PLAIN}"+Password+"\n")),
+		os.MkdirAll(filepath.Join(s.dir, "run"), 0o755), os.MkdirAll(filepath.Join(s.dir, "mail"), 0o755))
+	if err != nil || os.Getuid() != 0 {
+		return err
+	}
+	return filepath.WalkDir(s.dir, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return os.Chown(path, int(s.owner), int(group))
+	})
+}
+
+func (s *Server) write(name string, data []byte) error {
+	path := filepath.Join(s.dir, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(path, data, 0o755)
+}
+
+// config chooses the ports and writes the settings.
+func (s *Server) config(tree string, group uint32) (_ string, err error) {
+	if s.TLSPort, err = freePort(); err == nil {
+		s.PlainPort, err = freePort()
+	}
+	if err != nil {
+		return "", err
+	}
+	as, err := user.LookupId(strconv.Itoa(int(s.owner)))
+	if err != nil {
+		return "", err
+	}
+	of, err := user.LookupGroupId(strconv.Itoa(int(group)))
+	if err != nil {
+		return "", err
+	}
+	return strings.NewReplacer("DIR", s.dir, "USER", as.Username, "GROUP", of.Name, "UID", strconv.Itoa(int(s.owner)), "GID", strconv.Itoa(int(group)),
+		"TLSPORT", strconv.Itoa(s.TLSPort), "PLAINPORT", strconv.Itoa(s.PlainPort), "LIBRARIES", libraries(s.dir, tree)).Replace(`
+base_dir = DIR/run
+state_dir = DIR/run
+libexec_dir = DIR/bin
+mail_plugin_dir = DIR/m
+log_path = DIR/log
+instance_name = millrace-test
+protocols = imap
+listen = 127.0.0.1
+default_internal_user = USER
+default_internal_group = GROUP
+default_login_user = USER
+import_environment = TZ LD_LIBRARY_PATH=LIBRARIES
+ssl = yes
+ssl_cert = <DIR/cert.pem
+ssl_key = <DIR/key.pem
+ssl_dh =
+disable_plaintext_auth = no
+auth_failure_delay = 0
+mail_fsync = never
+mail_location = maildir:DIR/mail/%u
+mail_uid = UID
+mail_gid = GID
+first_valid_uid = 0
+first_valid_gid = 0
+passdb {
+  driver = passwd-file
+  args = DIR/passwd
+}
+userdb {
+  driver = static
+  args = uid=UID gid=GID home=DIR/mail/%u
+}
+service imap-login {
+  chroot =
+  inet_listener imap {
+    port = PLAINPORT
+  }
+  inet_listener imaps {
+    port = TLSPORT
+    ssl = yes
+  }
+}
+service anvil {
+  chroot =
+  unix_listener anvil-auth-penalty {
+    mode = 0
+  }
+}
+service stats {
+  chroot =
+}
+`), nil
+}
+
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+// wait returns when the server greets on both ports.
+func (s *Server) wait() error {
+	deadline := time.Now().Add(time.Minute)
+	for {
+		err := errors.Join(s.greets(s.PlainPort, nil), s.greets(s.TLSPort, &tls.Config{RootCAs: s.pool.Pool, ServerName: s.Host}))
+		if err == nil {
+			return nil
+		}
+		said, _ := os.ReadFile(filepath.Join(s.dir, "said"))
+		log, _ := os.ReadFile(filepath.Join(s.dir, "log")) // there is none yet
+		if said = append(said, log...); bytes.Contains(said, []byte(portTaken)) {
+			return errPort
+		}
+		select {
+		case <-s.exited:
+			return fmt.Errorf("dovecot ended: %s", said)
+		case <-time.After(10 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("dovecot does not answer: %w\n%s", err, said)
+		}
+	}
+}
+
+func (s *Server) greets(port int, encrypted *tls.Config) error {
+	conn, err := net.Dial("tcp", s.at(port))
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		return err
+	}
+	if encrypted != nil {
+		conn = tls.Client(conn, encrypted)
+	}
+	for lines := bufio.NewReader(conn); ; {
+		line, err := lines.ReadString('\n')
+		if err != nil {
+			return err
+		}
+		if strings.HasPrefix(line, "* OK [CAPABILITY") { // before, it may say that it waits
+			return nil
+		}
+	}
+}
+
+func (s *Server) at(port int) string { return net.JoinHostPort(s.Host, strconv.Itoa(port)) }
+
+// Kill ends the server and what it serves at once.
+func (s *Server) Kill() {
+	_ = s.cmd.Process.Kill()
+	<-s.exited
+	// Its children see that it is gone, and end; those that a client holds are ended here.
+	for _, pid := range s.children() {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+}
+
+// children are the processes that run from the server's directory.
+func (s *Server) children() (pids []int) {
+	all, _ := filepath.Glob("/proc/[0-9]*/exe")
+	for _, exe := range all {
+		if target, err := os.Readlink(exe); err == nil && strings.HasPrefix(target, s.dir+"/") {
+			if pid, err := strconv.Atoi(strings.Split(exe, "/")[2]); err == nil {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
+}
+
+// Mail is a message and when it came.
+type Mail struct {
+	At   time.Time // INTERNALDATE, in whole seconds
+	Text string    // header, empty line, body; with \n or \r\n
+}
+
+// Append makes the folder if it is not there and puts mail into it, in order. Mail becomes files
+// of the folder's Maildir, whose times are their INTERNALDATE.
+func (s *Server) Append(t testing.TB, folder string, mail ...Mail) {
+	t.Helper()
+	c := s.client(t)
+	defer c.Close()
+	var refused *imap.Error
+	if err := c.Create(folder, nil).Wait(); err != nil && (!errors.As(err, &refused) || refused.Code != imap.ResponseCodeAlreadyExists) {
+		t.Fatal(err)
+	}
+	maildir := filepath.Join(s.dir, "mail", User, "."+folder, "cur") // of a name in ASCII
+	for _, m := range mail {
+		// UIDs are given out in the order of the names' numbers.
+		path := filepath.Join(maildir, fmt.Sprintf("%010d.test:2,", s.mails.Add(1)))
+		if err := os.WriteFile(path, []byte(m.Text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(path, m.At, m.At); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chown(path, int(s.owner), -1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := c.Select(folder, &imap.SelectOptions{ReadOnly: true}).Wait(); err != nil { // they get their UIDs
+		t.Fatal(err)
+	}
+}
+
+// Delete removes messages of a folder by UID.
+func (s *Server) Delete(t testing.TB, folder string, uids ...uint32) {
+	t.Helper()
+	c := s.client(t)
+	defer c.Close()
+	if _, err := c.Select(folder, nil).Wait(); err != nil {
+		t.Fatal(err)
+	}
+	var set imap.UIDSet
+	for _, uid := range uids {
+		set.AddNum(imap.UID(uid))
+	}
+	if err := c.Store(set, &imap.StoreFlags{Op: imap.StoreFlagsAdd, Silent: true, Flags: []imap.Flag{imap.FlagDeleted}}, nil).Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Expunge().Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Seen is how many messages of a folder somebody has marked as read.
+func (s *Server) Seen(t testing.TB, folder string) int {
+	t.Helper()
+	c := s.client(t)
+	defer c.Close()
+	if _, err := c.Select(folder, &imap.SelectOptions{ReadOnly: true}).Wait(); err != nil {
+		t.Fatal(err)
+	}
+	data, err := c.UIDSearch(&imap.SearchCriteria{Flag: []imap.Flag{imap.FlagSeen}}, nil).Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(data.AllUIDs())
+}
+
+func (s *Server) client(t testing.TB) *imapclient.Client {
+	t.Helper()
+	c, err := imapclient.DialInsecure(s.at(s.PlainPort), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Login(User, Password).Wait(); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
