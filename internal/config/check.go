@@ -85,6 +85,9 @@ func (c *Config) checkListener(d *decoder, l *Listener, at string) {
 	if l.Address.Network == "udp" && l.MaxFrame > 65535 && !d.failed(at+".max_frame") {
 		d.report(at+".max_frame", Problem{Got: quoted(l.MaxFrame.String()), Allowed: "at most 65535 on UDP"})
 	}
+	if !l.Address.Mail() && l.MaxFrame > MiB && l.Address.Network != "" && l.Address.Network != "udp" && !d.failed(at+".max_frame") {
+		d.report(at+".max_frame", Problem{Got: quoted(l.MaxFrame.String()), Allowed: "at most 1MiB on " + l.Address.Network})
+	}
 	for _, only := range []struct {
 		key      string
 		networks []string
@@ -93,6 +96,7 @@ func (c *Config) checkListener(d *decoder, l *Listener, at string) {
 		{"max_connections", streams}, {"frame_idle", delimited},
 		{"max_connections_per_peer", streams}, {"idle_timeout", streams}, {"frame_timeout", streams}, {"open_frames", streams}, {"proxy_from", streams},
 		{"socket_mode", []string{unixgram}}, {"allow", remote},
+		{"body", mailers}, {"forward_to", mailers}, {"answer_timeout", mailers},
 	} {
 		_, given := d.where[at+"."+only.key]
 		if given && !slices.Contains(only.networks, l.Address.Network) && l.Address.Network != "" && !atDefault(l, only.key) {
@@ -100,6 +104,10 @@ func (c *Config) checkListener(d *decoder, l *Listener, at string) {
 		}
 	}
 	l.checkTLS(d, at+".tls")
+	if l.Address.Mail() {
+		l.checkMail(d, at)
+		return
+	}
 	if len(l.Formats) == 0 && !d.failed(at+".formats") {
 		d.report(at+".formats", Problem{Got: "an empty list", Allowed: "builtin, " + strings.Join(c.formatNames(), ", ")})
 	}
@@ -116,6 +124,19 @@ func (c *Config) checkListener(d *decoder, l *Listener, at string) {
 			seen = append(seen, expanded...)
 		}
 	}
+}
+
+// checkMail refuses what has a meaning for lines of a log alone.
+func (l *Listener) checkMail(d *decoder, at string) {
+	for _, name := range []string{"framing", "nulls"} {
+		if _, given := d.where[at+"."+name]; given && !atDefault(l, name) {
+			d.report(at+"."+name, Problem{Text: "has no meaning on " + l.Address.Network + ": a message is one frame, in a format of its own"})
+		}
+	}
+	if !slices.Equal(l.Formats, []string{ReportFormat}) && !d.failed(at+".formats") && !atDefault(l, "formats") {
+		d.report(at+".formats", Problem{Got: quoted(strings.Join(l.Formats, " ")), Allowed: ReportFormat + " alone on " + l.Address.Network + ", which needs no formats"})
+	}
+	l.Formats = []string{ReportFormat}
 }
 
 // atDefault lets the rendered example, which writes every key, load.
@@ -136,8 +157,8 @@ func atDefault(l *Listener, name string) bool {
 func (c *Config) checkFormats(d *decoder) {
 	for i, f := range c.Formats {
 		at := fmt.Sprintf("formats[%d].name", i)
-		if slices.Contains(BuiltinFormats, f.Name) || f.Name == Builtin || f.Name == "default" {
-			d.report(at, Problem{Got: quoted(f.Name), Allowed: "a name that is not one of builtin, default, " + strings.Join(BuiltinFormats, ", ")})
+		if slices.Contains(BuiltinFormats, f.Name) || f.Name == Builtin || f.Name == ReportFormat || f.Name == "default" {
+			d.report(at, Problem{Got: quoted(f.Name), Allowed: "a name that is not one of builtin, default, arf, " + strings.Join(BuiltinFormats, ", ")})
 		}
 		for j := range i {
 			if c.Formats[j].Name == f.Name && f.Name != "" {
@@ -180,6 +201,9 @@ func (c *Config) checkKafka(d *decoder) {
 	for i := range c.Listeners {
 		l := &c.Listeners[i]
 		at := fmt.Sprintf("listeners[%d].max_frame", i)
+		if l.Address.Mail() {
+			continue // of a message a record has what it holds
+		}
 		if need := 2*l.MaxFrame + 4*KiB; need > k.BatchBytes && !d.failed(at, "kafka.batch_bytes") {
 			d.report(at, Problem{Got: quoted(l.MaxFrame.String()),
 				Allowed: fmt.Sprintf("less than half of kafka.batch_bytes, %s: a record holds the frame decoded and raw", k.BatchBytes)})
