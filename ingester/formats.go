@@ -16,7 +16,7 @@ type ListenerFormats struct {
 }
 
 // CompileFormats compiles the configured templates and binds them to the
-// listeners that name them, in the listeners' order. Errors name the key and its
+// listeners that name them, in the listeners' order; one for mail has none. Errors name the key and its
 // place in the file.
 func CompileFormats(cfg *config.Config) ([]ListenerFormats, error) {
 	known, err := knownFormats(cfg)
@@ -26,6 +26,9 @@ func CompileFormats(cfg *config.Config) ([]ListenerFormats, error) {
 	all := make([]ListenerFormats, len(cfg.Listeners))
 	for i := range cfg.Listeners {
 		l := &cfg.Listeners[i]
+		if l.Address.Mail() {
+			continue // its messages are reports: see reports.go
+		}
 		for _, name := range l.FormatNames() {
 			all[i].List = append(all[i].List, known[name])
 		}

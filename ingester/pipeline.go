@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"millrace/ingester/arf"
 	"millrace/ingester/clean"
 	"millrace/ingester/format"
 	"millrace/ingester/framing"
@@ -45,7 +46,8 @@ type input struct {
 // those that a read began with hold to its end.
 type rules struct {
 	direction []byte
-	formats   *format.Set
+	formats   *format.Set // nil of a listener for mail
+	reports   *reportRules
 	zone      *time.Location
 	raw       string // always, flagged, never
 }
@@ -58,6 +60,7 @@ type scratch struct {
 	header  header.Header
 	parser  header.Parser
 	decoder format.Decoder
+	reports arf.Decoder
 	tally   peers.Tally
 }
 
@@ -72,6 +75,7 @@ type sink struct {
 	rules *rules // of this read
 	now   int64  // when this read's first frame was taken
 
+	patience context.Context  // ends waiting for Kafka; nil: in.hard does
 	receipts publish.Receipts // of a sender that wants to know which frames are safe, or nil
 	receipt  [1]uint32        // of a frame of which nothing is kept
 }
@@ -88,12 +92,15 @@ func (s *sink) Frame(peer netip.AddrPort, f framing.Frame) error {
 			return nil
 		}
 		s.Flush() // hold nothing while waiting
-		if err := s.in.gate.wait(s.in.hard); err != nil {
+		if err := s.in.gate.wait(s.waits()); err != nil {
 			return err
 		}
 	}
 	s.take(peer, f)
 	outcome, ok := s.decode(f)
+	if s.rules.reports != nil {
+		f = shortReport(f)
+	}
 	switch {
 	case !ok:
 		s.drop(peer, f, schema.DropEmpty)
@@ -162,6 +169,9 @@ func (s *sink) decode(f framing.Frame) (outcome int, ok bool) {
 		s.header = header.Header{}
 		s.reject(f, f.Reject, f.Detail)
 		return 1 + indexOf(rejectReasons, f.Reject), true
+	}
+	if s.rules.reports != nil {
+		return s.decodeReport(f)
 	}
 	frame := header.StripTrailer(f.Bytes)
 	rest := header.ParsePRI(frame, &s.header)
@@ -237,6 +247,9 @@ func (s *sink) common(peer netip.AddrPort, f framing.Frame, outcome int) {
 		}
 	}
 	e.Flag(f.Flags | headerFlags(h))
+	if s.rules.reports != nil {
+		return // decodeReport has seen to the rest
+	}
 	// One look at the whole frame saves one at each of its values. Structured
 	// data are unescaped into bytes of their own, which it has not seen.
 	isClean := clean.Is(f.Bytes)
@@ -272,9 +285,17 @@ func (s *sink) publish(outcome int) error {
 	}
 	tag := s.in.tag + outcome
 	if s.in.waits {
-		return s.lane.Append(s.in.hard, &s.event, tag)
+		return s.lane.Append(s.waits(), &s.event, tag)
 	}
 	return s.lane.TryAppend(&s.event, tag)
+}
+
+// waits ends waiting for Kafka.
+func (s *sink) waits() context.Context {
+	if s.patience != nil {
+		return s.patience
+	}
+	return s.in.hard
 }
 
 // Flush ends a read: lane and scratch go back for others.

@@ -28,6 +28,7 @@ func plan(cfg *config.Config) ([]planned, error) {
 	for i := range plans {
 		l, p := &cfg.Listeners[i], &plans[i]
 		p.rules = rulesOf(l, formats[i].Set)
+		p.rules.reports = reportsOf(cfg, l)
 		p.rejects = l.RejectLimit
 		p.listening = transport.Options{Network: l.Address.Network, Allow: l.Allow.Prefixes, AllowAny: l.Allow.Any, ProxyFrom: l.ProxyFrom}
 		if l.TLS.Cert == "" {

@@ -254,6 +254,10 @@ func (c *mailConn) Write(b []byte) (int, error) {
 		return 0, net.ErrClosed
 	}
 	c.unanswered = 0
+	if c.shaking && len(b) > 0 && '0' <= b[0] && b[0] <= '9' {
+		c.over = true // no record of TLS: an answer to a handshake that has failed, to whom it does not reach
+		return len(b), nil
+	}
 	// The server would refuse what MAIL says in words of its own: it knows the limit only
 	// while it greets, and the session refuses.
 	c.server.MaxMessageBytes = 0

@@ -128,15 +128,15 @@ func (s *mailSession) receive(r io.Reader) (data []byte, size int, err error) {
 				break
 			}
 			more := min(max(2*cap(data), 8<<10), most+1)
-			if s.m.inHand.Add(int64(more)) > int64(s.m.o.OpenFrames) {
-				s.m.inHand.Add(-int64(more))
+			growth := int64(more - cap(data))
+			if s.m.inHand.Add(growth) > int64(s.m.o.OpenFrames)+1 { // most and one byte more
+				s.m.inHand.Add(-growth)
 				io.Copy(io.Discard, r)
 				s.putOff(&s.m.stats.PutOffMemory, "put off a message: those in hand fill listeners[].open_frames", nil)
 				return data, 0, reply(451, smtp.EnhancedCode{4, 3, 1}, "Too much mail at once, try again later")
 			}
 			grown := make([]byte, len(data), more)
 			copy(grown, data)
-			s.m.inHand.Add(-int64(cap(data)))
 			data = grown
 		}
 		n, err := r.Read(data[len(data):cap(data)])

@@ -71,9 +71,11 @@ func clash(a, b Address) bool {
 	if a.transport() != b.transport() || a.Port != b.Port || a.Port == 0 {
 		return false
 	}
-	wildcard := func(h string) bool { return h == "" || h == "0.0.0.0" || h == "::" }
-	return a.Host == b.Host || wildcard(a.Host) || wildcard(b.Host)
+	return a.Host == b.Host || a.wildcard() || b.wildcard()
 }
+
+// wildcard tells an address of all of the machine's.
+func (a Address) wildcard() bool { return a.Host == "" || a.Host == "0.0.0.0" || a.Host == "::" }
 
 func (c *Config) checkListener(d *decoder, l *Listener, at string) {
 	if len(l.ProxyFrom) > 0 && !l.Allow.Any && len(l.Allow.Prefixes) == 0 && !d.failed(at+".allow") {
@@ -126,8 +128,17 @@ func (c *Config) checkListener(d *decoder, l *Listener, at string) {
 	}
 }
 
-// checkMail refuses what has a meaning for lines of a log alone.
+// checkMail refuses what has a meaning for lines of a log alone, and what cannot work.
 func (l *Listener) checkMail(d *decoder, at string) {
+	if l.MaxFrame > l.OpenFrames && !d.failed(at+".max_frame", at+".open_frames") {
+		d.report(at+".max_frame", Problem{Got: quoted(l.MaxFrame.String()), Allowed: "at most open_frames, " + l.OpenFrames.String() + ", which holds the messages in hand"})
+	}
+	if network, address := l.Forward(); network != "" && !d.failed(at+".forward_to") {
+		host, port, _ := splitHostPort(address)
+		if port == l.Address.Port && (host == l.Address.Host || isLoopback(host) && (l.Address.Loopback() || l.Address.wildcard())) {
+			d.report(at+".forward_to", Problem{Got: quoted(l.ForwardTo), Allowed: "another server than this listener, which would send each message to itself"})
+		}
+	}
 	for _, name := range []string{"framing", "nulls"} {
 		if _, given := d.where[at+"."+name]; given && !atDefault(l, name) {
 			d.report(at+"."+name, Problem{Text: "has no meaning on " + l.Address.Network + ": a message is one frame, in a format of its own"})

@@ -74,6 +74,8 @@ func TestListener_Mail(t *testing.T) {
 		smtp(`forward_to: "lmtp://127.0.0.1:24"`):                            `unknown network "lmtp"`,
 		smtp(`forward_to: "smtp://127.0.0.1"`):                               "the port is missing",
 		smtp(`forward_to: "smtp://:25"`):                                     "the host is missing",
+		smtp(`forward_to: "smtp://localhost:25"`):                            "another server than this listener",
+		smtp(`open_frames: 8MiB`):                                            "at most open_frames, 8MiB",
 		smtp(`body: some`):                                                   "listeners[0].body",
 		`{name: a, address: "smtps://127.0.0.1:465"}`:                        "listeners[0].tls: cert and key are missing",
 		`{name: a, address: "smtp://0.0.0.0:25"}`:                            "listeners[0].allow: missing",
