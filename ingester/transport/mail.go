@@ -164,11 +164,15 @@ type mailConn struct {
 	drain      time.Time    // a stop's deadline for the message that is coming; zero: no stop
 	shaking    bool         // STARTTLS has begun
 	over       bool         // nothing more is read
+	gaveUp     bool         // its client gave a message up in the midst of its chunks
 	closed     atomic.Bool
 	failed     error
 }
 
-var errLongCommand = errors.New("a command is too long")
+var (
+	errLongCommand = errors.New("a command is too long")
+	errGaveUp      = errors.New("a message was given up in the midst of its chunks")
+)
 
 // Read implements net.Conn. The server answers an error with 421, and ends.
 func (c *mailConn) Read(b []byte) (int, error) {
@@ -178,6 +182,8 @@ func (c *mailConn) Read(b []byte) (int, error) {
 			return 0, net.ErrClosed
 		case c.over:
 			return 0, io.EOF
+		case c.gaveUp:
+			return 0, c.ends(errGaveUp)
 		case !c.receiving.Load() && c.unanswered > commandMax:
 			return 0, c.ends(errLongCommand)
 		}

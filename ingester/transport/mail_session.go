@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"github.com/emersion/go-smtp"
 
@@ -23,10 +24,32 @@ type mailSession struct {
 	sc   *smtp.Conn
 	from string
 	to   []string
+
+	chunks atomic.Bool // a message comes in chunks, and its last is not there
 }
 
-// Reset implements smtp.Session.
-func (s *mailSession) Reset() { s.from, s.to = "", nil }
+// Reset implements smtp.Session. A message in chunks that is given up ends the connection:
+// go-smtp's goroutine for it may still be about to tell its result, to the next one.
+func (s *mailSession) Reset() {
+	s.from, s.to = "", nil
+	if s.chunks.Load() {
+		s.c.gaveUp = true
+	}
+}
+
+// chunked notes the end of a message that comes in chunks.
+type chunked struct {
+	io.Reader
+	s *mailSession
+}
+
+func (c chunked) Read(b []byte) (int, error) {
+	n, err := c.Reader.Read(b)
+	if err == io.EOF {
+		c.s.chunks.Store(false)
+	}
+	return n, err
+}
 
 // Logout implements smtp.Session.
 func (s *mailSession) Logout() error { return nil }
@@ -85,6 +108,10 @@ func (s *mailSession) Rcpt(to string, _ *smtp.RcptOptions) error {
 
 // Data implements smtp.Session. Its nil is the 250.
 func (s *mailSession) Data(r io.Reader) error {
+	if _, pipe := r.(*io.PipeReader); pipe {
+		s.chunks.Store(true)
+		r = chunked{r, s}
+	}
 	data, size, err := s.receive(r)
 	defer s.m.inHand.Add(-int64(cap(data)))
 	if err != nil {
@@ -162,8 +189,8 @@ func (s *mailSession) broken(err error) error {
 	if s.m.stopping.Load() {
 		return reply(421, smtp.EnhancedCode{4, 3, 2}, "Shutting down, try again later")
 	}
-	if errors.Is(err, smtp.ErrDataReset) {
-		return err // it is its client's wish
+	if errors.Is(err, smtp.ErrDataReset) { // its client's wish; go-smtp tells nobody
+		return reply(451, smtp.EnhancedCode{4, 4, 2}, "The message was given up")
 	}
 	return reply(421, smtp.EnhancedCode{4, 4, 2}, "The message did not come whole")
 }
@@ -172,9 +199,11 @@ func (s *mailSession) broken(err error) error {
 func (s *mailSession) deliver(ctx context.Context, f framing.Frame) error {
 	kept := s.c.promise.make(&f)
 	err := s.c.sink.Frame(s.c.peer, f)
-	s.c.sink.Flush()
 	if err == nil {
 		s.m.stats.Frames.Add(1)
+	}
+	s.c.sink.Flush()
+	if err == nil {
 		select {
 		case <-kept:
 			return nil
