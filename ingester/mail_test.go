@@ -507,6 +507,28 @@ func TestMail_Redecode(t *testing.T) {
 	}
 }
 
+// TestMail_Tap: who watches sees reports and rejects, of a long message the beginning.
+func TestMail_Tap(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, mail, "")
+	events := get(t, r.watch(), "/tap", "rate=0&count=3")
+	for _, message := range []string{reportMail(t, "full"), reportMail(t, "text_plain"), reportMail(t, "spamexperts") + strings.Repeat("x\r\n", shownMax)} {
+		if err := r.mailTo("mail", message); err != nil {
+			t.Fatal(err)
+		}
+	}
+	shown, _ := lines(t, events.Body)
+	if len(shown) != 3 {
+		t.Fatalf("%q", shown)
+	}
+	for i, want := range []string{"shop.example.com", "not_a_report", "customer.example.com"} {
+		e := shown[i]
+		if e["domain"] != want && e["reason"] != want || e["transport"] != "smtp" {
+			t.Errorf("%d: %v", i, e)
+		}
+	}
+}
+
 // TestMail_Load: many senders at once, over connections that they keep; each message is
 // there once.
 func TestMail_Load(t *testing.T) {

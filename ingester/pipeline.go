@@ -131,7 +131,7 @@ func (s *sink) Frame(peer netip.AddrPort, f framing.Frame) error {
 		s.common(peer, f, outcome)
 		err = s.publish(outcome)
 	}
-	if s.in.taps.Watched() {
+	if s.in.taps.Watched() && !s.putOff(err) {
 		s.in.taps.Show(&s.event, &s.header, &f, peer, dropOf(err))
 	}
 	switch {

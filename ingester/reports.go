@@ -65,6 +65,10 @@ func (s *reportSink) Frame(peer netip.AddrPort, f framing.Frame) error {
 	return s.sink.Frame(peer, f)
 }
 
+// putOff tells a message that Kafka does not take now: its sender has it, and nothing
+// has become of it.
+func (s *sink) putOff(err error) bool { return err != nil && s.patience != nil }
+
 // shortReport is the frame as it is shown and counted once it has been decoded.
 func shortReport(f framing.Frame) framing.Frame {
 	if f.Reject == "" {
