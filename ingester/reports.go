@@ -44,8 +44,8 @@ func newReportRules(cfg *config.Config, l *config.Listener) *reportRules {
 	}
 }
 
-// open makes the sink of a connection or socket.
-func (in *input) open(r transport.Receipts) transport.Sink {
+// sinkFor makes the sink of a connection or socket.
+func (in *input) sinkFor(r transport.Receipts) transport.Sink {
 	s := &sink{in: in, receipts: r}
 	if in.rules.Load().reports != nil {
 		return &reportSink{s}
