@@ -27,12 +27,13 @@ func (f *forwarder) send(ctx context.Context, hostname, from string, to []string
 }
 
 func (f *forwarder) try(ctx context.Context, hostname, from string, to []string, data []byte) error {
-	nc, err := new(net.Dialer).DialContext(ctx, "tcp", f.Address)
+	socket, err := new(net.Dialer).DialContext(ctx, "tcp", f.Address)
 	if err != nil {
 		return err
 	}
-	defer nc.Close()
-	defer context.AfterFunc(ctx, func() { nc.SetDeadline(time.Unix(1, 0)) })()
+	defer socket.Close()
+	defer context.AfterFunc(ctx, func() { socket.SetDeadline(time.Unix(1, 0)) })()
+	nc := socket
 	host, _, err := net.SplitHostPort(f.Address)
 	if err != nil {
 		return err

@@ -392,3 +392,47 @@ func TestMail_Garbage(t *testing.T) {
 	c.say("DATA", "354")
 	c.say("x\r\n.", "250")
 }
+
+// TestForward_Smtps: the certificate must be of somebody whom this machine trusts, which
+// no test's is.
+func TestForward_Smtps(t *testing.T) {
+	t.Parallel()
+	to := start(t, variants(t)[slices.Index(Networks(), "smtps")], Options{}, newRecorder())
+	s := start(t, overSMTP, Options{Forward: Forward{Network: "smtps", Address: to.Addr().String()}, AnswerTimeout: patience}, newRecorder())
+	c := talk(t, s)
+	c.envelope()
+	c.say("DATA", "354")
+	c.say("x\r\n.", "451")
+	if n := s.Stats().PutOffForward.Load(); n != 1 || len(s.waitFor(t, 0)) != 0 || len(to.waitFor(t, 0)) != 0 {
+		t.Errorf("%d were put off", n)
+	}
+}
+
+// TestForward_Silent: a parser that says nothing holds a sender no longer than
+// answer_timeout, and a stop no longer than its deadline.
+func TestForward_Silent(t *testing.T) {
+	t.Parallel()
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	to := Forward{Network: "smtp", Address: silent.Addr().String()}
+	s := start(t, overSMTP, Options{Forward: to, AnswerTimeout: 50 * time.Millisecond}, newRecorder())
+	c := talk(t, s)
+	c.envelope()
+	c.say("DATA", "354")
+	c.say("x\r\n.", "451")
+
+	s = start(t, overSMTP, Options{Forward: to, AnswerTimeout: time.Hour}, newRecorder())
+	c = talk(t, s)
+	c.envelope()
+	c.say("DATA", "354")
+	c.write("x\r\n.\r\n")
+	eventually(t, "the message is read", func() bool { return s.Listener.(*mailListener).inHand.Load() > 0 })
+	s.abort()
+	s.wait(t)
+	if n := s.Stats().PutOffForward.Load(); n != 1 {
+		t.Errorf("%d were put off", n)
+	}
+}
