@@ -88,6 +88,11 @@ func summary(out io.Writer, cfg *config.Config) error {
 			framing = "datagrams"
 		case "relp":
 			framing = "acknowledged"
+		case "smtp", "smtps", "lmtp":
+			framing = "messages, body " + l.Body
+			if l.ForwardTo != "" {
+				framing += ", forwarded to " + l.ForwardTo
+			}
 		}
 		if l.TLS.ClientCA != "" {
 			framing += ", certificates of " + strings.Join(append([]string{"clients"}, l.TLS.ClientNames...), " ")

@@ -50,11 +50,14 @@ The file is what
 			if err != nil {
 				return err
 			}
-			i := 0
+			i := max(0, slices.IndexFunc(cfg.Listeners, func(l config.Listener) bool { return !l.Address.Mail() }))
 			if listener != "" {
 				if i = slices.IndexFunc(cfg.Listeners, func(l config.Listener) bool { return l.Name == listener }); i < 0 {
 					return usagef("--listener %q: the configuration has no listener of that name", listener)
 				}
+			}
+			if l := &cfg.Listeners[i]; l.Address.Mail() {
+				return usagef("listener %q takes messages (%s), which are of no template", l.Name, l.Address)
 			}
 			formats, err := ingester.CompileFormats(cfg)
 			if err != nil {

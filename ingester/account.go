@@ -57,6 +57,10 @@ func (s *sink) gone(peer netip.AddrPort, f framing.Frame, r schema.Reason) {
 // heard counts an event for the filtering host that it names, and compares clocks.
 func (s *sink) heard(f framing.Frame) {
 	e, h := &s.event, &s.header
+	if e.Kind == schema.Feedback { // it names none, and is of a time that another clock has told
+		s.tally.Event(nil, nil, max(f.Size, len(f.Bytes)), 0, 0)
+		return
+	}
 	var header, own int64
 	if h.HasTime {
 		header = h.Millis

@@ -30,7 +30,7 @@ func mixed(t testing.TB, n int) []framing.Frame {
 // every kind of thing that a good frame can hold or be forgiven. Text that has to
 // be made UTF-8 is copied once more.
 func TestFrame_Allocs(t *testing.T) {
-	s := newSink(t, false, func(o *publish.Options) { o.BatchBytes, o.BufferBytes = 16<<20, 128<<20 })
+	s := newSink(t, false, func(o *publish.Options) { o.BatchBytes, o.BufferBytes = 16<<20, 256<<20 })
 	plain := m1(testID(1), "Re: offer, 50% off")
 	cases := map[string]string{
 		"m1":                 "<22>" + plain,

@@ -17,7 +17,7 @@ type ListenerFormats struct {
 }
 
 // CompileFormats compiles the configured templates and binds them to the
-// listeners that name them, in the listeners' order. Errors name the key and its
+// listeners that name them, in the listeners' order; one for mail has none. Errors name the key and its
 // place in the file.
 func CompileFormats(cfg *config.Config) ([]ListenerFormats, error) {
 	known, err := knownFormats(cfg)
@@ -26,6 +26,9 @@ func CompileFormats(cfg *config.Config) ([]ListenerFormats, error) {
 	}
 	all := make([]ListenerFormats, len(cfg.Listeners))
 	for i := range cfg.Listeners {
+		if cfg.Listeners[i].Address.Mail() {
+			continue // its messages are reports: see reports.go
+		}
 		if all[i], err = compile(cfg, known, &cfg.Listeners[i], fmt.Sprintf("listeners[%d].formats", i)); err != nil {
 			return nil, err
 		}

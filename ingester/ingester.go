@@ -123,6 +123,8 @@ func listen(l *config.Listener, o transport.Options, log *slog.Logger) (_ transp
 	o.MaxConnections, o.Sockets, o.ReceiveBuffer = l.MaxConnections, l.Sockets, int(l.ReceiveBuffer)
 	o.MaxConnectionsPerPeer, o.IdleTimeout, o.FrameTimeout, o.OpenFrames = l.MaxConnectionsPerPeer, l.IdleTimeout, l.FrameTimeout, int(l.OpenFrames)
 	o.SocketMode, o.ReusePort = l.SocketMode, l.ReusePort
+	o.Forward.Network, o.Forward.Address = l.Forward()
+	o.AnswerTimeout = l.AnswerTimeout
 	o.Logger = log
 	return transport.Listen(o)
 }

@@ -27,6 +27,7 @@ var (
 	descShakes    = desc("millrace_listener_tls_handshake_failures_total", "TLS handshakes that failed: no certificate that we accept, an old protocol, too late.", "listener")
 	descExpiry    = desc("millrace_listener_certificate_expiry_timestamp_seconds", "When the listener's certificate, or one of its chain, expires.", "listener")
 	descOwed      = desc("millrace_relp_unanswered_total", "RELP frames whose connection ended before they were answered: their sender repeats them.", "listener")
+	descPutOff    = desc("millrace_mail_put_off_total", "Messages answered with 451, so that their sender tries again: Kafka did not take them within answer_timeout (kafka), forward_to did not (forward), those in hand filled open_frames (memory).", "listener", "reason")
 	descRcvbuf    = desc("millrace_listener_receive_buffer_bytes", "Receive buffer of a UDP socket, as the kernel granted it.", "listener")
 
 	descPeers     = desc("millrace_peers", "Peers that the listener knows; millrace status lists them.", "listener")
@@ -92,6 +93,11 @@ func (in *Ingester) Collect(ch chan<- prometheus.Metric) {
 		}
 		if string(input.transport) == "relp" {
 			counter(descOwed, t.Unanswered.Load(), name)
+		}
+		if in.inputs[i].rules.Load().reports != nil {
+			counter(descPutOff, t.PutOffKafka.Load(), name, "kafka")
+			counter(descPutOff, t.PutOffForward.Load(), name, "forward")
+			counter(descPutOff, t.PutOffMemory.Load(), name, "memory")
 		}
 		gauge(descRcvbuf, float64(t.ReceiveBuffer.Load()), name)
 	}

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"millrace/ingester/arf"
 	"millrace/ingester/clean"
 	"millrace/ingester/format"
 	"millrace/ingester/framing"
@@ -50,6 +51,7 @@ type rules struct {
 	formats   *format.Set // nil: no templates
 	logs      []string    // of qmail-based servers
 	log       qmail.Options
+	reports   *reportRules // of a listener for mail
 	zone      *time.Location
 	raw       string // always, flagged, never
 }
@@ -62,6 +64,7 @@ type scratch struct {
 	header  header.Header
 	parser  header.Parser
 	decoder format.Decoder
+	reports arf.Decoder
 	tally   peers.Tally
 	isClean bool   // the frame's bytes are valid UTF-8 without a NUL
 	name    []byte // of a line's source
@@ -78,6 +81,7 @@ type sink struct {
 	rules *rules // of this read
 	now   int64  // when this read's first frame was taken
 
+	patience context.Context  // ends waiting for Kafka; nil: in.hard does
 	receipts publish.Receipts // of a sender that wants to know which frames are safe, or nil
 	receipt  [1]uint32        // of a frame of which nothing is kept
 
@@ -112,7 +116,7 @@ func (s *sink) Frame(peer netip.AddrPort, f framing.Frame) error {
 			return nil
 		}
 		s.Flush() // hold nothing while waiting
-		if err := s.in.gate.wait(s.in.hard); err != nil {
+		if err := s.in.gate.wait(s.waits()); err != nil {
 			return err
 		}
 	}
@@ -123,6 +127,9 @@ func (s *sink) Frame(peer netip.AddrPort, f framing.Frame) error {
 		}
 	}
 	outcome, ok := s.decode(f)
+	if s.rules.reports != nil {
+		f = shortReport(f)
+	}
 	if !ok {
 		s.drop(peer, f, schema.DropEmpty)
 		return nil
@@ -162,7 +169,7 @@ func (s *sink) finish(peer netip.AddrPort, f framing.Frame, outcome int) error {
 		s.complete(peer, f, outcome)
 		err = s.publish(&s.event, outcome)
 	}
-	if s.in.taps.Watched() {
+	if s.in.taps.Watched() && !s.putOff(err) {
 		s.in.taps.Show(&s.event, &s.header, &f, peer, dropOf(err))
 	}
 	switch {
@@ -203,6 +210,9 @@ func (s *sink) decode(f framing.Frame) (outcome int, ok bool) {
 		s.header = header.Header{}
 		s.reject(f, f.Reject, f.Detail)
 		return 1 + indexOf(rejectReasons, f.Reject), true
+	}
+	if s.rules.reports != nil {
+		return s.decodeReport(f)
 	}
 	frame := header.StripTrailer(f.Bytes)
 	rest := header.ParsePRI(frame, &s.header)
@@ -264,7 +274,7 @@ var (
 // complete sets what the frame's event has of its way here.
 func (s *sink) complete(peer netip.AddrPort, f framing.Frame, outcome int) {
 	s.common(&s.event, peer, f)
-	if outcome == 0 {
+	if outcome == 0 && s.rules.reports == nil {
 		if s.rules.raw == "always" || s.rules.raw == "flagged" && (s.event.Flagged() != 0 || !s.isClean) {
 			s.event.SetText(schema.Raw, f.Bytes)
 		}
@@ -298,6 +308,9 @@ func (s *sink) common(e *schema.Event, peer netip.AddrPort, f framing.Frame) {
 		}
 	}
 	e.Flag(f.Flags | s.headerFlags(h))
+	if s.rules.reports != nil {
+		return // decodeReport has seen to the rest
+	}
 	// One look at the whole frame saves one at each of its values. Structured
 	// data are unescaped into bytes of their own, which it has not seen.
 	s.isClean = clean.Is(f.Bytes)
@@ -336,7 +349,7 @@ func (s *sink) publish(e *schema.Event, outcome int) error {
 	s.takeLane()
 	tag := s.in.tag + outcome
 	if s.in.waits || s.patient {
-		return s.lane.Append(s.in.hard, e, tag)
+		return s.lane.Append(s.waits(), e, tag)
 	}
 	return s.lane.TryAppend(e, tag)
 }
@@ -347,6 +360,14 @@ func (s *sink) stampsBefore() int64 {
 		return min(s.now, s.file.modified)
 	}
 	return s.now
+}
+
+// waits ends waiting for Kafka.
+func (s *sink) waits() context.Context {
+	if s.patience != nil {
+		return s.patience
+	}
+	return s.in.hard
 }
 
 // Flush ends a read: lane and scratch go back for others.

@@ -48,8 +48,8 @@ func NewRedecoder(cfg *config.Config, formatName string) (*Redecoder, error) {
 		return nil, err
 	}
 	only := known[formatName]
-	if only == nil && formatName != "" {
-		return nil, fmt.Errorf("cannot decode as format %q: there are %q (formats[].name)", formatName, slices.Sorted(maps.Keys(known)))
+	if only == nil && formatName != "" && formatName != config.ReportFormat {
+		return nil, fmt.Errorf("cannot decode as format %q: there are %q (formats[].name)", formatName, append(slices.Sorted(maps.Keys(known)), config.ReportFormat))
 	}
 	r := &Redecoder{inputs: map[string]*input{}}
 	for i := range cfg.Listeners {
@@ -62,7 +62,14 @@ func NewRedecoder(cfg *config.Config, formatName string) (*Redecoder, error) {
 			}
 		}
 		in := &input{name: schema.Padded(l.Name)}
-		in.rules.Store(rulesOf(l, set, logs))
+		rules := rulesOf(l, set, logs)
+		switch {
+		case formatName == config.ReportFormat:
+			rules.reports = newReportRules(cfg, l)
+		case only == nil:
+			rules.reports = reportsOf(cfg, l)
+		}
+		in.rules.Store(rules)
 		r.inputs[l.Name] = in
 	}
 	return r, nil

@@ -29,6 +29,7 @@ func plan(cfg *config.Config) ([]planned, error) {
 	for i := range plans {
 		l, p := &cfg.Listeners[i], &plans[i]
 		p.rules = rulesOf(l, formats[i].Set, formats[i].Logs)
+		p.rules.reports = reportsOf(cfg, l)
 		p.rejects = l.RejectLimit
 		p.listening = transport.Options{Network: l.Address.Network, Allow: l.Allow.Prefixes, AllowAny: l.Allow.Any, ProxyFrom: l.ProxyFrom, Ordered: len(formats[i].Logs) > 0}
 		if l.TLS.Cert == "" {

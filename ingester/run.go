@@ -93,7 +93,7 @@ func (in *Ingester) Run(soft, hard context.Context) error {
 	group, serving := errgroup.WithContext(soft)
 	for i := range in.listeners {
 		group.Go(func() error {
-			return in.listeners[i].Serve(serving, hard, func(r transport.Receipts) transport.Sink { return in.inputs[i].open(r) })
+			return in.listeners[i].Serve(serving, hard, func(r transport.Receipts) transport.Sink { return in.inputs[i].sinkFor(r) })
 		})
 	}
 	if in.files != nil {

@@ -328,7 +328,7 @@ func TestTap_Refusals(t *testing.T) {
 // TestTap_Dropped: a datagram that found Kafka away and no room is shown as dropped.
 func TestTap_Dropped(t *testing.T) {
 	t.Parallel()
-	s := newSink(t, false, func(o *publish.Options) { o.BatchBytes, o.BufferBytes = 16<<10, 256<<10 })
+	s := newSink(t, false, func(o *publish.Options) { o.BatchBytes, o.BufferBytes = 16<<10, 512<<10 })
 	s.in.waits = false
 	opened, err := s.in.taps.Open(tap.Options{Request: tap.Request{}, Buffer: 4 << 20})
 	if err != nil {

@@ -40,7 +40,7 @@ var commonFields = [CommonFields]Field{
 	EventTimeSource: {Number: 3, Name: "event_time_source", Type: Word, Doc: "where event_time is from: event, id (the Exim id), header (syslog), received"},
 	IDTime:          {Number: 4, Name: "id_time", Type: Seconds, Codec: "Delta, Default", Doc: "the Exim id's own time, else event_time: a message and its statuses share it"},
 	Listener:        {Number: 5, Name: "listener", Type: Word, Doc: "name of the listener that took it"},
-	Transport:       {Number: 6, Name: "transport", Type: Word, Doc: "udp, tcp, tls, relp or unixgram: the scheme of the listener's address; imap: read from a mailbox"},
+	Transport:       {Number: 6, Name: "transport", Type: Word, Doc: "udp, tcp, tls, relp, unixgram, smtp, smtps or lmtp: the scheme of the listener's address; file: followed; imap: read from a mailbox"},
 	PeerIP:          {Number: 7, Name: "peer_ip", Type: IP, Doc: "address of the sender of the frame"},
 	Facility:        {Number: 8, Name: "facility", Type: UInt8, Doc: "syslog facility (RFC 5424 table 1); 1 (user) when the frame had no PRI"},
 	Severity:        {Number: 9, Name: "severity", Type: UInt8, Doc: "syslog severity (RFC 5424 table 2)"},

@@ -27,6 +27,14 @@ const (
 	FlagTZGap                              // the hour is one that summer time leaves out
 	FlagSenderInferred                     // the sender is of the nearest earlier message, and another was open
 	FlagBadHeader                          // a line of a mail's header, or an encoded word in it, did not parse
+	FlagCut                                // a value, or raw, was longer than a record holds: its beginning is there
+	FlagNoBoundary                         // a MIME message ended without the boundary that closes it
+	FlagBadMIME                            // a MIME part's header or encoding, or a field of a report, was malformed
+	FlagBareCR                             // lines ended with a lone CR
+	FlagMisnamedPart                       // a part of a report had another media type than RFC 5965 gives it
+	FlagNoReportPart                       // an original message came without the part that reports it
+	FlagMissingField                       // a report lacks a field that RFC 5965 demands
+	FlagRepeatedField                      // a report has a field, or a part, more often than it may: the first counts
 	flagEnd
 )
 
@@ -34,6 +42,7 @@ var flagWords = [...]string{
 	"no_pri", "bad_pri", "bom", "no_trailer", "ambiguous", "bad_utf8", "nul_byte", "bad_int", "bad_ip", "bad_time", "bad_id",
 	"tz_guess", "leap_second", "bad_header_time", "none_text", "bad_structured_data",
 	"incomplete", "tz_repeated", "tz_gap", "sender_inferred", "bad_header",
+	"cut", "no_boundary", "bad_mime", "bare_cr", "misnamed_part", "no_report_part", "missing_field", "repeated_field",
 }
 
 // flagDocs has the same order.
@@ -59,6 +68,14 @@ var flagDocs = [...]string{
 	"the event's hour is one that the begin of summer time leaves out; the zone may be wrong",
 	"the sender is that of the nearest earlier message, and another was open",
 	"a line of a mail's header, or an encoded word in it, did not parse; `raw` has it",
+	"a value, or `raw`, was longer than a record holds (`kafka.batch_bytes`); its beginning is there",
+	"a MIME message ended without the boundary that closes it: it was cut, or its sender leaves it out",
+	"a MIME part's header or encoding, or a field of a report, was malformed; what could be read is there",
+	"the message's lines ended with a lone CR",
+	"a part of the report has another media type than RFC 5965 gives it",
+	"the message has an original and no part that reports it: it is taken for a complaint, its type is not known",
+	"a report lacks Feedback-Type, User-Agent or Version",
+	"a report has a field or a part more often than it may; the first counts, further fields are in `extra`",
 }
 
 // Words are the names of the flags in the set, in a fixed order.

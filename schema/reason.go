@@ -18,6 +18,8 @@ const (
 	ReasonTruncatedEOF       Reason = "truncated_eof"
 	ReasonTruncatedDatagram  Reason = "truncated_datagram"
 	ReasonBadDate            Reason = "bad_date"
+	ReasonNotAReport         Reason = "not_a_report"
+	ReasonMIMELimit          Reason = "mime_limit"
 	ReasonBadRecord          Reason = "bad_record"
 )
 
@@ -52,6 +54,8 @@ var rejectDocs = []ReasonDoc{
 	{ReasonTruncatedEOF, "The input ended inside a frame: the connection closed, or nothing came for `frame_idle`.", "Look at the sender's own log for why it stopped; on a lossy path raise `listeners[].frame_idle`, or use `framing: nul`."},
 	{ReasonTruncatedDatagram, "A datagram was longer than the listener's `max_frame`; what the kernel kept of it is in `raw`.", "Raise `listeners[].max_frame` (65,535 at most for UDP), or use TCP."},
 	{ReasonBadDate, "The line does not begin with the log's date and time, or names a day that does not exist.", "See that the listener's or file's `formats` are those of the log that it gets."},
+	{ReasonNotAReport, "A message that is no abuse report (RFC 5965): no part of it reports an original.", "See what came: `raw` has the message. People write to such addresses too; a feedback loop that sends reports of its own shape is worth telling us."},
+	{ReasonMIMELimit, "A message whose parts are nested deeper, are more, or have longer headers than any report's: it is not looked into further.", "Look at the sender: `raw` has the beginning. No report is like that."},
 	{ReasonBadRecord, "A Kafka record that is not an event of its topic's kind; `raw` holds the record.", "Another program writes to Millrace's topics, or a newer ingester writes what this transformer cannot read: upgrade the transformer first."},
 }
 

@@ -25,12 +25,16 @@ func readyLine(w io.Writer, pairs []pair) {
 	fmt.Fprintln(w, b.String())
 }
 
-// addresses are syslog_udp, syslog_tcp and so on: the first listener of each network.
+// addresses are syslog_udp, syslog_tcp, smtp and so on: the first listener of each network.
 func addresses(in *ingester.Ingester) (pairs []pair) {
 	for _, network := range config.Networks {
 		for _, l := range in.Addrs() {
 			if l.Network == network {
-				pairs = append(pairs, pair{"syslog_" + network, l.Addr.String()})
+				key := "syslog_" + network
+				if (config.Address{Network: network}).Mail() {
+					key = network
+				}
+				pairs = append(pairs, pair{key, l.Addr.String()})
 				break
 			}
 		}

@@ -188,6 +188,9 @@ var base62 = func() (t [256]byte) {
 
 const noDigit = 0x80
 
+// ParseID is for who finds Exim ids elsewhere: see parseID.
+func ParseID(v []byte) (seconds uint64, ok bool) { return parseID(v) }
+
 // parseID reads an Exim message id, of 6-6-2 digits (before Exim 4.97) or
 // 6-11-4, and yields the second that its first six digits say.
 func parseID(v []byte) (seconds uint64, ok bool) {

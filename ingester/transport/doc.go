@@ -1,4 +1,5 @@
-// Package transport takes syslog frames from sockets: TCP, TLS over it, RELP over either, UDP, and Unix datagrams.
+// Package transport takes frames from sockets: syslog over TCP, TLS over it, RELP over either, UDP, and Unix datagrams;
+// messages by SMTP and LMTP.
 //
 // # What it promises
 //
@@ -28,6 +29,13 @@
 // it is kept: once, in the frames' order, and never when the listener has to stop first.
 // Of its own accord a sender then sends it again, to us or another. An unfinished frame
 // at the end of a RELP connection is thus no frame.
+//
+// A message that comes by SMTP or LMTP is one frame, whole and as it was. Its sender hears
+// 250 once a sink's Receipts say that it is kept, for LMTP once for each recipient, and 451
+// when that takes too long, when there are too many at once, or when Options.Forward has
+// not taken it: it then has the message still, so that nothing of it is counted. A stop
+// lets a message that has begun end within DrainTime, answers what is kept until hard ends,
+// and tells all others 421. The messages in hand hold no more than Options.OpenFrames.
 //
 // One datagram is one message (RFC 5426), whatever listeners[].framing says; trailing
 // NUL, CR and LF are stripped.

@@ -170,7 +170,10 @@ type variant struct {
 func (v variant) stream() bool { return v.network != "udp" && v.network != unixgram }
 
 // delimited: the frames are those of Options.Framing. RELP has its own.
-func (v variant) delimited() bool { return v.stream() && v.network != "relp" }
+func (v variant) delimited() bool { return v.stream() && v.network != "relp" && !v.mail() }
+
+// mail: a frame is a message, and its sender has an answer before it sends the next.
+func (v variant) mail() bool { return slices.Contains(mailers, v.network) }
 
 // configured are the options that the variant needs.
 func (v variant) configured(o Options) Options {
@@ -199,6 +202,11 @@ func variants(t *testing.T) []variant {
 			v.options = func(o *Options) { o.Address = cmp.Or(o.Address, socketPath(t)) }
 		case "relp":
 			v = overRELP
+		case "smtp", "lmtp":
+			v.client = asMail(n)
+		case "smtps":
+			v.options = secure.options
+			v.client = func(c net.Conn) net.Conn { return asMail(n)(secure.client(c)) }
 		}
 		all = append(all, v)
 	}

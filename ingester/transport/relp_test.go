@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"millrace/ingester/mailtest"
 	"millrace/ingester/relp"
 	"millrace/ingester/relp/relptest"
 	"millrace/schema"
@@ -20,16 +21,22 @@ func asRELP(c net.Conn) net.Conn { return relptest.New(c) }
 
 // raw is the connection below the protocol.
 func raw(c net.Conn) net.Conn {
-	if r, ok := c.(*relptest.Client); ok {
-		return r.Conn
+	switch c := c.(type) {
+	case *relptest.Client:
+		return c.Conn
+	case *mailtest.Client:
+		return c.Conn
 	}
 	return c
 }
 
 // onWire is how many bytes a connection needed for what was written, its first.
 func onWire(c net.Conn, written string) uint64 {
-	if _, ok := c.(*relptest.Client); ok {
+	switch c := c.(type) {
+	case *relptest.Client:
 		return relptest.OnWire(written)
+	case *mailtest.Client:
+		return c.OnWire(written)
 	}
 	return uint64(len(written))
 }

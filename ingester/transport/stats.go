@@ -24,6 +24,11 @@ type Stats struct {
 	// again, and those that Kafka had or got are duplicates then.
 	Unanswered atomic.Uint64
 
+	// Messages that were answered with 451, for what: their sender sends them again.
+	PutOffKafka   atomic.Uint64 // Kafka, within answer_timeout
+	PutOffForward atomic.Uint64 // forward_to
+	PutOffMemory  atomic.Uint64 // open_frames
+
 	Empty      atomic.Uint64 // frames with nothing in them
 	NotAllowed atomic.Uint64 // see Refuse: datagrams, and TCP connections, from elsewhere or without a permitted name
 	Kernel     atomic.Uint64 // datagrams that found the receive buffer full

@@ -36,7 +36,8 @@ type tcpListener struct {
 	turns   chan struct{}           // a place for each connection that reads now
 	wrap    func(net.Conn) net.Conn // of a transport on top of TCP
 	speak   func(*conn, func(Receipts) Sink) (protocol, Sink)
-	hard    context.Context // of Serve
+	talk    func(*conn, func(Receipts) Sink) error // serves a connection instead of conn.serve
+	hard    context.Context                        // of Serve
 
 	stopper
 	mu    sync.Mutex
@@ -224,7 +225,11 @@ func (l *tcpListener) take(nc net.Conn, open func(Receipts) Sink) {
 		if err == nil {
 			err = c.secure()
 		}
-		if err == nil {
+		switch {
+		case err != nil:
+		case l.talk != nil:
+			err = l.talk(c, open)
+		default:
 			c.init(open)
 			err = c.serve()
 		}

@@ -167,13 +167,17 @@ func (c *conn) failed(err error) {
 	}
 }
 
-// encrypted are the networks that may have TLS; tls must.
-var encrypted = []string{"tls", "relp"}
+// encrypted are the networks that may have TLS, smtp and lmtp by STARTTLS; those of
+// alwaysTLS must.
+var (
+	encrypted = []string{"tls", "relp", "smtp", "smtps", "lmtp"}
+	alwaysTLS = []string{"tls", "smtps"}
+)
 
 // validateTLS wants encryption where the network says so, and nowhere else.
 func validateTLS(o Options) error {
 	switch {
-	case o.Network == "tls" && o.TLS == nil:
+	case slices.Contains(alwaysTLS, o.Network) && o.TLS == nil:
 		return fmt.Errorf("cannot listen on %q without a certificate: set cert and key (listeners[].tls)", o.Network+"://"+o.Address)
 	case o.TLS == nil:
 		return nil

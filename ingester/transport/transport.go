@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -85,6 +86,9 @@ type Options struct {
 	SocketMode    fs.FileMode   // of a Unix socket's file; DefaultSocketMode
 	DrainTime     time.Duration // for how long a stop goes on reading; DefaultDrainTime
 
+	Forward       Forward       // of mail: where each message goes first
+	AnswerTimeout time.Duration // of mail: until its sender is told to try again; DefaultAnswerTimeout
+
 	Logger *slog.Logger
 }
 
@@ -114,6 +118,9 @@ var transports = []struct {
 	{"relp", listenRELP},
 	{"udp", listenUDP},
 	{unixgram, listenUnixgram},
+	{"smtp", listenMail},
+	{"smtps", listenMail},
+	{"lmtp", listenMail},
 }
 
 // Networks are the schemes of an address.
@@ -220,6 +227,9 @@ func Listen(o Options) (Listener, error) {
 	setDefault(&o.SocketMode, DefaultSocketMode)
 	if o.Network == "udp" {
 		setDefault(&o.MaxFrame, MaxUDP)
+	}
+	if slices.Contains(mailers, o.Network) {
+		setDefault(&o.MaxFrame, DefaultMaxMail)
 	}
 	setDefault(&o.MaxFrame, DefaultMaxTCP)
 	if o.Logger == nil {

@@ -77,7 +77,11 @@ func contractWhole(t *testing.T, v variant) {
 func contractEmpty(t *testing.T, v variant) {
 	s := start(t, v, Options{}, newRecorder())
 	c := s.dial(t, "")
-	send(t, c, "<14>\x00", "<14>x\x00")
+	empty := "<14>\x00"
+	if v.mail() {
+		empty = "\x00" // whatever else stands in a message is for its format
+	}
+	send(t, c, empty, "<14>x\x00")
 	s.waitFor(t, 1)
 	s.stop()
 	s.wait(t)
@@ -144,6 +148,9 @@ func contractStop(t *testing.T, v variant) {
 	if v.network == unixgram {
 		n = 10 // net.unix.max_dgram_qlen: then the sender waits
 	}
+	if v.mail() {
+		n = 1 // likewise; and what has not been answered, its sender has
+	}
 	for i := range n {
 		frame := fmt.Sprintf("<14>frame %d %s", i, strings.Repeat("x", 50))
 		want = append(want, frame)
@@ -153,10 +160,12 @@ func contractStop(t *testing.T, v variant) {
 	case v.delimited():
 		send(t, c, "<14>torn")
 		want = append(want, "<14>torn")
+	case v.mail():
+		eventually(t, "the message is read", func() bool { return s.Stats().Bytes.Load() == onWire(c, want[0]) })
 	case v.stream():
 		send(t, raw(c), "202 syslog 100 torn") // its sender has no answer, and still has it
 	}
-	if v.stream() {
+	if v.stream() && !v.mail() {
 		late := s.dial(t, "")
 		send(t, late, "<14>late\x00")
 		want = append(want, "<14>late")
@@ -211,7 +220,7 @@ func contractStopUnderLoad(t *testing.T, v variant) {
 	s.wait(t)
 	senders.Wait()
 	read := s.Stats().Bytes.Load()
-	if v.network == "relp" {
+	if v.network == "relp" || v.mail() {
 		// A number takes one to six bytes, and what is torn is sent again: the frames are counted.
 		read = s.Stats().Frames.Load() * uint64(len(frame)+1)
 	}
@@ -235,17 +244,22 @@ func contractHard(t *testing.T, v variant) {
 	r.gate = make(chan struct{}) // never opens
 	s := start(t, v, Options{}, r)
 	c := s.dial(t, "")
-	send(t, c, "<14>one\x00<14>two\x00")
-	eventually(t, "bytes are read", func() bool {
-		return s.Stats().Bytes.Load() >= onWire(c, "<14>one\x00<14>two\x00") || !v.stream()
-	})
+	frames, lost := "<14>one\x00<14>two\x00", uint64(2)
+	if v.mail() {
+		frames, lost = "<14>one\x00", 0 // its sender has it
+	}
+	send(t, c, frames)
+	eventually(t, "bytes are read", func() bool { return s.Stats().Bytes.Load() >= onWire(c, frames) || !v.stream() })
 	s.abort()
 	s.wait(t)
 	if n := len(s.waitFor(t, 0)); n != 0 {
 		t.Errorf("%d frames through a closed gate", n)
 	}
-	if n := s.Stats().Shutdown.Load(); v.stream() && n != 2 {
-		t.Errorf("Shutdown %d, want 2: both frames had been read", n)
+	if n := s.Stats().Shutdown.Load(); v.stream() && n != lost {
+		t.Errorf("Shutdown %d, want %d: so many frames had been read", n, lost)
+	}
+	if n := s.Stats().PutOffKafka.Load(); v.mail() && n != 1 {
+		t.Errorf("%d messages were put off, want 1", n)
 	}
 }
 
@@ -301,14 +315,14 @@ func TestParseAddress(t *testing.T) {
 		}
 	}
 	for s, part := range map[string]string{
-		"127.0.0.1:5514":          "tcp://, tls://, relp://, udp://, unixgram://",
-		"http://127.0.0.1:80":     "tcp://, tls://, relp://, udp://, unixgram://",
+		"127.0.0.1:5514":          "tcp://, tls://, relp://, udp://, unixgram://, smtp://, smtps://, lmtp://",
+		"http://127.0.0.1:80":     "tcp://, tls://, relp://, udp://, unixgram://, smtp://, smtps://, lmtp://",
 		"tcp://127.0.0.1":         "tcp://HOST:PORT",
 		"tcp://::1:5514":          "brackets",
 		"tcp://127.0.0.1:x":       `port "x"`,
 		"tcp://127.0.0.1:-1":      `port "-1"`,
 		"udp://127.0.0.1:9999999": `port "9999999"`,
-		"":                        "tcp://, tls://, relp://, udp://, unixgram://",
+		"":                        "tcp://, tls://, relp://, udp://, unixgram://, smtp://, smtps://, lmtp://",
 	} {
 		if _, _, err := ParseAddress(s); err == nil || !strings.Contains(err.Error(), part) || !strings.Contains(err.Error(), fmt.Sprintf("%q", s)) || !strings.Contains(err.Error(), "listeners[].address") {
 			t.Errorf("%q: %v, want %q in it", s, err, part)
@@ -338,7 +352,7 @@ func TestValidate(t *testing.T) {
 			continue
 		}
 		var encryption *TLS
-		if network == "tls" {
+		if network == "tls" || network == "smtps" {
 			encryption = secured
 		}
 		for _, address := range []string{"127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1", "localhost:1"} {

@@ -108,9 +108,11 @@ func clash(a, b Address) bool {
 	if a.transport() != b.transport() || a.Port != b.Port || a.Port == 0 {
 		return false
 	}
-	wildcard := func(h string) bool { return h == "" || h == "0.0.0.0" || h == "::" }
-	return a.Host == b.Host || wildcard(a.Host) || wildcard(b.Host)
+	return a.Host == b.Host || a.wildcard() || b.wildcard()
 }
+
+// wildcard tells an address of all of the machine's.
+func (a Address) wildcard() bool { return a.Host == "" || a.Host == "0.0.0.0" || a.Host == "::" }
 
 func (c *Config) checkListener(d *decoder, l *Listener, at string) {
 	if len(l.ProxyFrom) > 0 && !l.Allow.Any && len(l.Allow.Prefixes) == 0 && !d.failed(at+".allow") {
@@ -122,6 +124,9 @@ func (c *Config) checkListener(d *decoder, l *Listener, at string) {
 	if l.Address.Network == "udp" && l.MaxFrame > 65535 && !d.failed(at+".max_frame") {
 		d.report(at+".max_frame", Problem{Got: quoted(l.MaxFrame.String()), Allowed: "at most 65535 on UDP"})
 	}
+	if !l.Address.Mail() && l.MaxFrame > MiB && l.Address.Network != "" && l.Address.Network != "udp" && !d.failed(at+".max_frame") {
+		d.report(at+".max_frame", Problem{Got: quoted(l.MaxFrame.String()), Allowed: "at most 1MiB on " + l.Address.Network})
+	}
 	for _, only := range []struct {
 		key      string
 		networks []string
@@ -130,6 +135,7 @@ func (c *Config) checkListener(d *decoder, l *Listener, at string) {
 		{"max_connections", streams}, {"frame_idle", delimited},
 		{"max_connections_per_peer", streams}, {"idle_timeout", streams}, {"frame_timeout", streams}, {"open_frames", streams}, {"proxy_from", streams},
 		{"socket_mode", []string{unixgram}}, {"allow", remote},
+		{"body", mailers}, {"forward_to", mailers}, {"answer_timeout", mailers},
 	} {
 		_, given := d.where[at+"."+only.key]
 		if given && !slices.Contains(only.networks, l.Address.Network) && l.Address.Network != "" && !atDefault(l, only.key) {
@@ -137,6 +143,10 @@ func (c *Config) checkListener(d *decoder, l *Listener, at string) {
 		}
 	}
 	l.checkTLS(d, at+".tls")
+	if l.Address.Mail() {
+		l.checkMail(d, at)
+		return
+	}
 	c.checkFormatNames(d, l, at)
 }
 
@@ -160,6 +170,28 @@ func (c *Config) checkFormatNames(d *decoder, l *Listener, at string) {
 	}
 }
 
+// checkMail refuses what has a meaning for lines of a log alone, and what cannot work.
+func (l *Listener) checkMail(d *decoder, at string) {
+	if l.MaxFrame > l.OpenFrames && !d.failed(at+".max_frame", at+".open_frames") {
+		d.report(at+".max_frame", Problem{Got: quoted(l.MaxFrame.String()), Allowed: "at most open_frames, " + l.OpenFrames.String() + ", which holds the messages in hand"})
+	}
+	if network, address := l.Forward(); network != "" && !d.failed(at+".forward_to") {
+		host, port, _ := splitHostPort(address)
+		if port == l.Address.Port && (host == l.Address.Host || isLoopback(host) && (l.Address.Loopback() || l.Address.wildcard())) {
+			d.report(at+".forward_to", Problem{Got: quoted(l.ForwardTo), Allowed: "another server than this listener, which would send each message to itself"})
+		}
+	}
+	for _, name := range []string{"framing", "nulls"} {
+		if _, given := d.where[at+"."+name]; given && !atDefault(l, name) {
+			d.report(at+"."+name, Problem{Text: "has no meaning on " + l.Address.Network + ": a message is one frame, in a format of its own"})
+		}
+	}
+	if !slices.Equal(l.Formats, []string{ReportFormat}) && !d.failed(at+".formats") && !atDefault(l, "formats") {
+		d.report(at+".formats", Problem{Got: quoted(strings.Join(l.Formats, " ")), Allowed: ReportFormat + " alone on " + l.Address.Network + ", which needs no formats"})
+	}
+	l.Formats = []string{ReportFormat}
+}
+
 // atDefault lets the rendered example, which writes every key, load.
 func atDefault(l *Listener, name string) bool {
 	fresh := &Listener{}
@@ -178,8 +210,8 @@ func atDefault(l *Listener, name string) bool {
 func (c *Config) checkFormats(d *decoder) {
 	for i, f := range c.Formats {
 		at := fmt.Sprintf("formats[%d].name", i)
-		if slices.Contains(BuiltinFormats, f.Name) || isLog(f.Name) || f.Name == Builtin || f.Name == "default" {
-			d.report(at, Problem{Got: quoted(f.Name), Allowed: "a name that is not one of builtin, default, " + strings.Join(append(slices.Clone(BuiltinFormats), LogFormats...), ", ")})
+		if slices.Contains(BuiltinFormats, f.Name) || isLog(f.Name) || f.Name == Builtin || f.Name == ReportFormat || f.Name == "default" {
+			d.report(at, Problem{Got: quoted(f.Name), Allowed: "a name that is not one of builtin, default, arf, " + strings.Join(append(slices.Clone(BuiltinFormats), LogFormats...), ", ")})
 		}
 		for j := range i {
 			if c.Formats[j].Name == f.Name && f.Name != "" {
@@ -222,6 +254,9 @@ func (c *Config) checkKafka(d *decoder) {
 	for i := range c.Listeners {
 		l := &c.Listeners[i]
 		at := fmt.Sprintf("listeners[%d].max_frame", i)
+		if l.Address.Mail() {
+			continue // of a message a record has what it holds
+		}
 		if need := 2*l.MaxFrame + 4*KiB; need > k.BatchBytes && !d.failed(at, "kafka.batch_bytes") {
 			d.report(at, Problem{Got: quoted(l.MaxFrame.String()),
 				Allowed: fmt.Sprintf("less than half of kafka.batch_bytes, %s: a record holds the frame decoded and raw", k.BatchBytes)})

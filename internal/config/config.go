@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -64,6 +66,10 @@ type Listener struct {
 
 	SocketMode fs.FileMode // unixgram
 	TLS        ServerTLS
+
+	Body          string        // of reports: keep, drop
+	ForwardTo     string        // of mail: where each message goes too; see Forward
+	AnswerTimeout time.Duration // of mail
 }
 
 // Files are log files that are followed.
@@ -147,6 +153,38 @@ func (l *Listener) Logs() []string {
 }
 
 func isLog(name string) bool { return slices.Contains(LogFormats, name) }
+
+// ReportFormat is the one format of a listener for mail: abuse reports (package
+// ingester/arf).
+const ReportFormat = "arf"
+
+// Forward is forward_to in two parts: smtp or smtps, and HOST:PORT. Both are empty
+// without one.
+func (l *Listener) Forward() (network, address string) {
+	network, address, _ = strings.Cut(l.ForwardTo, "://")
+	return network, address
+}
+
+// checkForward wants what a client of SMTP can dial.
+func checkForward(s string) error {
+	if s == "" {
+		return nil
+	}
+	network, address, _ := strings.Cut(s, "://")
+	if network != "smtp" && network != "smtps" {
+		return fmt.Errorf("unknown network %q", network)
+	}
+	host, port, err := splitHostPort(address)
+	switch {
+	case err != nil:
+		return err
+	case host == "":
+		return errors.New("the host is missing")
+	case port == 0:
+		return errors.New("the port is 0")
+	}
+	return nil
+}
 
 // Format is a template of the log source, beside the built-in ones.
 type Format struct {
@@ -335,7 +373,7 @@ func Default() *Config {
 		panic("config: " + d.problems[0].Error())
 	}
 	for i := range c.Listeners {
-		c.Listeners[i].finish()
+		c.Listeners[i].finish(func(string) bool { return false })
 	}
 	return c
 }
@@ -369,11 +407,27 @@ func (u *Up) DataDir() (string, error) {
 func (k *Kafka) Topic(kind string) string { return k.TopicPrefix + kind }
 
 // finish fills in what depends on another key and was not given.
-func (l *Listener) finish() {
+func (l *Listener) finish(given func(key string) bool) {
 	if l.MaxFrame == 0 {
 		l.MaxFrame = 64 * KiB
-		if l.Address.Network == "udp" {
+		switch {
+		case l.Address.Network == "udp":
 			l.MaxFrame = 65535
+		case l.Address.Mail():
+			l.MaxFrame = 16 * MiB
+		}
+	}
+	if l.Address.Mail() {
+		if !given("formats") {
+			l.Formats = []string{ReportFormat}
+		}
+		// A sender of mail may rest, and take its time for a large message (RFC 5321,
+		// section 4.5.3.2).
+		if !given("idle_timeout") {
+			l.IdleTimeout = 5 * minute
+		}
+		if !given("frame_timeout") {
+			l.FrameTimeout = 10 * minute
 		}
 	}
 	if !l.Allow.Any && l.Allow.Prefixes == nil && l.Address.Network != unixgram && l.Address.Loopback() && len(l.ProxyFrom) == 0 {

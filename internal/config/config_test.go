@@ -86,7 +86,7 @@ func TestParse_Failure(t *testing.T) {
 		}
 	}
 	const (
-		address = "; allowed tcp://HOST:PORT, tls://HOST:PORT, relp://HOST:PORT or udp://HOST:PORT, IPv6 in brackets: tcp://[::]:514; unixgram:///PATH"
+		address = "; allowed tcp://HOST:PORT, tls://HOST:PORT, relp://HOST:PORT or udp://HOST:PORT, IPv6 in brackets: tcp://[::]:514; unixgram:///PATH; smtp://HOST:PORT, smtps://HOST:PORT or lmtp://HOST:PORT for abuse reports"
 		times   = "; allowed a time with a unit (ms, s, m, h, d), "
 		hosts   = "; allowed HOST:PORT, IPv6 in brackets: [::1]:9092"
 		nets    = "; allowed a list of networks such as [192.0.2.0/24, 2001:db8::1], or the word any"
@@ -148,7 +148,7 @@ func TestParse_Failure(t *testing.T) {
 	listener := func(more string) string { return "listeners: [{name: a, address: 'tcp://127.0.0.1:1'" + more + "}]\n" }
 	f("listeners: []\n", `m.yaml:1:12: listeners: got an empty list; allowed at least one listener`)
 	f("listeners: [{name: a}]\n", `m.yaml:1:13: listeners[0].address: missing`+address)
-	f("listeners: [{name: a, adress: 'tcp://:1'}]\n", `m.yaml:1:23: listeners[0].adress: unknown key; did you mean "address"?; allowed name, address, framing, formats, time_zone, nulls, direction, smtp_port, group_timeout, allow, proxy_from, raw, reject_limit, max_frame, frame_idle, receive_buffer, sockets, max_connections, max_connections_per_peer, idle_timeout, frame_timeout, open_frames, reuse_port, socket_mode, tls`)
+	f("listeners: [{name: a, adress: 'tcp://:1'}]\n", `m.yaml:1:23: listeners[0].adress: unknown key; did you mean "address"?; allowed name, address, framing, formats, time_zone, nulls, direction, smtp_port, group_timeout, allow, proxy_from, raw, reject_limit, max_frame, frame_idle, receive_buffer, sockets, max_connections, max_connections_per_peer, idle_timeout, frame_timeout, open_frames, reuse_port, socket_mode, tls, body, forward_to, answer_timeout`)
 	f("listeners: [{name: A, address: 'tcp://127.0.0.1:1'}]\n", `m.yaml:1:20: listeners[0].name: got "A" ('A' cannot be in a name there); allowed 1 to 63 of a-z, 0-9 and, not first, -_.`)
 	f("listeners: [{name: a, address: '127.0.0.1:1'}]\n", `m.yaml:1:32: listeners[0].address: got "127.0.0.1:1" (the network is missing)`+address)
 	f("listeners: [{name: a, address: 'quic://127.0.0.1:1'}]\n", `m.yaml:1:32: listeners[0].address: got "quic://127.0.0.1:1" (unknown network "quic")`+address)
@@ -169,18 +169,18 @@ func TestParse_Failure(t *testing.T) {
 	f(listener(", time_zone: Mars/Olympus"), `m.yaml:1:64: listeners[0].time_zone: got "Mars/Olympus" (unknown time zone); allowed a name such as Europe/Amsterdam, or an offset such as +02:00`)
 	f(listener(", time_zone: Local"), `m.yaml:1:64: listeners[0].time_zone: got "Local" (the zone must be named); allowed a name such as Europe/Amsterdam, or an offset such as +02:00`)
 	f(listener(", sockets: 4"), `m.yaml:1:62: listeners[0].sockets: has no meaning on tcp; allowed on udp listeners`)
-	f(listener(", max_frame: 100"), `m.yaml:1:64: listeners[0].max_frame: got "100"; allowed bytes, or a number with KiB, MiB or GiB, 512 to 1MiB (UDP: 65535)`)
+	f(listener(", max_frame: 100"), `m.yaml:1:64: listeners[0].max_frame: got "100"; allowed bytes, or a number with KiB, MiB or GiB, 512 to 1MiB (UDP: 65535, mail: 64MiB)`)
 	f(listener(", max_frame: 512KiB"), `m.yaml:1:64: listeners[0].max_frame: got "512KiB"; allowed less than half of kafka.batch_bytes, 512KiB: a record holds the frame decoded and raw`)
 	f("listeners: [{name: a, address: 'udp://127.0.0.1:1', max_frame: 128KiB, max_connections: 1}]\n",
 		`m.yaml:1:64: listeners[0].max_frame: got "128KiB"; allowed at most 65535 on UDP`,
-		`m.yaml:1:89: listeners[0].max_connections: has no meaning on udp; allowed on tcp and tls and relp listeners`)
+		`m.yaml:1:89: listeners[0].max_connections: has no meaning on udp; allowed on tcp and tls and relp and smtp and smtps and lmtp listeners`)
 	f("listeners: [{name: a, address: 'tcp://127.0.0.1:1'}, {name: a, address: 'tcp://127.0.0.1:1'}]\n",
 		`m.yaml:1:61: listeners[1].name: got "a"; allowed a name of its own: listeners[0] has that one`,
 		`m.yaml:1:73: listeners[1].address: got "tcp://127.0.0.1:1"; allowed an address of its own: listeners[0] has tcp://127.0.0.1:1`)
 	f("listeners: [{name: a, address: 'tcp://127.0.0.1:1'}, {name: b, address: 'tcp://:1', allow: any}]\n",
 		`m.yaml:1:73: listeners[1].address: got "tcp://:1"; allowed an address of its own: listeners[0] has tcp://127.0.0.1:1`)
 	// formats
-	f("formats: [{name: m1, template: '%(id)s'}]\n", `m.yaml:1:18: formats[0].name: got "m1"; allowed a name that is not one of builtin, default, m1, s1, m2, s2, m3, s3, smtp, delivery, spamdyke`)
+	f("formats: [{name: m1, template: '%(id)s'}]\n", `m.yaml:1:18: formats[0].name: got "m1"; allowed a name that is not one of builtin, default, arf, m1, s1, m2, s2, m3, s3, smtp, delivery, spamdyke`)
 	f("formats: [{name: x, template: ''}]\n", `m.yaml:1:31: formats[0].template: got "" (empty); allowed text with %(name)s variables, as given to the source's API`)
 	f("formats: [{name: x}]\n", `m.yaml:1:11: formats[0].template: missing; allowed text with %(name)s variables, as given to the source's API`)
 	f("formats: [{name: x, template: a}, {name: x, template: b}]\n", `m.yaml:1:42: formats[1].name: got "x"; allowed a name of its own: formats[0] has that one`)

@@ -60,7 +60,10 @@ func Parse(file string, data []byte, getenv func(string) string) (*Config, error
 	c.Quarantine.resolve(dir)
 	c.where = d.where
 	for i := range c.Listeners {
-		c.Listeners[i].finish()
+		c.Listeners[i].finish(func(key string) bool {
+			_, given := d.where[fmt.Sprintf("listeners[%d].%s", i, key)]
+			return given
+		})
 		t := &c.Listeners[i].TLS
 		for _, path := range []*string{&t.Cert, &t.Key, &t.ClientCA} {
 			if *path != "" {

@@ -15,8 +15,12 @@ import (
 // expirySoon is for how long before a certificate's end there is a warning.
 const expirySoon = 14 * day
 
-// encrypted are the networks whose listeners may have a certificate; tls must.
-var encrypted = []string{"tls", "relp"}
+// encrypted are the networks whose listeners may have a certificate; those of alwaysTLS must.
+// On smtp and lmtp it is for STARTTLS.
+var (
+	encrypted = []string{"tls", "relp", "smtp", "smtps", "lmtp"}
+	alwaysTLS = []string{"tls", "smtps"}
+)
 
 // given reports whether anything but a time was said.
 func (t *ServerTLS) given() bool {
@@ -28,7 +32,7 @@ func (l *Listener) checkTLS(d *decoder, at string) {
 	switch network := l.Address.Network; {
 	case network == "" || d.failed(at):
 		return
-	case !t.given() && network != "tls":
+	case !t.given() && !slices.Contains(alwaysTLS, network):
 		return
 	case !slices.Contains(encrypted, network):
 		d.report(at, Problem{Text: "has no meaning on " + network + "; allowed on " + strings.Join(encrypted, " and ") + " listeners"})

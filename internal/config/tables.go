@@ -15,7 +15,7 @@ func (c *Config) keys() []key {
 		{name: "listeners", to: sections[Listener]{&c.Listeners, (*Listener).keys},
 			def:     "[{name: filter-udp, address: 'udp://127.0.0.1:5514'}, {name: filter-tcp, address: 'tcp://127.0.0.1:5514'}]",
 			allowed: "a list of listeners",
-			doc:     "Where syslog arrives. A list that is given replaces the two default listeners."},
+			doc:     "Where syslog and abuse reports arrive. A list that is given replaces the two default listeners."},
 		{name: "files", to: sections[Files]{&c.Files, (*Files).keys}, def: "[]",
 			allowed: "a list of files",
 			doc: "Log files of this machine that ingest and up follow, beside the listeners: through rotation by rename or copytruncate, into what gzip, zstd or bzip2 made of them, " +
@@ -42,11 +42,12 @@ func (l *Listener) keys() []key {
 	return []key{
 		nameKey(&l.Name, "Its name: in the column listener, in metrics, in messages."),
 		{name: "address", to: &l.Address, need: true,
-			allowed: "tcp://HOST:PORT, tls://HOST:PORT, relp://HOST:PORT or udp://HOST:PORT, IPv6 in brackets: tcp://[::]:514; unixgram:///PATH",
-			doc:     "Where it listens. relp is rsyslog's protocol: it acknowledges a frame when Kafka has it."},
+			allowed: "tcp://HOST:PORT, tls://HOST:PORT, relp://HOST:PORT or udp://HOST:PORT, IPv6 in brackets: tcp://[::]:514; unixgram:///PATH; smtp://HOST:PORT, smtps://HOST:PORT or lmtp://HOST:PORT for abuse reports",
+			doc: "Where it listens. relp is rsyslog's protocol: it acknowledges a frame when Kafka has it. smtp, smtps (TLS from the first byte) and lmtp take abuse reports (ARF) " +
+				"for whatever recipient, and say 250 when Kafka has them."},
 		oneOf("framing", &l.Framing, "auto", "What ends a frame on TCP and TLS: a NUL byte, a line feed, a count of octets in front (RFC 6587); auto sees by itself. "+
 			"A datagram is always one frame, and RELP has frames of its own. With lf, and with auto in the first frame of a connection, a line feed and a priority in a subject begin a frame: set nul or octet where the sender does.", "auto", "nul", "lf", "octet"),
-		live(texts("formats", &l.Formats, "[builtin]", "Names of the formats that it decodes. The word builtin stands for all built-in templates; smtp, delivery and spamdyke are the logs of a qmail-based server, whose lines must stay in their order.",
+		live(texts("formats", &l.Formats, "[builtin]", "Names of the formats that it decodes. The word builtin stands for all built-in templates; smtp, delivery and spamdyke are the logs of a qmail-based server, whose lines must stay in their order. Mail has one, arf, and needs no names.",
 			"names of formats, or builtin")),
 		{name: "time_zone", to: zoneValue{&l.TimeZone}, def: "UTC", allowed: "a name such as Europe/Amsterdam, or an offset such as +02:00",
 			doc: "Zone of the times that come without one.", live: true},
@@ -60,21 +61,26 @@ func (l *Listener) keys() []key {
 			doc: "Load balancers. A connection of theirs must begin with a PROXY header, version 1 or 2 (before TLS); its sender is who the header names, and allow means that one. Nobody else's header is believed. TCP."},
 		live(oneOf("raw", &l.Raw, "flagged", "Which events keep the frame they came from (column raw): all, those with a flag, none. Rejects always do. millrace replay --kind decodes it again.", "always", "flagged", "never")),
 		sub("reject_limit", &l.RejectLimit, "How many rejects are stored. The excess is counted as dropped (reject_limit), so that a flood of garbage cannot fill a disk."),
-		{name: "max_frame", to: &l.MaxFrame, allowed: sizeUnit + "512 to 1MiB (UDP: 65535)",
-			ok:  func() bool { return 512 <= l.MaxFrame && l.MaxFrame <= MiB },
-			doc: "Longest frame; a longer one is rejected with its beginning. Default 64KiB on TCP, 65535 on UDP."},
+		{name: "max_frame", to: &l.MaxFrame, allowed: sizeUnit + "512 to 1MiB (UDP: 65535, mail: 64MiB)",
+			ok: func() bool { return 512 <= l.MaxFrame && l.MaxFrame <= maxMail },
+			doc: "Longest frame, or message; a longer one is rejected with its beginning. Default 64KiB on TCP, 65535 on UDP, 16MiB for mail, " +
+				"whose sender is told (SIZE), and refused beyond it (552)."},
 		duration("frame_idle", &l.FrameIdle, "200ms", 10*ms, minute, "With framing auto, a frame that nothing ended is complete after this silence; longer on a lossy path, where a retransmission takes its time. TCP and TLS."),
 		size("receive_buffer", &l.ReceiveBuffer, "4MiB", 4*KiB, GiB, "Receive buffer of each socket, asked of the kernel; it grants net.core.rmem_max at most. UDP."),
 		number("sockets", &l.Sockets, "1", 1, 64, "Sockets that share the port (SO_REUSEPORT): the kernel spreads the senders over them. Each has a reader, and under load up to three more. UDP."),
 		number("max_connections", &l.MaxConnections, "1024", 1, 65535, "Connections at a time; one more is closed, and the log says so. TCP."),
 		number("max_connections_per_peer", &l.MaxConnectionsPerPeer, "0", 0, 65535, "Of these, connections of one sender; 0 is no limit of its own. TCP."),
-		duration("idle_timeout", &l.IdleTimeout, "0s", 0, 30*day, "A connection on which nothing comes for so long is closed; 0 is never. TCP."),
-		duration("frame_timeout", &l.FrameTimeout, "30s", 0, day, "A frame that has begun ends within this time, or its connection is closed and what came of it is a reject; 0 is never. TCP."),
-		size("open_frames", &l.OpenFrames, "64MiB", MiB, 16*GiB, "Memory for frames that have begun, over all connections that wait for the rest. Beyond it the connection whose frame is the oldest is closed. TCP."),
+		duration("idle_timeout", &l.IdleTimeout, "0s", 0, 30*day, "A connection on which nothing comes for so long is closed; 0 is never. TCP; mail has 5m where nothing is said."),
+		duration("frame_timeout", &l.FrameTimeout, "30s", 0, day, "A frame that has begun ends within this time, or its connection is closed and what came of it is a reject; 0 is never. TCP; mail has 10m where nothing is said, and its sender keeps the message."),
+		size("open_frames", &l.OpenFrames, "64MiB", MiB, 16*GiB, "Memory for frames that have begun, over all connections that wait for the rest. Beyond it the connection whose frame is the oldest is closed. TCP; of mail, for all messages that are in hand: beyond it the next one is put off (451)."),
 		boolean("reuse_port", &l.ReusePort, "false", "Let a second millrace of the same user listen here too: it shares the sockets of this one, and whichever stops leaves the queues to the other. For an upgrade that refuses, resets and loses nothing. Linux."),
 		{name: "socket_mode", to: modeValue{&l.SocketMode}, def: "'0666'", allowed: "permissions in octal, such as '0660'",
 			doc: "Permissions of the socket's file: who may write to it may send. The default is /dev/log's. unixgram."},
-		sub("tls", &l.TLS, "Our certificate, and whose we want. tls:// listeners."),
+		sub("tls", &l.TLS, "Our certificate, and whose we want. tls:// and smtps:// listeners; relp://; smtp:// and lmtp:// by STARTTLS, without which mail is refused if client_ca is set."),
+		live(oneOf("body", &l.Body, "drop", "Whether a report's event keeps the body of the message that it is about. Its header is always kept. Mail.", "keep", "drop")),
+		{name: "forward_to", to: textValue{&l.ForwardTo, checkForward}, def: `""`, allowed: "smtp://HOST:PORT or smtps://HOST:PORT",
+			doc: "An existing parser of reports: each message goes there first, as it came and with its envelope, and is taken (250) only when it has been. smtp:// is encrypted if it is offered, without a look at the certificate; smtps:// looks. Mail."},
+		duration("answer_timeout", &l.AnswerTimeout, "1m", second, 30*minute, "For how long the sender of a message waits for Kafka, and for forward_to, until it is told to try again (451). Mail."),
 	}
 }
 
@@ -95,6 +101,9 @@ func (f *Files) keys() []key {
 		sub("reject_limit", &f.RejectLimit, "How many rejects are stored, as listeners[].reject_limit: all lines of these files are of one peer."),
 	}
 }
+
+// maxMail is the longest message that can be configured: it is held in memory.
+const maxMail = 64 * MiB
 
 func (r *RejectLimit) keys() []key {
 	return []key{

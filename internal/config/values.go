@@ -148,16 +148,17 @@ func (v durationValue) Set(text string) error {
 }
 
 // Networks are the schemes of a listener's address.
-var Networks = []string{"udp", "tcp", "tls", "relp", unixgram}
+var Networks = []string{"udp", "tcp", "tls", "relp", unixgram, "smtp", "smtps", "lmtp"}
 
 // unixgram is the one of Networks whose addresses are paths.
 const unixgram = "unixgram"
 
 // streams are those of Networks whose frames come over connections, delimited those
-// whose frames are listeners[].framing's.
+// whose frames are listeners[].framing's, mailers those that take messages.
 var (
-	streams   = []string{"tcp", "tls", "relp"}
+	streams   = []string{"tcp", "tls", "relp", "smtp", "smtps", "lmtp"}
 	delimited = []string{"tcp", "tls"}
+	mailers   = []string{"smtp", "smtps", "lmtp"}
 )
 
 // remote are those of Networks whose senders have an address.
@@ -195,6 +196,9 @@ func ParseAddress(text string) (Address, error) {
 
 // Stream reports whether frames arrive over connections, whose senders can wait.
 func (a Address) Stream() bool { return slices.Contains(streams, a.Network) }
+
+// Mail reports whether what arrives is messages, not lines of a log.
+func (a Address) Mail() bool { return slices.Contains(mailers, a.Network) }
 
 // transport is the network below: two listeners cannot both have a port of it.
 func (a Address) transport() string {
