@@ -206,5 +206,5 @@ func (l *kafkaLogs) bounds(ctx context.Context, topic string, partition int) (fi
 			return p.FirstOffset, p.LastOffset, p.Error
 		}
 	}
-	return 0, 0, fmt.Errorf("Kafka does not know it: %w", kafka.UnknownTopicOrPartition)
+	return 0, 0, fmt.Errorf("it is not there: %w", kafka.UnknownTopicOrPartition)
 }

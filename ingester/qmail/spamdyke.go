@@ -57,9 +57,6 @@ var (
 	dykeQP         = schema.Spamdyke.Index("qp")
 )
 
-// maxDykeLine is where Spamdyke cuts a line (MAX_BUF of its log.c).
-const maxDykeLine = 1023
-
 // Line implements Decoder.
 func (d *Spamdyke) Line(l Line, emit Emit) (schema.Reason, string) {
 	l.Bytes = untagged(l.Bytes)
