@@ -106,6 +106,7 @@ func (fs *fileSource) Line(l files.Line) error {
 		fs.crossed = true
 	}
 	fs.current = l.Offset
+	fs.in.ledger.transport.Bytes.Add(uint64(l.Size) + 1)
 	f := framing.Frame{Bytes: l.Bytes, Size: l.Size}
 	if l.TooLong() {
 		f.Reject, f.Detail = schema.ReasonOversize, "the line is longer than files[].max_line"
