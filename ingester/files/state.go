@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -132,12 +131,4 @@ func (s *State) syncDir() error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
-}
-
-// Forget removes the checkpoint of a source that is gone.
-func (s *State) Forget(source string) error {
-	if strings.ContainsAny(source, "/.") {
-		return fmt.Errorf("BUG: source %q", source)
-	}
-	return os.Remove(filepath.Join(s.dir, source+suffix))
 }

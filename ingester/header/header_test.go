@@ -270,3 +270,36 @@ func TestParser_Remembers(t *testing.T) {
 		}
 	}
 }
+
+// What is stored is up to a year old: the latest year that fits, leap days too.
+func TestParser_Stored(t *testing.T) {
+	t.Parallel()
+	f := func(stamp, stored, want string) {
+		t.Helper()
+		at, err := time.Parse(time.DateTime, stored)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var h Header
+		p := Parser{Stored: true}
+		if _, ok := p.ParseRest([]byte(stamp+" server spamdyke[1]: x"), &h, at.UnixMilli(), nil); !ok {
+			t.Fatalf("%q is no header", stamp)
+		}
+		got := ""
+		if h.HasTime {
+			got = time.UnixMilli(h.Millis).UTC().Format(time.DateTime)
+		}
+		if got != want {
+			t.Errorf("%s, stored %s: %q, want %q", stamp, stored, got, want)
+		}
+	}
+	f("Mar  9 11:10:37", "2021-03-10 00:00:00", "2021-03-09 11:10:37")
+	f("Mar 9 11:10:37", "2021-03-08 12:00:00", "2021-03-09 11:10:37")
+	f("Mar 11 11:10:37", "2021-03-09 00:00:00", "2020-03-11 11:10:37")
+	f("Dec 31 23:59:59", "2021-01-01 00:00:01", "2020-12-31 23:59:59")
+	f("Jan  1 00:00:00", "2020-12-31 23:59:59", "2021-01-01 00:00:00")
+	f("Feb 29 12:00:00", "2020-03-10 00:00:00", "2020-02-29 12:00:00")
+	f("Feb 29 12:00:00", "2020-12-31 00:00:00", "2020-02-29 12:00:00")
+	f("Feb 29 12:00:00", "2021-02-20 00:00:00", "2020-02-29 12:00:00")
+	f("Feb 29 12:00:00", "2021-03-10 00:00:00", "")
+}

@@ -17,7 +17,8 @@ type clock struct {
 	second int64    // in a repeated hour, the later meaning; else as first
 	flags  schema.Flag
 
-	last int64 // the last stamp read
+	again bool  // the last stamp was of the second run of a repeated hour
+	last  int64 // the last stamp read
 }
 
 const stampSize = len("2021-03-09 11:10:37")
@@ -39,8 +40,9 @@ func (c *clock) read(b []byte) (ms int64, flags schema.Flag, ok bool) {
 		seconds, flags = 59, flags|schema.FlagLeapSecond
 	}
 	ms = c.first + 1000*seconds
-	// The file's order: what would lie well before the last line's is of the hour's second run.
-	if c.second != c.first && ms < c.last-backwards {
+	// The file's order: what would lie well before the last line's is of the hour's second
+	// run, and so is all that follows of it.
+	if c.again = c.second != c.first && (c.again || ms < c.last-backwards); c.again {
 		ms = c.second + 1000*seconds
 	}
 	c.last = ms
