@@ -228,7 +228,7 @@ func fill(t *testing.T, ballast, dir string) {
 func TestMetricNames(t *testing.T) {
 	t.Parallel()
 	// With a certificate and a RELP listener, which have metrics of their own.
-	p := upSecured(t, "  - {name: relay, address: 'relp://127.0.0.1:0'}\n")
+	p := upSecured(t, "  - {name: relay, address: 'relp://127.0.0.1:0'}\n  - {name: abuse, address: 'smtp://127.0.0.1:0'}\n")
 	conn, err := (&tls.Dialer{Config: p.authority.Client(p.client)}).Dial("tcp", p.addr["syslog_tls"])
 	if err != nil {
 		t.Fatal(err)

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"millrace/schema"
 )
 
 func decode64(t *testing.T, s string) string {
@@ -109,7 +111,9 @@ func (p *process) published() int {
 
 // partitions are those of all topics by default: a partition's lag is known once
 // it has been recovered and fetched.
-const partitions = 3 * 6
+var partitions = len(schema.Kinds()) * topicPartitions
+
+const topicPartitions = 6
 
 // caughtUp waits until everything in Kafka is in ClickHouse.
 func (p *process) caughtUp() {

@@ -114,7 +114,7 @@ func TestFault_Toxics(t *testing.T) {
 	r := rand.New(rand.NewPCG(seed, 0))
 	x := startToxiproxy(t)
 	brokers := 0
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(partitions/3, topics...), kfake.ListenFn(func(network, address string) (net.Listener, error) {
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(topicPartitions, topics...), kfake.ListenFn(func(network, address string) (net.Listener, error) {
 		l, err := net.Listen(network, address)
 		if err != nil {
 			return nil, err

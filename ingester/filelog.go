@@ -109,8 +109,15 @@ func (l *kafkaLogs) tryEnds(ctx context.Context) (map[string]map[int32]int64, er
 
 // offsetsOf finds the events of a source, from a line on, that stand at places or later:
 // the offsets of their lines in it.
-func (l *kafkaLogs) offsetsOf(ctx context.Context, source string, from int64, places map[string][]files.Place) (map[int64]bool, error) {
-	found := map[int64]bool{}
+func (l *kafkaLogs) offsetsOf(ctx context.Context, source string, from int64, places map[string][]files.Place) (offsets, error) {
+	found, err := l.sourcesAt(ctx, places)
+	all := found[source]
+	return sorted(slices.DeleteFunc(all, func(offset int64) bool { return offset < from })), err
+}
+
+// sourcesAt are the offsets of all sources' events that stand at places or later.
+func (l *kafkaLogs) sourcesAt(ctx context.Context, places map[string][]files.Place) (map[string][]int64, error) {
+	found := map[string][]int64{}
 	for topic, list := range places {
 		kind := l.topics[topic]
 		if kind == nil {
@@ -122,8 +129,8 @@ func (l *kafkaLogs) offsetsOf(ctx context.Context, source string, from int64, pl
 				if err := (schema.Reader{}).Read(kind, value, &e); err != nil {
 					return nil // the transformer tells of it
 				}
-				if offset := int64(e.Uint(schema.SourceOffset)); offset >= from && string(e.Text(schema.Source)) == source {
-					found[offset] = true
+				if source := e.Text(schema.Source); len(source) > 0 {
+					found[string(source)] = append(found[string(source)], int64(e.Uint(schema.SourceOffset)))
 				}
 				return nil
 			})
@@ -133,6 +140,50 @@ func (l *kafkaLogs) offsetsOf(ctx context.Context, source string, from int64, pl
 		}
 	}
 	return found, nil
+}
+
+// uninserted is where, in all partitions, what a group of transformers has not confirmed
+// begins.
+func (l *kafkaLogs) uninserted(ctx context.Context, group string) (map[string][]files.Place, error) {
+	ends, err := l.ends(ctx)
+	if err != nil {
+		return nil, err
+	}
+	req := &kafka.OffsetFetchRequest{GroupID: group, Topics: map[string][]int{}}
+	for topic, partitions := range ends {
+		for id := range partitions {
+			req.Topics[topic] = append(req.Topics[topic], int(id))
+		}
+	}
+	places := map[string][]files.Place{}
+	err = again(ctx, func() error {
+		res, err := l.client.OffsetFetch(ctx, req)
+		if err == nil {
+			err = res.Error
+		}
+		clear(places)
+		if errors.Is(err, kafka.GroupIdNotFound) { // no transformer has ever confirmed anything
+			for topic, partitions := range ends {
+				for id := range partitions {
+					places[topic] = append(places[topic], files.Place{Partition: id})
+				}
+			}
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("cannot ask Kafka what is inserted (kafka.group %q): %w", group, err)
+		}
+		for topic, partitions := range res.Topics {
+			for _, p := range partitions {
+				if p.Error != nil {
+					return fmt.Errorf("cannot ask Kafka what is inserted of %q (kafka.group %q): %w", topic, group, p.Error)
+				}
+				places[topic] = append(places[topic], files.Place{Partition: int32(p.Partition), Offset: max(p.CommittedOffset, 0)})
+			}
+		}
+		return nil
+	})
+	return places, err
 }
 
 // read calls f with the records of a partition from a place to where it ends now. value

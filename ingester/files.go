@@ -191,11 +191,10 @@ func (x *fileInput) open(ctx context.Context, src files.Source) (files.Taker, in
 		fs.safe, fs.cuts, fs.made = c.Offset, c.Cuts, append([]files.Cut{}, c.Cuts...)
 		m.start = c.Offset
 		if !c.Clean {
-			known, err := x.files.log.offsetsOf(ctx, src.Fingerprint, c.Offset, c.Places)
-			if err != nil {
+			var err error
+			if fs.known, err = x.files.log.offsetsOf(ctx, src.Fingerprint, c.Offset, c.Places); err != nil {
 				return nil, 0, fmt.Errorf("cannot see how much of %q is in Kafka: %w", src.Path, err)
 			}
-			fs.known = known
 			m.places = joinPlaces(c.Places, m.places)
 		}
 		if start = c.Offset; len(fs.in.rules.Load().logs) > 0 {

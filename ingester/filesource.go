@@ -31,14 +31,14 @@ type fileSource struct {
 	lane     *publish.Lane // while it is read
 	lines    lineSources
 	path     []byte
-	modified int64          // of the file, ms since 1970: its lines are no younger
-	safe     int64          // of the run before: events of earlier lines are in Kafka
-	known    map[int64]bool // offsets of further events that are
-	crossed  bool           // reading has come to safe
-	cuts     []files.Cut    // of the run before, and not come to yet
-	current  int64          // offset of the line that is decoded
-	next     int64          // of the line to come
-	last     int64          // offset of the last event that was published, by its lines' order
+	modified int64       // of the file, ms since 1970: its lines are no younger
+	safe     int64       // of the run before: events of earlier lines are in Kafka
+	known    offsets     // further events that are
+	crossed  bool        // reading has come to safe
+	cuts     []files.Cut // of the run before, and not come to yet
+	current  int64       // offset of the line that is decoded
+	next     int64       // of the line to come
+	last     int64       // offset of the last event that was published, by its lines' order
 	markedAt time.Time
 
 	saving sync.Mutex // held while a checkpoint is written
@@ -87,9 +87,13 @@ func newFileSource(in *fileInput, src files.Source) *fileSource {
 
 // begin makes it ready to be read from a line on.
 func (fs *fileSource) begin(src files.Source) {
-	fs.path, fs.modified = schema.Padded(src.Path), src.Modified.UnixMilli()
+	fs.at(src)
 	fs.lane = fs.in.publisher.Pinned(fs.pin)
 	fs.s.own = fs.lane
+}
+
+func (fs *fileSource) at(src files.Source) {
+	fs.path, fs.modified = schema.Padded(src.Path), src.Modified.UnixMilli()
 }
 
 // Line implements files.Taker.
@@ -196,8 +200,10 @@ func (fs *fileSource) End(next int64, final bool) error {
 	}
 	fs.s.Flush()
 	fs.mark(time.Now())
-	fs.lane.Unpin()
-	fs.s.own = nil
+	if fs.lane != nil {
+		fs.lane.Unpin()
+		fs.lane, fs.s.own = nil, nil
+	}
 	return err
 }
 
@@ -222,16 +228,15 @@ func (fs *fileSource) has(offset int64) bool {
 	if fs.current < fs.safe || offset < fs.safe {
 		return true
 	}
-	if fs.known[offset] {
-		delete(fs.known, offset)
-		return true
-	}
-	return false
+	return fs.known.has(offset)
 }
 
 // published notes an event that is in a batch of the lane, whose lock is held.
 func (fs *fileSource) published(k *schema.Kind, offset int64) {
 	fs.last = max(fs.last, offset)
+	if fs.lane == nil { // of an import: it asks everywhere what is there
+		return
+	}
 	fs.mu.Lock()
 	id := fs.first + uint32(len(fs.marks)) - 1
 	fs.marks[len(fs.marks)-1].waiting++
@@ -259,6 +264,9 @@ func (fs *fileSource) Kept(list []uint32) {
 // save writes a checkpoint, if there is something new to say. ended: the publisher has
 // ended, and what it has not acknowledged it never will.
 func (fs *fileSource) save(sync, ended bool) error {
+	if fs.in.state == nil { // of an import, which asks what is there
+		return nil
+	}
 	fs.saving.Lock()
 	defer fs.saving.Unlock()
 	fs.mu.Lock()

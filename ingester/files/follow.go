@@ -61,6 +61,8 @@ type follower struct {
 	head   []byte // what the fingerprint is of
 	at     string // where it is now; the watcher's
 	gone   atomic.Bool
+	once   bool            // to its end, and no further
+	told   func(raw int64) // of a read, how far into the file; may be nil
 	wake   chan struct{}
 
 	text  *text
@@ -133,7 +135,7 @@ func (f *follower) follow(ctx context.Context) (final bool, err error) {
 			f.last = time.Now()
 			continue
 		}
-		if f.text.packed {
+		if f.text.packed || f.once {
 			return true, f.rest()
 		}
 		silence := time.Since(f.last)
@@ -194,6 +196,9 @@ func (f *follower) read() (n int, err error) {
 	}
 	f.have = copy(f.buf, b)
 	f.taker.Read(f.next)
+	if f.told != nil {
+		f.told(f.text.raw.Load())
+	}
 	return n, nil
 }
 
@@ -225,4 +230,29 @@ func (f *follower) same() bool {
 	b := make([]byte, len(f.head))
 	_, err := f.text.f.ReadAt(b, 0)
 	return (err == nil || errors.Is(err, io.EOF)) && bytes.Equal(b, f.head)
+}
+
+// Read gives the lines of a file as it is now, once. It returns when the taker has ended:
+// with final, unless ctx has ended before. told hears how far into the file it is, in
+// bytes.
+func Read(ctx context.Context, path string, o Options, told func(raw int64)) error {
+	source, head, err := Identify(path)
+	if err != nil {
+		return err
+	}
+	f := &follower{o: &o, head: head, source: source, once: true, told: told}
+	return f.run(ctx, path)
+}
+
+// Identify says which source a file is, and with which bytes it begins.
+func Identify(path string) (Source, []byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return Source{}, nil, err
+	}
+	b, err := head(path)
+	if err != nil {
+		return Source{}, nil, err
+	}
+	return Source{Fingerprint: fingerprint(b), Length: len(b), Path: path, Modified: info.ModTime()}, b, nil
 }

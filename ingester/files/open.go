@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync/atomic"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -40,6 +41,19 @@ type text struct {
 	r      io.Reader // of compressed text; nil: f itself
 	at     int64     // of the text
 	packed bool
+	raw    atomic.Int64 // bytes of the file that have been read
+}
+
+// counted counts what is read of a file.
+type counted struct {
+	r io.Reader
+	n *atomic.Int64
+}
+
+func (c counted) Read(b []byte) (int, error) {
+	n, err := c.r.Read(b)
+	c.n.Add(int64(n))
+	return n, err
 }
 
 // openText opens a file. Plain ones are read anywhere, compressed ones from their beginning.
@@ -58,7 +72,7 @@ func openText(path string) (*text, error) {
 	for _, c := range compressed {
 		if bytes.HasPrefix(head[:n], c.magic) {
 			t.packed = true
-			if t.r, err = c.open(bufio.NewReaderSize(f, 64<<10)); err != nil {
+			if t.r, err = c.open(bufio.NewReaderSize(counted{f, &t.raw}, 64<<10)); err != nil {
 				f.Close()
 				return nil, fmt.Errorf("cannot read %q: %w", path, err)
 			}
@@ -80,6 +94,7 @@ func (t *text) Read(b []byte) (n int, err error) {
 		n, err = t.r.Read(b)
 	} else {
 		n, err = t.f.ReadAt(b, t.at)
+		t.raw.Store(t.at + int64(n))
 	}
 	t.at += int64(n)
 	return n, err

@@ -150,6 +150,21 @@ func (c *Config) checkListener(d *decoder, l *Listener, at string) {
 	c.checkFormatNames(d, l, at)
 }
 
+// CheckFormats says what is wrong with the formats of files that are imported.
+func (c *Config) CheckFormats(f *Files) error {
+	for i, name := range f.Formats {
+		switch {
+		case name == ReportFormat && len(f.Formats) > 1:
+			return fmt.Errorf("format %q is of mails, and goes with no other", name)
+		case name != Builtin && name != ReportFormat && !c.known(name):
+			return fmt.Errorf("format %q: there are builtin, %s, %s", name, strings.Join(c.formatNames(), ", "), ReportFormat)
+		case slices.Contains(f.Formats[:i], name):
+			return fmt.Errorf("format %q is named twice", name)
+		}
+	}
+	return nil
+}
+
 // checkFormatNames wants names of formats, each once.
 func (c *Config) checkFormatNames(d *decoder, l *Listener, at string) {
 	if len(l.Formats) == 0 && !d.failed(at+".formats") {
