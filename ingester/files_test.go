@@ -261,7 +261,7 @@ func TestFiles_Templates(t *testing.T) {
 	f := newFollowed(t, "builtin")
 	stamp := time.Now().UTC().Format(time.Stamp)
 	for i := range 30 {
-		f.write("relay.log", stamp+" relay1 "+m1(testID(i), "subject")+"\n")
+		f.write("relay.log", stamp+" relay1 "+m1(testID(i), "a#011b, #1, #400#")+"#000\n")
 	}
 	f.write("relay.log", strings.Repeat("x", 100<<10)+"\n", "\n", "hello\n")
 	r := f.rig(nil)
@@ -276,7 +276,7 @@ func TestFiles_Templates(t *testing.T) {
 	}
 	for _, e := range r.read(32) {
 		if e["kind"] == "message" {
-			e.want(t, "syslog_host", "relay1", "transport", "file", "source_path", f.path("relay.log"), "flags", "")
+			e.want(t, "syslog_host", "relay1", "transport", "file", "source_path", f.path("relay.log"), "flags", "", "subject_header", "a\tb, #1, #400#")
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package ingester
 
 import (
+	"bytes"
 	"errors"
 	"hash/fnv"
 	"net/netip"
@@ -31,6 +32,7 @@ type fileSource struct {
 	lane     *publish.Lane // while it is read
 	lines    lineSources
 	path     []byte
+	plain    []byte      // a line without rsyslog's escapes
 	modified int64       // of the file, ms since 1970: its lines are no younger
 	safe     int64       // of the run before: events of earlier lines are in Kafka
 	known    offsets     // further events that are
@@ -111,7 +113,7 @@ func (fs *fileSource) Line(l files.Line) error {
 	}
 	fs.current = l.Offset
 	fs.in.ledger.transport.Bytes.Add(uint64(l.Size) + 1)
-	f := framing.Frame{Bytes: l.Bytes, Size: l.Size}
+	f := framing.Frame{Bytes: fs.unescaped(l.Bytes), Size: l.Size}
 	if l.TooLong() {
 		f.Reject, f.Detail = schema.ReasonOversize, "the line is longer than files[].max_line"
 	}
@@ -119,6 +121,29 @@ func (fs *fileSource) Line(l files.Line) error {
 		f.Flags |= schema.FlagNoTrailer
 	}
 	return fs.s.Frame(netip.AddrPort{}, f)
+}
+
+// unescaped is a line as its sender wrote it: rsyslog stores a control character as # and
+// three octal digits, of which there may be one behind each frame, a NUL. Logs of a mail
+// server have not been through it.
+func (fs *fileSource) unescaped(line []byte) []byte {
+	if fs.in.rules.Load().formats == nil || bytes.IndexByte(line, '#') < 0 {
+		return line
+	}
+	out := fs.plain[:0]
+	for i := 0; i < len(line); i++ {
+		c := line[i]
+		if c == '#' && i+3 < len(line) {
+			high, mid, low := line[i+1]-'0', line[i+2]-'0', line[i+3]-'0'
+			if code := high<<6 | mid<<3 | low; high <= 1 && mid <= 7 && low <= 7 && (code < ' ' || code == 0x7f) {
+				c = code
+				i += 3
+			}
+		}
+		out = append(out, c)
+	}
+	fs.plain = out
+	return out
 }
 
 // Read implements files.Taker.

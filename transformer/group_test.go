@@ -71,7 +71,9 @@ func TestGroup_MembersComeAndGo(t *testing.T) {
 		}
 		return n
 	}
-	w.eventually("a share for each", func() bool { return share(a) > 0 && share(b) > 0 && share(a)+share(b) == len(schema.Kinds())*partitions })
+	w.eventually("a share for each", func() bool {
+		return share(a) > 0 && share(b) > 0 && share(a)+share(b) == len(schema.Kinds())*partitions
+	})
 	w.allMove(a, b)
 	a.stop()
 	w.eventually("all for one", func() bool { return share(b) == len(schema.Kinds())*partitions })

@@ -72,7 +72,9 @@ type Removal struct {
 func (p *Place) OK() bool { return p.Missing == 0 && p.Doubled == 0 }
 
 // used tells whether the partition has ever had a record, as far as both servers know.
-func (p *Place) used() bool { return p.Rows != 0 || p.Missing != 0 || p.LogEnd != nil && *p.LogEnd != 0 }
+func (p *Place) used() bool {
+	return p.Rows != 0 || p.Missing != 0 || p.LogEnd != nil && *p.LogEnd != 0
+}
 
 func (r *Report) note(format string, args ...any) {
 	r.Notes = append(r.Notes, fmt.Sprintf(format, args...))
