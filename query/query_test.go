@@ -364,26 +364,35 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
-func TestReports(t *testing.T) {
-	t.Parallel()
-	database := embeddedtest.Database(t)
+// tables makes all tables and views in a database of its own, and fills them.
+func tables(t *testing.T, inserts ...string) (database string) {
+	t.Helper()
+	database = embeddedtest.Database(t)
 	admin := embeddedtest.Connect(t, database)
+	var all []string
 	for _, k := range schema.Kinds() {
-		if err := admin.Exec(t.Context(), k.CreateTable(schema.Layout{Database: database})); err != nil {
+		all = append(all, k.CreateTable(schema.Layout{Database: database}))
+	}
+	for _, v := range schema.Views() {
+		all = append(all, v.Create(database, "", false))
+	}
+	for _, sql := range append(all, inserts...) {
+		if err := admin.Exec(t.Context(), sql); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, sql := range []string{
+	return database
+}
+
+func TestReports(t *testing.T) {
+	t.Parallel()
+	database := tables(t,
 		"INSERT INTO message_events (received_at, event_time, sender, recipient, incoming_size, status_norm) SELECT now64(3), toDateTime64('2026-11-21 03:00:00', 3, 'UTC') + number, 's' || toString(intDiv(number, 4)) || '@example.com', 'r' || toString(number % 3) || '@example.net', 1000 + number, if(number % 5 = 0, 'rejected', 'delivered') FROM numbers(10)",
 		"INSERT INTO message_events (received_at, event_time, sender, status_norm) SELECT now64(3) - toIntervalHour(48), toDateTime64('2026-11-19 03:00:00', 3, 'UTC'), 'old@example.com', 'queued' FROM numbers(20)",
 		"INSERT INTO message_events (received_at, event_time, recipient, status_norm) SELECT now64(3), toDateTime64('2026-11-21 03:00:00', 3, 'UTC'), 'r@example.net', 'queued' FROM numbers(3)",
 		"INSERT INTO status_events (received_at, event_time, status_norm) SELECT now64(3), toDateTime64('2026-11-21 04:00:00', 3, 'UTC'), 'delivered' FROM numbers(3)",
 		"INSERT INTO rejects (received_at, event_time, reason) SELECT now64(3), toDateTime64('2026-11-21 05:00:00', 3, 'UTC'), 'short' FROM numbers(2)",
-	} {
-		if err := admin.Exec(t.Context(), sql); err != nil {
-			t.Fatal(err)
-		}
-	}
+	)
 	for _, r := range Reports() {
 		var out bytes.Buffer
 		if _, err := RunReport(t.Context(), reader(t, database), r, nil, &out, Table); err != nil {

@@ -61,6 +61,12 @@ func Markdown() string {
 			fmt.Fprintf(&b, "| `%s` | `%s` | %s | %s |\n", f.Name, f.Type.ClickHouse(), number, f.Doc)
 		}
 	}
+	for _, v := range Views() {
+		fmt.Fprintf(&b, "\n## %s\n\nA view. %s\n\n| Column | Type | Meaning |\n|---|---|---|\n", v.Name, v.Doc)
+		for _, f := range v.Columns {
+			fmt.Fprintf(&b, "| `%s` | `%s` | %s |\n", f.Name, f.Type.ClickHouse(), f.Doc)
+		}
+	}
 	b.WriteString("\n## Words in `flags`\n\n| Word | Meaning |\n|---|---|\n")
 	for i, w := range flagWords {
 		fmt.Fprintf(&b, "| `%s` | %s |\n", w, flagDocs[i])

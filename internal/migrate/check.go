@@ -55,6 +55,18 @@ func (m *Migrator) Check(ctx context.Context) ([]Difference, error) {
 		}
 		out = append(out, m.compare(k, t)...)
 	}
+	for _, v := range schema.Views() {
+		missing, err := m.lacks(ctx, 1, v.Name)
+		if err != nil {
+			return nil, err
+		}
+		if missing {
+			out = append(out, Difference{
+				Table: v.Name, Want: fmt.Sprintf("a view of %d columns", len(v.Columns)), Statement: v.Create(m.settings.Database, m.settings.onCluster(), false),
+				Note: "`millrace schema apply` makes it",
+			})
+		}
+	}
 	return out, nil
 }
 

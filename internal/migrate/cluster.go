@@ -144,6 +144,20 @@ func (m *Migrator) planReading(ctx context.Context, servers uint64, migrated boo
 		}
 		steps = append(steps, step)
 	}
+	for _, v := range schema.Views() {
+		step := Step{Kind: StepReading, Name: v.Name, Reason: "a migration is pending", Statements: []string{v.Create(s.readDatabase(), s.everywhere(), true)}}
+		if !migrated {
+			have, err := m.columnsOf(ctx, s.readDatabase(), v.Name)
+			if err != nil {
+				return nil, err
+			}
+			if uint64(len(have)) == servers {
+				continue
+			}
+			step.Reason = "does not exist on all servers"
+		}
+		steps = append(steps, step)
+	}
 	return steps, nil
 }
 

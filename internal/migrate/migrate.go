@@ -189,6 +189,9 @@ func Show(s Settings) (string, error) {
 		for _, k := range schema.Kinds() {
 			b.WriteString(m.settings.createReadTable(k) + ";\n")
 		}
+		for _, v := range schema.Views() {
+			b.WriteString(v.Create(m.settings.readDatabase(), m.settings.everywhere(), true) + ";\n")
+		}
 	}
 	return b.String(), nil
 }
