@@ -217,6 +217,7 @@ func (s *Stack) startBroker() error {
 	s.undo(s.broker.Close)
 	cfg := *s.cfg // from here on the configuration names what runs
 	s.cfg = &cfg
+	cfg.Up.Data = s.data
 	cfg.Kafka.Brokers, cfg.Kafka.Replication, cfg.Kafka.TLS = []string{s.broker.Addr}, 1, config.TLS{}
 	if c := s.broker.Credentials; c.User != "" {
 		cfg.Kafka.SASL = config.SASL{Mechanism: "plain", Username: c.User, Password: config.NewSecret(c.Password)}

@@ -7,5 +7,5 @@ SELECT event_time, kind, 'address' AS link, host, sender, recipients, client, wh
 FROM message_trail
 WHERE {address:String} != '' AND (lower(sender) = lower({address:String}) OR has(arrayMap(x -> lower(x), recipients), lower({address:String})))
     AND event_time >= {since:DateTime('UTC')} AND event_time < {until:DateTime('UTC')}
-ORDER BY event_time, kind
+ORDER BY event_time, indexOf(['spamdyke', 'smtp', 'delivery', 'message', 'status', 'quarantine', 'feedback'], kind)
 LIMIT {limit:UInt32}

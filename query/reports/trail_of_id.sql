@@ -17,5 +17,5 @@ FROM
         AND t.sender IN (SELECT sender FROM found WHERE kind = 'message')
         AND hasAny(t.recipients, (SELECT groupUniqArrayArray(recipients) FROM found))
 )
-ORDER BY event_time, kind
+ORDER BY event_time, indexOf(['spamdyke', 'smtp', 'delivery', 'message', 'status', 'quarantine', 'feedback'], kind)
 LIMIT {limit:UInt32}

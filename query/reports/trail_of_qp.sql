@@ -18,5 +18,5 @@ FROM
             OR t.kind IN ('delivery', 'message') AND t.qp = 0 AND t.sender IN (SELECT sender FROM found)
                 AND hasAny(t.recipients, (SELECT groupUniqArrayArray(recipients) FROM found)))
 )
-ORDER BY event_time, kind
+ORDER BY event_time, indexOf(['spamdyke', 'smtp', 'delivery', 'message', 'status', 'quarantine', 'feedback'], kind)
 LIMIT {limit:UInt32}

@@ -511,6 +511,34 @@ ENGINE = MergeTree
 PARTITION BY toMonday(received_at)
 ORDER BY (domain, event_time)
 SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1, replicated_deduplication_window = 20000, replicated_deduplication_window_seconds = 86400;
+CREATE VIEW IF NOT EXISTS `millrace`.`message_trail` ON CLUSTER `main` AS
+SELECT event_time, 'message' AS kind, toString(filtering_host) AS host, id, toDateTime(0, 'UTC') AS qmail_time, toUInt64(0) AS qp, domain, sender, [recipient] AS recipients, sender_ip AS client,
+    concat(status, if(main_class = '', '', concat(' ', main_class)), if(subject_header = '', '', concat(': ', subject_header))) AS what, toString(listener) AS listener, received_at
+FROM `millrace`.`message_events`
+UNION ALL
+SELECT event_time, 'status', toString(filtering_host), id, toDateTime(0, 'UTC'), toUInt64(0), domain, '', [recipient], delivery_ip,
+    concat(status, if(delivery_fqdn = '', '', concat(' ', delivery_fqdn)), if(delivery_data = '', '', concat(': ', delivery_data))), toString(listener), received_at
+FROM `millrace`.`status_events`
+UNION ALL
+SELECT event_time, 'spamdyke', toString(syslog_host), '', qmail_time, qp, domain, sender, [recipient], origin_ip,
+    concat(code, if(reason = '', '', concat(': ', reason))), toString(listener), received_at
+FROM `millrace`.`spamdyke_verdicts`
+UNION ALL
+SELECT event_time, 'smtp', toString(syslog_host), '', qmail_time, qp, domain, sender, recipients, arrayFirst(x -> x != toIPv6('::'), check_client_ips),
+    concat(if(accepted = 1, 'accepted', 'not accepted'), if(reply = '', '', concat(': ', reply))), toString(listener), received_at
+FROM `millrace`.`smtp_transactions`
+UNION ALL
+SELECT event_time, 'delivery', toString(syslog_host), '', toDateTime(0, 'UTC'), qp, domain, sender, [recipient], remote_ip,
+    concat(if(outcome = '', 'no result', outcome), if(channel = '', '', concat(' ', channel)), if(text = '', '', concat(': ', text))), toString(listener), received_at
+FROM `millrace`.`delivery_attempts`
+UNION ALL
+SELECT event_time, 'feedback', '', id, toDateTime(0, 'UTC'), toUInt64(0), domain, sender, recipients, source_ip,
+    concat('report', if(feedback_type = '', '', concat(' ', feedback_type)), if(user_agent = '', '', concat(' by ', user_agent)), if(subject_header = '', '', concat(': ', subject_header))), toString(listener), received_at
+FROM `millrace`.`feedback_reports`
+UNION ALL
+SELECT event_time, 'quarantine', toString(server), id, toDateTime(0, 'UTC'), toUInt64(0), domain, if(auth_sender = '', from_header, auth_sender), [to_header], toIPv6OrDefault(client),
+    concat('kept in ', folder, if(evidence = '', '', concat(': ', evidence))), toString(listener), received_at
+FROM `millrace`.`quarantine_messages`;
 
 -- retention
 ALTER TABLE `millrace`.`message_events` ON CLUSTER `main` MODIFY TTL toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalDay(7) RECOMPRESS CODEC(ZSTD(3)), toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalSecond(34560000);
@@ -543,3 +571,31 @@ CREATE OR REPLACE TABLE `millrace_all`.`generic_lines` ON CLUSTER `main` AS `mil
 CREATE OR REPLACE TABLE `millrace_all`.`feedback_reports` ON CLUSTER `main` AS `millrace`.`feedback_reports` ENGINE = Distributed(`main`, `millrace`, `feedback_reports`);
 CREATE OR REPLACE TABLE `millrace_all`.`quarantine_messages` ON CLUSTER `main` AS `millrace`.`quarantine_messages` ENGINE = Distributed(`main`, `millrace`, `quarantine_messages`);
 CREATE OR REPLACE TABLE `millrace_all`.`rejects` ON CLUSTER `main` AS `millrace`.`rejects` ENGINE = Distributed(`main`, `millrace`, `rejects`);
+CREATE OR REPLACE VIEW `millrace_all`.`message_trail` ON CLUSTER `main` AS
+SELECT event_time, 'message' AS kind, toString(filtering_host) AS host, id, toDateTime(0, 'UTC') AS qmail_time, toUInt64(0) AS qp, domain, sender, [recipient] AS recipients, sender_ip AS client,
+    concat(status, if(main_class = '', '', concat(' ', main_class)), if(subject_header = '', '', concat(': ', subject_header))) AS what, toString(listener) AS listener, received_at
+FROM `millrace_all`.`message_events`
+UNION ALL
+SELECT event_time, 'status', toString(filtering_host), id, toDateTime(0, 'UTC'), toUInt64(0), domain, '', [recipient], delivery_ip,
+    concat(status, if(delivery_fqdn = '', '', concat(' ', delivery_fqdn)), if(delivery_data = '', '', concat(': ', delivery_data))), toString(listener), received_at
+FROM `millrace_all`.`status_events`
+UNION ALL
+SELECT event_time, 'spamdyke', toString(syslog_host), '', qmail_time, qp, domain, sender, [recipient], origin_ip,
+    concat(code, if(reason = '', '', concat(': ', reason))), toString(listener), received_at
+FROM `millrace_all`.`spamdyke_verdicts`
+UNION ALL
+SELECT event_time, 'smtp', toString(syslog_host), '', qmail_time, qp, domain, sender, recipients, arrayFirst(x -> x != toIPv6('::'), check_client_ips),
+    concat(if(accepted = 1, 'accepted', 'not accepted'), if(reply = '', '', concat(': ', reply))), toString(listener), received_at
+FROM `millrace_all`.`smtp_transactions`
+UNION ALL
+SELECT event_time, 'delivery', toString(syslog_host), '', toDateTime(0, 'UTC'), qp, domain, sender, [recipient], remote_ip,
+    concat(if(outcome = '', 'no result', outcome), if(channel = '', '', concat(' ', channel)), if(text = '', '', concat(': ', text))), toString(listener), received_at
+FROM `millrace_all`.`delivery_attempts`
+UNION ALL
+SELECT event_time, 'feedback', '', id, toDateTime(0, 'UTC'), toUInt64(0), domain, sender, recipients, source_ip,
+    concat('report', if(feedback_type = '', '', concat(' ', feedback_type)), if(user_agent = '', '', concat(' by ', user_agent)), if(subject_header = '', '', concat(': ', subject_header))), toString(listener), received_at
+FROM `millrace_all`.`feedback_reports`
+UNION ALL
+SELECT event_time, 'quarantine', toString(server), id, toDateTime(0, 'UTC'), toUInt64(0), domain, if(auth_sender = '', from_header, auth_sender), [to_header], toIPv6OrDefault(client),
+    concat('kept in ', folder, if(evidence = '', '', concat(': ', evidence))), toString(listener), received_at
+FROM `millrace_all`.`quarantine_messages`;
