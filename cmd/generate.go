@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"syscall"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/term"
 
 	"millrace/ingester/framing"
+	"millrace/internal/config"
 	"millrace/internal/traffic"
 )
 
@@ -23,6 +25,7 @@ func newGenerate() *cobra.Command {
 		o                 traffic.SendOptions
 		metrics, listener string
 		from              string
+		logs, zone        string
 		patience          time.Duration
 	)
 	c := &cobra.Command{
@@ -33,6 +36,9 @@ the status events that belong to them, spam runs, bounces, subjects that are not
 The same seed is the same traffic. With --wait-published the command returns when the ingester's metrics say that
 Kafka acknowledged all of it, and fails when a frame was dropped.
 
+--logs writes a mail host's logs of as many messages into a directory instead, in step with each other: the SMTP logs of
+ports 25 and 587, the delivery log, Spamdyke's, and an mbox of abuse reports, for "millrace import" and files.
+
 --from sends the frames of a file in place of made-up ones, once or, with --count, as often as it takes: what
 "millrace capture" wrote, or frames ended by NUL or line ends. They are sent as they are, with their times and ids.`,
 
@@ -40,6 +46,7 @@ Kafka acknowledged all of it, and fails when a frame was dropped.
   millrace generate --to tcp://127.0.0.1:5514 --count 1000000 --connections 4 --wait-published http://127.0.0.1:8514
   millrace generate --to udp://127.0.0.1:5514 --rate 5000 --count 0        # until Ctrl-C
   millrace generate --framing lf --format mixed --seed 42 --count 100000
+  millrace generate --logs /tmp/logs --count 100000 --tz Europe/Sofia
   millrace generate --from filter.frames --framing octet --rate 100 --count 0`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -47,6 +54,14 @@ Kafka acknowledged all of it, and fails when a frame was dropped.
 			defer stop()
 			if _, _, err := traffic.ParseTarget(o.To); err != nil {
 				return &usageError{err}
+			}
+			if logs != "" {
+				for _, name := range []string{"from", "to", "rate", "connections", "framing", "header", "format", "wait-published"} {
+					if c.Flags().Changed(name) {
+						return usagef("--%s is for frames that are sent, not for --logs", name)
+					}
+				}
+				return writeLogs(ctx, c, logs, zone, o.Seed, o.Count)
 			}
 			if from != "" {
 				for _, name := range []string{"format", "seed", "header", "separator-share"} {
@@ -86,6 +101,8 @@ Kafka acknowledged all of it, and fails when a frame was dropped.
 	f := c.Flags()
 	f.StringVar(&o.To, "to", "tcp://127.0.0.1:5514", "where to send: `tcp://HOST:PORT` or udp://HOST:PORT")
 	f.StringVar(&from, "from", "", "send the frames of this `FILE`; - is standard input")
+	f.StringVar(&logs, "logs", "", "write a mail host's logs into this `DIR` instead")
+	f.StringVar(&zone, "tz", "UTC", "with --logs: `ZONE` of their stamps")
 	f.Uint64Var(&o.Count, "count", 1000, "frames in all (with --from: each once); 0: until Ctrl-C")
 	f.Float64Var(&o.Rate, "rate", 0, "frames a second in all; 0: as fast as TCP takes them, 20000 over UDP")
 	f.IntVar(&o.Connections, "connections", 1, "connections, or UDP sockets")
@@ -101,6 +118,53 @@ Kafka acknowledged all of it, and fails when a frame was dropped.
 	oneOfFlag(c, "header", "bare", "rfc3164", "rfc5424")
 	oneOfFlag(c, "format", traffic.Formats()...)
 	return c
+}
+
+// writeLogs writes the logs of so many messages.
+func writeLogs(ctx context.Context, c *cobra.Command, dir, zone string, seed, messages uint64) (err error) {
+	loc, err := config.ParseTimeZone(zone)
+	if err != nil {
+		return usagef("--tz %q: %w", zone, err)
+	}
+	h, err := traffic.NewHostLogs(traffic.Options{Seed: seed, Start: time.Now().Add(-time.Duration(messages) * traffic.HostLogStep)}, loc)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("cannot make the logs' directory: %w", err)
+	}
+	var texts traffic.HostTexts
+	files := make([]*os.File, len(texts))
+	for i := range files {
+		if files[i], err = os.Create(filepath.Join(dir, traffic.HostLog(i).File())); err != nil {
+			return fmt.Errorf("cannot write a log: %w", err)
+		}
+		defer files[i].Close()
+	}
+	flush := func() error {
+		for i, f := range files {
+			if _, err := f.Write(texts[i]); err != nil {
+				return fmt.Errorf("cannot write a log: %w", err)
+			}
+			texts[i] = texts[i][:0]
+		}
+		return nil
+	}
+	lines, n := 0, uint64(0)
+	for ; (n < messages || messages == 0) && ctx.Err() == nil; n++ {
+		lines += h.Next(&texts)
+		if n%1000 == 999 {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	lines += h.End(&texts)
+	if err := flush(); err != nil {
+		return err
+	}
+	fmt.Fprintf(c.OutOrStdout(), "wrote %d messages, %d lines, to %s\n", n, lines, dir)
+	return nil
 }
 
 // readFrames are the frames of a file, without counts and trailers.

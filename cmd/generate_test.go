@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -112,4 +114,17 @@ func TestProgress(t *testing.T) {
 	if want := "\r\x1b[Ksent 5\r\x1b[Ksent 6\r\x1b[K"; b.String() != want {
 		t.Errorf("got %q, want %q", b.String(), want)
 	}
+}
+
+func TestGenerate_Logs(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "logs")
+	execute(t, "", "generate", "--logs", dir, "--count", "200", "--tz", "Europe/Sofia").contains(t, 0, "wrote 200 messages, ")
+	for _, name := range []string{"smtp-25.log", "smtp-587.log", "delivery.log", "spamdyke.log", "abuse.mbox"} {
+		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Size() == 0 {
+			t.Errorf("%s: %v, %v", name, info, err)
+		}
+	}
+	execute(t, "", "generate", "--logs", dir, "--rate", "5").contains(t, 2, "--rate is for frames that are sent")
+	execute(t, "", "generate", "--logs", dir, "--tz", "Mars/Olympus").contains(t, 2, "--tz")
 }

@@ -184,6 +184,11 @@ func (x *fileInput) open(ctx context.Context, src files.Source) (files.Taker, in
 		fs.begin(src)
 		return fs, fs.next, nil
 	}
+	for _, other := range x.files.all {
+		if other != x && other.has(src.Fingerprint) {
+			return nil, 0, fmt.Errorf("cannot follow %q: files %q follow it, or a copy of it, already; one entry of files is for each", src.Path, other.cfg.Name)
+		}
+	}
 	fs = newFileSource(x, src)
 	m := mark{start: src.Start, places: x.places(fs.pin)}
 	start := src.Start
@@ -213,6 +218,12 @@ func (x *fileInput) open(ctx context.Context, src files.Source) (files.Taker, in
 	x.sources[src.Fingerprint] = fs
 	x.mu.Unlock()
 	return fs, start, nil
+}
+
+func (x *fileInput) has(source string) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.sources[source] != nil
 }
 
 // places are where events will stand that are published from now on, by topic.

@@ -280,3 +280,23 @@ func TestFiles_Templates(t *testing.T) {
 		}
 	}
 }
+
+// A file that two entries find is followed by one, and the log says so.
+func TestFiles_TwoEntries(t *testing.T) {
+	t.Parallel()
+	f := newFollowed(t, "smtp")
+	f.messages("smtp.log", 0, 50)
+	r := newRig(t, tcp, "", func(cfg *config.Config) {
+		text := fmt.Sprintf("files:\n- {name: one, paths: ['%[1]s/*'], formats: [smtp]}\n- {name: two, paths: ['%[1]s/smtp.log'], formats: [smtp]}\nstate_dir: '%[2]s'\n", f.dir, f.state)
+		with, err := config.Parse("files.yaml", []byte(text), func(string) string { return "" })
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg.Files, cfg.StateDir = with.Files, with.StateDir
+	})
+	r.published(50)
+	within(t, "the log says that both find it", func() bool { return strings.Contains(r.log.String(), "one entry of files is for each") }, r.log.String)
+	if a := r.drained(); a.Published != 50 {
+		t.Errorf("%+v", a)
+	}
+}

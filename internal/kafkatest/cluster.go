@@ -354,6 +354,32 @@ func (c *Cluster) CreateTopics(partitions int, names ...string) {
 		return nil
 	})
 	c.AwaitSync()
+	// And it is known to lead a little before it does.
+	c.until("the leaders lead", func(ctx context.Context) error {
+		r := kmsg.NewPtrListOffsetsRequest()
+		for _, name := range names {
+			t := kmsg.NewListOffsetsRequestTopic()
+			t.Topic = name
+			for id := range int32(partitions) {
+				p := kmsg.NewListOffsetsRequestTopicPartition()
+				p.Partition, p.Timestamp = id, -1
+				t.Partitions = append(t.Partitions, p)
+			}
+			r.Topics = append(r.Topics, t)
+		}
+		res, err := c.admin.Request(ctx, r)
+		if err != nil {
+			return err
+		}
+		for _, t := range res.(*kmsg.ListOffsetsResponse).Topics {
+			for _, p := range t.Partitions {
+				if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+					return fmt.Errorf("partition %d of %s: %w", p.Partition, t.Topic, err)
+				}
+			}
+		}
+		return nil
+	})
 }
 
 // Setting is a topic's setting.
