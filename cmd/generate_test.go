@@ -119,7 +119,7 @@ func TestProgress(t *testing.T) {
 func TestGenerate_Logs(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "logs")
-	execute(t, "", "generate", "--logs", dir, "--count", "200", "--tz", "Europe/Sofia").contains(t, 0, "wrote 200 messages, ")
+	execute(t, "", "generate", "--logs", dir, "--count", "2000", "--tz", "Europe/Sofia").contains(t, 0, "wrote 2000 messages, ")
 	for _, name := range []string{"smtp-25.log", "smtp-587.log", "delivery.log", "spamdyke.log", "abuse.mbox"} {
 		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Size() == 0 {
 			t.Errorf("%s: %v, %v", name, info, err)
