@@ -263,19 +263,23 @@ func TestFiles_Templates(t *testing.T) {
 	for i := range 30 {
 		f.write("relay.log", stamp+" relay1 "+m1(testID(i), "a#011b, #1, #400#")+"#000\n")
 	}
-	f.write("relay.log", strings.Repeat("x", 100<<10)+"\n", "\n", "hello\n")
+	f.write("relay.log", strings.Repeat("x", 100<<10)+"\n", "\n", "hello\n", stamp+" relay1 "+m1(testID(30), "a\tb, #1, #400#"))
 	r := f.rig(nil)
 	r.published(30)
 	r.within("the rejects are there", func(a Account) bool { return a.RejectedTotal() == 2 })
 	if err := os.Remove(f.path("relay.log")); err != nil {
 		t.Fatal(err)
 	}
+	r.published(31) // the last line when nobody can write to the file any more
 	a := r.drained()
-	if a.Published != 30 || a.RejectedTotal() != 2 || a.DroppedTotal() != 1 {
+	if a.Published != 31 || a.RejectedTotal() != 2 || a.DroppedTotal() != 1 {
 		t.Errorf("%+v", a)
 	}
-	for _, e := range r.read(32) {
-		if e["kind"] == "message" {
+	for _, e := range r.read(33) {
+		switch {
+		case e["id"] == testID(30):
+			e.want(t, "flags", "no_trailer", "subject_header", "a\tb, #1, #400#")
+		case e["kind"] == "message":
 			e.want(t, "syslog_host", "relay1", "transport", "file", "source_path", f.path("relay.log"), "flags", "", "subject_header", "a\tb, #1, #400#")
 		}
 	}

@@ -89,12 +89,13 @@ func newFileSource(in *fileInput, src files.Source) *fileSource {
 
 // begin makes it ready to be read from a line on.
 func (fs *fileSource) begin(src files.Source) {
-	fs.at(src)
+	fs.located(src)
 	fs.lane = fs.in.publisher.Pinned(fs.pin)
 	fs.s.own = fs.lane
 }
 
-func (fs *fileSource) at(src files.Source) {
+// located notes where the source is now.
+func (fs *fileSource) located(src files.Source) {
 	fs.path, fs.modified = schema.Padded(src.Path), src.Modified.UnixMilli()
 }
 

@@ -147,7 +147,7 @@ func (in *Ingester) importAll(ctx context.Context, x *fileInput, o *ImportOption
 			fs := newFileSource(x, src)
 			fs.known = sorted(append(stored, underway[src.Fingerprint]...))
 			fs.marks = []mark{{}}
-			fs.at(src)
+			fs.located(src)
 			return fs, nil
 		}
 		if o.Mail {

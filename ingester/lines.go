@@ -133,7 +133,7 @@ func (ls *lineSources) all() (all []*lineSource) {
 // open is the offset of the oldest line whose event is still to come, of a file.
 func (ls *lineSources) open() (offset int64, ok bool) {
 	for _, src := range ls.all() {
-		if o, _, open := src.lines.Open(); open && (!ok || o < offset) {
+		if o, open := src.lines.Open(); open && (!ok || o < offset) {
 			offset, ok = o, true
 		}
 	}
@@ -315,6 +315,9 @@ func (s *sink) publishLine(e *schema.Event) {
 	s.emitted++
 	raw := e.Text(schema.Raw)
 	isClean := clean.Is(raw)
+	if s.file == nil {
+		e.SetUint(schema.SourceOffset, 0) // it was a number of lines, and no file's
+	}
 	s.common(e, s.peer, s.of)
 	e.Clean = e.Clean && isClean
 	if r := s.rules.raw; r == "never" || r == "flagged" && e.Flagged() == 0 && isClean {

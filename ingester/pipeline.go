@@ -297,8 +297,6 @@ func (s *sink) common(e *schema.Event, peer netip.AddrPort, f framing.Frame) {
 		e.SetText(schema.Source, s.file.name)
 		e.SetText(schema.SourcePath, s.file.path)
 		e.SetUint(schema.SourceOffset, uint64(s.offsetOf(e)))
-	} else {
-		e.SetUint(schema.SourceOffset, 0)
 	}
 	if len(h.StructuredData) > 0 {
 		if err := header.EachParam(h.StructuredData, func(key, value []byte) {

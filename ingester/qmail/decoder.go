@@ -11,9 +11,9 @@ type Decoder interface {
 	// Line takes a line, without its end, and emits the events that it completes.
 	// The reason is one of a reject: the line is in no event. The line is borrowed.
 	Line(l Line, emit Emit) (schema.Reason, string)
-	// Open is the source's offset of the oldest line whose event is still to come,
-	// and when that line was taken; ok is false when nothing is open.
-	Open() (offset int64, since int64, ok bool)
+	// Open is the source's offset of the oldest line whose event is still to come; ok is
+	// false when nothing is open.
+	Open() (offset int64, ok bool)
 	// Held is how many lines have been taken whose event is still to come, and their bytes.
 	Held() (lines, bytes int)
 	// Expire emits what has been open for longer than its lines take to come: a message of

@@ -312,15 +312,15 @@ func (d *Delivery) unlink(a *attempt) {
 }
 
 // Open implements Decoder.
-func (d *Delivery) Open() (offset, since int64, ok bool) {
-	offset, since = forever, forever
+func (d *Delivery) Open() (offset int64, ok bool) {
+	offset = forever
 	if d.fold.parts > 0 {
-		offset, since, ok = d.fold.first.Offset, d.fold.first.Received, true
+		offset, ok = d.fold.first.Offset, true
 	}
 	if a := d.oldest; a != nil {
-		offset, since, ok = min(offset, a.first.Offset), min(since, a.first.Received), true
+		offset, ok = min(offset, a.first.Offset), true
 	}
-	return offset, since, ok
+	return offset, ok
 }
 
 // Held implements Decoder. A line that tells of a message is in no event.

@@ -90,7 +90,7 @@ func FuzzSet(f *testing.F) {
 			if size > maxGroupBytes+maxAttempts*(64<<10)+2*len(text) || after > lines {
 				t.Fatalf("%d lines, %d bytes are held", after, size)
 			}
-			if o, _, open := d.Open(); open && (o < 0 || o > at) || open != (after > 0) {
+			if o, open := d.Open(); open && (o < 0 || o > at) || open != (after > 0) {
 				t.Fatalf("open %v at %d, %d lines held", open, o, after)
 			}
 			d.Expire(now, emit)

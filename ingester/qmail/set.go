@@ -103,16 +103,13 @@ func (s *Set) each(f func(Decoder)) {
 }
 
 // Open implements Decoder.
-func (s *Set) Open() (offset, since int64, ok bool) {
+func (s *Set) Open() (offset int64, ok bool) {
 	s.each(func(d Decoder) {
-		if o, t, open := d.Open(); open {
-			if !ok {
-				offset, since, ok = o, t, true
-			}
-			offset, since = min(offset, o), min(since, t)
+		if o, open := d.Open(); open && (!ok || o < offset) {
+			offset, ok = o, true
 		}
 	})
-	return offset, since, ok
+	return offset, ok
 }
 
 // Held implements Decoder.

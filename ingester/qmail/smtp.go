@@ -45,8 +45,7 @@ type group struct {
 	bytes      []byte // the lines, each with a line end
 	lines      int
 	offset     int64
-	since      int64 // when its first line was taken
-	latest     int64 // and its last
+	latest     int64 // when its last line was taken
 	first      Line  // without its bytes
 	time       int64
 	flags      schema.Flag
@@ -189,7 +188,7 @@ func (d *SMTP) split(ms int64, flags schema.Flag, l Line, emit Emit) {
 func (g *group) begin(ms int64, flags schema.Flag, l Line) {
 	*g = group{
 		open: true, bytes: g.bytes[:0], recipients: g.recipients[:0],
-		offset: l.Offset, since: l.Received, latest: l.Received, first: Line{Received: l.Received, Header: l.Header}, time: ms, flags: flags,
+		offset: l.Offset, latest: l.Received, first: Line{Received: l.Received, Header: l.Header}, time: ms, flags: flags,
 	}
 }
 
@@ -274,7 +273,7 @@ func (d *SMTP) other(ms int64, flags schema.Flag, l Line, key, rest []byte, emit
 }
 
 // Open implements Decoder.
-func (d *SMTP) Open() (offset, since int64, ok bool) { return d.g.offset, d.g.since, d.g.open }
+func (d *SMTP) Open() (offset int64, ok bool) { return d.g.offset, d.g.open }
 
 // Held implements Decoder.
 func (d *SMTP) Held() (lines, bytes int) {

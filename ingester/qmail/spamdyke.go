@@ -239,7 +239,7 @@ func (d *Spamdyke) other(l Line, emit Emit) (schema.Reason, string) {
 }
 
 // Open implements Decoder: a line is an event.
-func (d *Spamdyke) Open() (offset, since int64, ok bool) { return 0, 0, false }
+func (d *Spamdyke) Open() (offset int64, ok bool) { return 0, false }
 
 // Held implements Decoder.
 func (d *Spamdyke) Held() (lines, bytes int) { return 0, 0 }
