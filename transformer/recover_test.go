@@ -5,7 +5,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"millrace/schema"
@@ -46,6 +49,44 @@ func (w *world) deleteTopic(k *schema.Kind) {
 			w.t.Fatalf("delete topic: code %d", t.ErrorCode)
 		}
 	}
+	// Apache Kafka's brokers hold the topic, and acknowledge records for it, a
+	// little longer than that, also if one of its name has been made by then.
+	w.eventually("the topic is deleted", func() bool {
+		for _, b := range w.client.DiscoveredBrokers() {
+			if w.holds(b, name) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// holds reports whether the broker knows any partition of the topic.
+func (w *world) holds(b *kgo.Broker, topic string) bool {
+	w.t.Helper()
+	r := kmsg.NewPtrListOffsetsRequest()
+	t := kmsg.NewListOffsetsRequestTopic()
+	t.Topic = topic
+	for id := range int32(partitions) {
+		p := kmsg.NewListOffsetsRequestTopicPartition()
+		p.Partition, p.Timestamp = id, -1
+		t.Partitions = append(t.Partitions, p)
+	}
+	r.Topics = append(r.Topics, t)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	res, err := b.Request(ctx, r)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, t := range res.(*kmsg.ListOffsetsResponse).Topics {
+		for _, p := range t.Partitions {
+			if p.ErrorCode != kerr.UnknownTopicOrPartition.Code {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // deleteRows removes every third row: what an insert that never happened looks like.
