@@ -15,9 +15,10 @@ import (
 // fileInput is one entry of files, and the sources that it has found.
 type fileInput struct {
 	*input
-	cfg   *config.Files
-	files *fileInputs
-	state *files.State
+	cfg     *config.Files
+	files   *fileInputs
+	state   *files.State
+	rotated rotated
 
 	mu      sync.Mutex
 	sources map[string]*fileSource // by fingerprint

@@ -285,6 +285,48 @@ func TestFiles_Templates(t *testing.T) {
 	}
 }
 
+// The sender of a message that is tried again is known behind a rotation. An ingester that
+// is started afterwards knows what the log tells of in front of the checkpoint.
+func TestFiles_TriedAgain(t *testing.T) {
+	t.Parallel()
+	f := newFollowed(t, "delivery")
+	at := 0
+	attempt := func(recipient, outcome string) {
+		at++
+		f.write("delivery.log", fmt.Sprintf("2021-03-09 12:43:51, try, %d, remote, %s\n", at, recipient), fmt.Sprintf("2021-03-09 12:43:52, result, %d, %s, text\n", at, outcome))
+	}
+	message := func(n int, outcome string) {
+		f.write("delivery.log", fmt.Sprintf("2021-03-09 12:43:50, init, <s%d@example.org>\n", n))
+		attempt(fmt.Sprintf("r%d@example.net", n), outcome)
+	}
+	for n := range 60 {
+		message(n, "deferral")
+	}
+	r := f.rig(nil)
+	r.published(60)
+	if err := os.Rename(f.path("delivery.log"), f.path("delivery.log.1")); err != nil {
+		t.Fatal(err)
+	}
+	message(60, "deferral")
+	for n := range 30 {
+		attempt(fmt.Sprintf("r%d@example.net", n), "success")
+	}
+	r.published(91)
+	r.drained()
+	attempt("r30@example.net", "success") // deferred in the log that was rotated
+	attempt("r60@example.net", "success")
+	again := f.rig(r)
+	again.published(2)
+	again.drained()
+	for _, e := range again.read(93) {
+		if e["recipient"] == "r30@example.net" && e["outcome"] == "success" {
+			e.want(t, "flags", "sender_inferred")
+			continue
+		}
+		e.want(t, "flags", "", "sender", strings.Replace(strings.TrimSuffix(e["recipient"], "net")+"org", "r", "s", 1))
+	}
+}
+
 // A file that two entries find is followed by one, and the log says so.
 func TestFiles_TwoEntries(t *testing.T) {
 	t.Parallel()

@@ -73,7 +73,7 @@ const (
 	// warmBytes is how far before the checkpoint reading begins, to know what the lines
 	// there tell of later ones: the messages whose delivery is tried again, and which of
 	// two repeated hours it is.
-	warmBytes = 8 << 20
+	warmBytes = 64 << 20
 )
 
 func newFileSource(in *fileInput, src files.Source) *fileSource {

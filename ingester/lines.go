@@ -49,6 +49,7 @@ type lineSource struct {
 	gone   bool // from byName: get another one
 	rules  *rules
 	lines  *qmail.Set
+	again  *qmail.Deferred
 	header header.Header // of the last line; Host, App and PID are the source's own bytes
 	pid    []byte
 	count  int64 // lines so far
@@ -252,11 +253,24 @@ func (s *sink) renew(src *lineSource) {
 	if src.lines != nil {
 		s.end(src)
 	}
-	set, err := qmail.NewSet(s.rules.logs, s.rules.log)
+	if src.again == nil {
+		src.again = s.deferred(src.name)
+	}
+	o := s.rules.log
+	o.Deferred = src.again
+	set, err := qmail.NewSet(s.rules.logs, o)
 	if err != nil {
 		panic("BUG: " + err.Error()) // the configuration has been checked
 	}
 	src.rules, src.lines = s.rules, set
+}
+
+// deferred is what a new source has to know of deliveries that are tried again.
+func (s *sink) deferred(source string) *qmail.Deferred {
+	if s.file == nil || s.file.in.state == nil { // an import's files come in any order
+		return qmail.NewDeferred()
+	}
+	return s.file.in.rotated.of(string(s.file.path) + "\x00" + source)
 }
 
 // remember keeps what events have of the header when no line is at hand.

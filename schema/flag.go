@@ -25,7 +25,7 @@ const (
 	FlagIncomplete                         // lines of the event are missing, cut, or stand among others
 	FlagTZRepeated                         // the hour is one that the end of summer time repeats: the file's order decided
 	FlagTZGap                              // the hour is one that summer time leaves out
-	FlagSenderInferred                     // the sender is of the nearest earlier message, and another was open
+	FlagSenderInferred                     // the sender is of the likeliest message, and another was possible
 	FlagBadHeader                          // a line of a mail's header, or an encoded word in it, did not parse
 	FlagCut                                // a value, or raw, was longer than a record holds: its beginning is there
 	FlagNoBoundary                         // a MIME message ended without the boundary that closes it
@@ -66,7 +66,7 @@ var flagDocs = [...]string{
 	"lines of the event are missing, were cut, or stood among others",
 	"the event's hour is one that the end of summer time repeats; the order of the file decided which",
 	"the event's hour is one that the begin of summer time leaves out; the zone may be wrong",
-	"the sender is that of the nearest earlier message, and another was open",
+	"the sender is that of the likeliest message, and another was possible",
 	"a line of a mail's header, or an encoded word in it, did not parse; `raw` has it",
 	"a value, or `raw`, was longer than a record holds (`kafka.batch_bytes`); its beginning is there",
 	"a MIME message ended without the boundary that closes it: it was cut, or its sender leaves it out",

@@ -41,6 +41,7 @@ type Options struct {
 	Port      uint16         // of an SMTP log
 	Direction string         // incoming, outgoing or unknown; empty: by the port
 	Timeout   time.Duration  // of a group of the SMTP log; 0: DefaultTimeout
+	Deferred  *Deferred      // of the delivery log, as its decoder before left it; nil: nothing is known
 }
 
 // DefaultTimeout is for how long an SMTP log may be silent in the middle of a message. Its

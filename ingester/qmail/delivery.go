@@ -23,8 +23,10 @@ const (
 // qmail-send.c. An attempt is one event, when its result is there.
 //
 // N is qmail-send's number of the attempt, which begins at 1 again when that is started
-// again. The first form has no number of the message: the sender is that of the nearest
-// earlier init, which is right as long as no other message is open.
+// again. The first form has no number of the message. The sender is that of the nearest
+// earlier init, which is right as long as no other message is open; or, when none is, that
+// of the delivery to the recipient that was deferred. Where both are possible, or more
+// than one message is, the event has the flag sender_inferred.
 type Delivery struct {
 	direction []byte
 	clock     clock
@@ -39,11 +41,13 @@ type Delivery struct {
 	fold     fold
 
 	messages map[uint64]*message // qmail-send's own lines: by number
-	latest   *message            // the other form: of the nearest earlier init
+	latest   *message            // the other form: of the nearest earlier init, as all below
 	inits    [maxMessages]*message
 	inited   uint64 // inits so far
+	opened   uint64 // no message of an earlier init is open
 	open     int    // messages among inits that are open
 	spare    []*message
+	deferred *Deferred
 }
 
 // message is a message of which attempts are made.
@@ -51,21 +55,23 @@ type message struct {
 	sender  []byte
 	size    uint64
 	qp, uid uint64
+	since   int64 // ms since 1970
 
-	tried    bool
-	running  int  // attempts without a result
-	deferred bool // one will come again
-	gone     bool // from messages or inits: its last attempt makes it a spare one
+	tried   bool
+	running int  // attempts without a result
+	gone    bool // from messages or inits: its last attempt makes it a spare one
 }
 
-// isOpen tells whether more attempts may come.
-func (m *message) isOpen() bool { return !m.tried || m.running > 0 || m.deferred }
+// isOpen tells whether more attempts may come, but for those of deferred deliveries.
+func (m *message) isOpen() bool { return !m.tried || m.running > 0 }
 
 // attempt is a delivery that has begun.
 type attempt struct {
 	earlier, later *attempt
 	number         uint64
-	of             *message // nil: unknown
+	of             *message // nil: it is of a deferred delivery, or unknown
+	sender         []byte   // of a deferred delivery
+	known          bool     // sender is
 	numbered       uint64   // qmail-send's number of the message
 	lines          []byte   // as they were, each with a line end
 	recipient      span
@@ -96,7 +102,14 @@ func NewDelivery(o Options) *Delivery {
 	if o.Direction != "" {
 		direction = schema.Padded(o.Direction)
 	}
-	return &Delivery{direction: direction, clock: clock{zone: o.Zone}, attempts: map[uint64]*attempt{}, messages: map[uint64]*message{}}
+	deferred := o.Deferred
+	if deferred == nil {
+		deferred = NewDeferred()
+	}
+	return &Delivery{
+		direction: direction, clock: clock{zone: o.Zone},
+		attempts: map[uint64]*attempt{}, messages: map[uint64]*message{}, deferred: deferred,
+	}
 }
 
 const noDelivery = "the line is neither a date, a time, a key and a comma behind each, nor one of qmail-send's own"
@@ -128,12 +141,7 @@ func (d *Delivery) Line(l Line, emit Emit) (schema.Reason, string) {
 		}
 		a := d.begin(number, ms, flags, l, emit)
 		a.channel, a.recipient = d.add(a, l.Bytes, channel), inside(0, l.Bytes, recipient)
-		if m := d.latest; m != nil {
-			if others := d.open; others > 1 || others == 1 && !m.isOpen() {
-				a.flags |= schema.FlagSenderInferred
-			}
-			d.attach(a, m)
-		}
+		d.infer(a, recipient)
 	case bytes.Equal(key, keyResult):
 		number, rest, ok := numbered(rest)
 		if !ok {
@@ -142,7 +150,7 @@ func (d *Delivery) Line(l Line, emit Emit) (schema.Reason, string) {
 		outcome, text, _ := upTo(rest, commaBlank)
 		d.result(number, outcome, text, ms, flags, l, emit)
 	case bytes.Equal(key, keyInit):
-		d.init(address(rest))
+		d.init(address(rest), ms)
 	default:
 		emitLine(&d.event, general{log: logDelivery, program: programSend, level: levelInfo, key: key, text: rest}, ms, flags, d.direction, &l, emit)
 	}
@@ -158,8 +166,30 @@ func numbered(b []byte) (v uint64, rest []byte, ok bool) {
 	return v, bytes.TrimPrefix(b[n+1:], blank), true
 }
 
+// infer finds out whose message an attempt is of.
+func (d *Delivery) infer(a *attempt, recipient []byte) {
+	m := d.latest
+	if d.open == 0 {
+		var unsure, ok bool
+		if a.sender, a.known, unsure, ok = d.deferred.take(recipient, a.sender); ok {
+			if unsure {
+				a.flags |= schema.FlagSenderInferred
+			}
+			return
+		}
+	}
+	if m == nil {
+		return
+	}
+	if d.open != 1 || !m.isOpen() || d.deferred.doubt(recipient) {
+		a.flags |= schema.FlagSenderInferred
+	}
+	d.attach(a, m)
+}
+
 // init notes a message. The one that has been known longest is forgotten for it.
-func (d *Delivery) init(sender []byte) {
+func (d *Delivery) init(sender []byte, ms int64) {
+	d.abandon(ms)
 	place := &d.inits[d.inited%maxMessages]
 	d.inited++
 	m := *place
@@ -170,9 +200,26 @@ func (d *Delivery) init(sender []byte) {
 	if m == nil || m.running > 0 { // an attempt still points to the old one
 		m = d.newMessage()
 	}
-	*m = message{sender: append(m.sender[:0], sender...)}
+	*m = message{sender: append(m.sender[:0], sender...), since: ms}
 	*place, d.latest = m, m
 	d.open++
+}
+
+// abandon gives up messages of which no attempt has come for long.
+func (d *Delivery) abandon(ms int64) {
+	if d.inited > maxMessages {
+		d.opened = max(d.opened, d.inited-maxMessages)
+	}
+	for ; d.opened < d.inited; d.opened++ {
+		m := d.inits[d.opened%maxMessages]
+		if m.running > 0 || !m.tried && ms-m.since <= attemptTimeout.Milliseconds() {
+			return
+		}
+		if !m.tried {
+			m.tried = true
+			d.open--
+		}
+	}
 }
 
 // newMessage takes a message that nothing points to.
@@ -211,7 +258,7 @@ func (d *Delivery) begin(number uint64, ms int64, flags schema.Flag, l Line, emi
 		a = new(attempt)
 	}
 	*a = attempt{
-		number: number, lines: a.lines[:0], started: ms, flags: flags, earlier: d.newest,
+		number: number, lines: a.lines[:0], sender: a.sender[:0], started: ms, flags: flags, earlier: d.newest,
 		first: Line{Offset: l.Offset, Received: l.Received, Header: l.Header},
 	}
 	if d.newest != nil {
@@ -271,21 +318,26 @@ func (d *Delivery) finish(a *attempt, outcome, text []byte, ms int64, l Line, em
 	e.SetText(dvOutcome, outcome)
 	e.SetText(dvText, text)
 	e.SetUint(dvMessage, a.numbered)
-	if m := a.of; m != nil {
-		e.SetText(dvSender, m.sender)
+	m, sender := a.of, a.sender
+	if m != nil {
+		sender, a.known = m.sender, true
 		e.SetUint(dvSize, m.size)
 		e.SetUint(dvQP, m.qp)
 		e.SetUint(dvUID, m.uid)
 		m.running--
-		m.deferred = m.deferred || bytes.Equal(outcome, deferral)
 		switch {
 		case m.gone && m.running == 0:
 			d.spare = append(d.spare, m)
 		case !m.gone && !m.isOpen() && a.numbered == 0:
 			d.open--
 		}
-	} else {
+	}
+	e.SetText(dvSender, sender)
+	if !a.known {
 		e.Flag(schema.FlagIncomplete)
+	}
+	if a.numbered == 0 && len(recipient) > 0 && len(sender) <= maxSender && bytes.Equal(outcome, outcomeDeferral) {
+		d.deferred.put(recipient, sender, a.known, a.flags&schema.FlagSenderInferred != 0)
 	}
 	report(e, text)
 	emit(e)
@@ -293,10 +345,13 @@ func (d *Delivery) finish(a *attempt, outcome, text []byte, ms int64, l Line, em
 	if cap(a.lines) > maxIdleLines {
 		a.lines = nil
 	}
+	if cap(a.sender) > maxSender {
+		a.sender = nil
+	}
 	d.idle = a
 }
 
-var deferral = []byte("deferral")
+var outcomeDeferral = []byte("deferral")
 
 func (d *Delivery) unlink(a *attempt) {
 	if a.earlier != nil {

@@ -54,7 +54,7 @@ func (d *Delivery) native(l Line, emit Emit) (ok bool) {
 			return false
 		}
 		if bytes.Equal(text, sendMangled) { // no report, and the message stays in the queue
-			d.result(number, deferral, sendMangled, ms, 0, l, emit)
+			d.result(number, outcomeDeferral, sendMangled, ms, 0, l, emit)
 			return true
 		}
 		if outcome, text, cut = upTo(text, colonBlank); cut {
