@@ -206,7 +206,7 @@ func (f *follower) read() (n int, err error) {
 func (f *follower) give(b []byte, open bool) error {
 	l := Line{Bytes: b, Size: len(b) + f.long, Offset: f.next, Open: open}
 	if l.Size > f.o.MaxLine {
-		l.Bytes = b[:min(len(b), tooLongKept)]
+		l.Bytes = b[:min(tooLongKept, f.o.MaxLine)]
 	}
 	return f.taker.Line(l)
 }
