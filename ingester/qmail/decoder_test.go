@@ -11,6 +11,7 @@ import (
 
 	"flag"
 
+	"millrace/ingester/header"
 	"millrace/schema"
 )
 
@@ -71,15 +72,24 @@ func render(e *schema.Event) string {
 	return b.String()
 }
 
-// all decodes lines one after the other, and what is open at their end.
-func all(d Decoder, text string) string {
+// all decodes lines one after the other, and what is open at their end. stamped is where
+// the stamps of the lines' syslog headers are of; nil: there are no headers.
+func all(d Decoder, text string, stamped *time.Location) string {
 	var b strings.Builder
 	emit := func(e *schema.Event) { b.WriteString(render(e)) }
+	parser := header.Parser{Stored: true}
 	offset := int64(0)
 	for line := range strings.Lines(text) {
-		l := strings.TrimRight(line, "\r\n")
-		if l != "" {
-			if reason, detail := d.Line(Line{Bytes: []byte(l), Offset: offset, Received: 1_900_000_000_000}, emit); reason != "" {
+		if l := strings.TrimRight(line, "\r\n"); l != "" {
+			l := Line{Bytes: []byte(l), Offset: offset, Received: 1_900_000_000_000}
+			if stamped != nil {
+				l.Received = 1_615_400_000_000
+				var h header.Header
+				l.Bytes, _ = parser.ParseRest(header.ParsePRI(l.Bytes, &h), &h, l.Received, stamped)
+				l.Header = h.Millis
+				fmt.Fprintf(&b, "header: host %s, program %s, process %s\n", h.Host, h.App, h.PID)
+			}
+			if reason, detail := d.Line(l, emit); reason != "" {
 				fmt.Fprintf(&b, "reject %s at %d: %s\n", reason, offset, detail)
 			}
 		}
@@ -90,7 +100,8 @@ func all(d Decoder, text string) string {
 }
 
 // TestDecoders holds what the logs in testdata are decoded to. NAME.log is decoded by the
-// decoder that its name begins with, and the result is NAME.golden.
+// decoder that its name begins with, behind syslog headers where that ends with _syslog,
+// and the result is NAME.golden.
 func TestDecoders(t *testing.T) {
 	t.Parallel()
 	zone, err := time.LoadLocation("Europe/Sofia")
@@ -112,6 +123,8 @@ func TestDecoders(t *testing.T) {
 			switch name, _, _ := strings.Cut(filepath.Base(file), "_"); strings.TrimSuffix(name, ".log") {
 			case "smtp25":
 				d = NewSMTP(Options{Zone: zone, Port: 25})
+			case "smtp587":
+				d = NewSMTP(Options{Zone: zone, Port: 587})
 			case "smtp465":
 				d = NewSMTP(Options{Zone: zone, Port: 465})
 			case "delivery":
@@ -121,7 +134,11 @@ func TestDecoders(t *testing.T) {
 			default:
 				t.Fatalf("%s: no decoder of that name", file)
 			}
-			got := all(d, string(text))
+			var stamped *time.Location
+			if strings.HasSuffix(file, "_syslog.log") {
+				stamped = zone
+			}
+			got := all(d, string(text), stamped)
 			golden := strings.TrimSuffix(file, ".log") + ".golden"
 			if *update {
 				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {

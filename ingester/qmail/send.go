@@ -14,6 +14,7 @@ var (
 	sendNew      = []byte("new msg ")
 	sendEnd      = []byte("end msg ")
 	sendBounce   = []byte("bounce msg ")
+	sendDouble   = []byte("double bounce: ")
 	sendTriple   = []byte("triple bounce: ")
 	sendStatus   = []byte("status: ")
 	sendWarning  = []byte("warning: ")
@@ -34,7 +35,7 @@ var (
 
 // isSend tells whether a line, without its stamp, begins like one of qmail-send's.
 func isSend(b []byte) bool {
-	for _, w := range [...][]byte{sendStarting, sendDelivery, sendInfo, sendNew, sendEnd, sendBounce, sendTriple, sendStatus, sendWarning, sendAlert} {
+	for _, w := range [...][]byte{sendStarting, sendDelivery, sendInfo, sendNew, sendEnd, sendBounce, sendDouble, sendTriple, sendStatus, sendWarning, sendAlert} {
 		if bytes.HasPrefix(b, w) {
 			return true
 		}
@@ -75,7 +76,7 @@ func (d *Delivery) native(l Line, emit Emit) (ok bool) {
 		return true
 	case bytes.HasPrefix(b, sendBounce):
 		g.key, g.text = keyBounce, b[len(sendBounce)-len(msgWord):]
-	case bytes.HasPrefix(b, sendTriple):
+	case bytes.HasPrefix(b, sendDouble), bytes.HasPrefix(b, sendTriple):
 		g.key, g.text, g.level = keyBounce, b, levelWarning
 	case bytes.HasPrefix(b, sendStatus):
 		g.key, g.text = keyStatus, b[len(sendStatus):]

@@ -55,7 +55,6 @@ type group struct {
 	begun      bool // by `from`
 	recipients []recipient
 	size       span
-	sized      bool
 	last       span // reply
 	lastCode   uint16
 	stage      stage
@@ -129,12 +128,16 @@ func (d *SMTP) Line(l Line, emit Emit) (schema.Reason, string) {
 		g.recipients = append(g.recipients, recipient{address: g.add(l.Bytes, address(rest))})
 		g.stage = toRecipient
 	case bytes.Equal(key, keyCheck):
+		if g.checked() {
+			d.other(ms, flags, l, key, rest, emit)
+			break
+		}
 		d.join(ms, flags, l, emit)
 		d.check(l.Bytes, rest)
 	case bytes.Equal(key, keySize):
 		d.join(ms, flags, l, emit)
 		g.size = g.add(l.Bytes, rest)
-		g.sized, g.stage = true, toData
+		g.stage = toData
 	default:
 		d.other(ms, flags, l, key, rest, emit)
 	}
@@ -233,6 +236,20 @@ func (d *SMTP) resp(ms int64, flags schema.Flag, l Line, rest []byte, emit Emit)
 	}
 }
 
+// checked tells whether the next check is one for which the columns have no place: the
+// sender's, which chkuser writes before there is a recipient, or a second one of a
+// recipient, as when its intrusion threshold is reached (chkuser.c).
+func (g *group) checked() bool {
+	if !g.open {
+		return false
+	}
+	n := len(g.recipients)
+	if n == 0 {
+		return g.begun
+	}
+	return g.recipients[n-1].check != span{}
+}
+
 // check is chkuser's line: brief, NAME:IP, recipient, detail. Any may be missing.
 func (d *SMTP) check(line, rest []byte) {
 	g := &d.g
@@ -317,18 +334,21 @@ func (d *SMTP) close(emit Emit) {
 	e.SetText(smtpSenderReply, g.text(g.reply))
 	e.SetUint(smtpCode, uint64(g.lastCode))
 	e.SetText(smtpReply, g.text(g.last))
-	if g.sized {
-		if v, ok := whole(g.text(g.size)); ok {
+	if text := g.text(g.size); len(text) > 0 {
+		if v, ok := whole(text); ok {
 			e.SetUint(smtpSize, v)
 		} else {
 			e.MarkBad(smtpSize, schema.FlagBadInt)
 		}
 	}
-	if c, rest := code(g.text(g.last)); g.stage == toData && c/100 == 2 {
-		e.SetUint(smtpAccepted, 1)
-		if epoch, pid, ok := accepted(rest); ok {
+	if c, rest := code(g.text(g.last)); c/100 == 2 {
+		epoch, pid, queued := accepted(rest) // says it also where the line with the size is missing
+		if queued {
 			e.SetUint(smtpQmailTime, epoch)
 			e.SetUint(smtpQP, pid)
+		}
+		if queued || g.stage == toData {
+			e.SetUint(smtpAccepted, 1)
 		}
 	}
 	d.recipients(e)

@@ -39,6 +39,7 @@ var (
 	keyDykeReason     = []byte(" reason: ")
 
 	dykeUnknown, dykeNone, dykeEmpty = []byte("(unknown)"), []byte("(none)"), []byte("(empty)")
+	dykeFilter                       = []byte("FILTER_")
 )
 
 // Positions of the fields.
@@ -74,7 +75,8 @@ func (d *Spamdyke) Line(l Line, emit Emit) (schema.Reason, string) {
 	e.SetText(dykeCode, l.Bytes[:head])
 	e.SetText(dykeVerdict, verdict(l.Bytes[:head]))
 
-	rest := d.tail(e, l.Bytes[head+len(keyDykeFrom):])
+	cut := isCut(l.Bytes)
+	rest := d.tail(e, l.Bytes[head+len(keyDykeFrom):], cut)
 	var v []byte
 	var complete bool
 	if v, rest, complete = upTo(rest, keyDykeTo); !known(v) {
@@ -105,13 +107,13 @@ func (d *Spamdyke) Line(l Line, emit Emit) (schema.Reason, string) {
 			e.SetText(dykeOriginRDNS, v)
 		}
 	}
-	if complete && known(rest) {
+	if complete && known(rest) && !(cut && bytes.HasPrefix(dykeUnknown, rest)) {
 		e.SetText(dykeAuthUser, rest)
 	}
-	switch {
-	case !complete:
+	if !complete || cut {
 		e.Flag(schema.FlagIncomplete)
-	case twice(l.Bytes):
+	}
+	if complete && twice(l.Bytes) {
 		e.Flag(schema.FlagAmbiguous)
 	}
 	emit(e)
@@ -143,13 +145,28 @@ func twice(b []byte) bool {
 
 var blank, colon = []byte(" "), []byte(":")
 
+// isCut tells whether a line may have lost its end: spamdyke formats it into 1023 bytes
+// (MAX_BUF), of which the last is the string's end.
+func isCut(line []byte) bool { return len(line) == 1022 || len(line) == 1023 }
+
+// uncut is b without the part of a key that a cut line ends with.
+func uncut(b []byte) []byte {
+	at := max(bytes.LastIndexByte(b, ' '), 0)
+	if end := b[at:]; len(end) > 0 && (bytes.HasPrefix(keyDykeReason, end) || bytes.HasPrefix(keyDykeEncryption, end)) {
+		return b[:at]
+	}
+	return b
+}
+
 // tail takes what stands behind USER off b, from the right: no blank is in either value.
-func (d *Spamdyke) tail(e *schema.Event, b []byte) []byte {
+// Of a cut line the last value may lack its end: it is kept only as a reason, to be read.
+func (d *Spamdyke) tail(e *schema.Event, b []byte, cut bool) []byte {
+	ended := !cut
 	if v, rest, ok := last(b, keyDykeReason); ok {
-		b = rest
+		b, ended = rest, true
 		if !bytes.Equal(v, dykeEmpty) {
 			e.SetText(dykeReason, v)
-			if c, text := code(v); c == 250 {
+			if c, text := code(v); c == 250 && !cut {
 				if epoch, pid, ok := accepted(text); ok {
 					e.SetUint(dykeQmailTime, epoch)
 					e.SetUint(dykeQP, pid)
@@ -157,9 +174,14 @@ func (d *Spamdyke) tail(e *schema.Event, b []byte) []byte {
 			}
 		}
 	}
+	if !ended {
+		if rest := uncut(b); len(rest) < len(b) {
+			b, ended = rest, true
+		}
+	}
 	if v, rest, ok := last(b, keyDykeEncryption); ok {
 		b = rest
-		if known(v) && !bytes.Equal(v, dykeNone) {
+		if ended && known(v) && !bytes.Equal(v, dykeNone) {
 			e.SetText(dykeEncryption, v)
 		}
 	}
@@ -214,18 +236,18 @@ func verdict(code []byte) []byte {
 	return verdictOther
 }
 
-// other is a line about something else: `ERROR(main()@spamdyke.c:1): text`, `FILTER_NAME
-// key: value`, `DEBUG(...): text`.
+// other is a line about something else: `ERROR(main()@spamdyke.c:1): text`, `ERROR: text`,
+// `FILTER_NAME key: value`, `FILTER_NAME` alone, `DEBUG(...): text`.
 func (d *Spamdyke) other(l Line, emit Emit) (schema.Reason, string) {
 	b := l.Bytes
 	n := 0
 	for n < len(b) && (b[n]-'A' <= 25 || b[n]-'0' <= 9 || b[n] == '_') {
 		n++
 	}
-	if n < 3 || n == len(b) || b[n] != '(' && b[n] != ':' && b[n] != ' ' {
+	if n < 3 || n == len(b) && !bytes.HasPrefix(b, dykeFilter) || n < len(b) && b[n] != '(' && b[n] != ':' && b[n] != ' ' {
 		return schema.ReasonNoTemplate, "the line is none of Spamdyke's: it begins with no code"
 	}
-	g := general{log: logSpamdyke, program: programSpamdyke, level: levelInfo, key: b[:n], text: b[n:]}
+	g := general{log: logSpamdyke, program: programSpamdyke, level: levelInfo, key: b[:n], text: bytes.TrimPrefix(b[n:], colon)}
 	switch string(g.key) {
 	case "ERROR":
 		g.level = levelError
