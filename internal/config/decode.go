@@ -59,6 +59,7 @@ func Parse(file string, data []byte, getenv func(string) string) (*Config, error
 	}
 	c.Quarantine.resolve(dir)
 	c.where = d.where
+	c.serveFromUp()
 	for i := range c.Listeners {
 		c.Listeners[i].finish(func(key string) bool {
 			_, given := d.where[fmt.Sprintf("listeners[%d].%s", i, key)]

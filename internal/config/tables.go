@@ -138,7 +138,7 @@ func (f *Format) keys() []key {
 
 func (k *Kafka) keys() []key {
 	return []key{
-		texts("brokers", &k.Brokers, "['127.0.0.1:9092']", "Brokers to begin with; the others are found through them.", "a list of HOST:PORT"),
+		texts("brokers", &k.Brokers, "['127.0.0.1:9092']", "Brokers to begin with; the others are found through them. Where this key is left out: up.kafka.", "a list of HOST:PORT"),
 		{name: "topic_prefix", to: textValue{&k.TopicPrefix, checkTopic}, def: "millrace.", allowed: "up to 200 of a-z A-Z 0-9 . _ -",
 			doc: "Topics are named PREFIXmessage, PREFIXstatus, PREFIXreject."},
 		{name: "group", to: textValue{&k.Group, both(notEmpty, checkTopic)}, def: "millrace", allowed: "1 to 200 of a-z A-Z 0-9 . _ -",
@@ -182,7 +182,7 @@ func (t *TLS) keys() []key {
 
 func (c *ClickHouse) keys() []key {
 	return []key{
-		texts("addresses", &c.Addresses, "['127.0.0.1:9000']", "Servers, native protocol; tried in order.", "a list of HOST:PORT"),
+		texts("addresses", &c.Addresses, "['127.0.0.1:9000']", "Servers, native protocol; tried in order. Where this key is left out: up.clickhouse_native.", "a list of HOST:PORT"),
 		{name: "shards", to: sections[Shard]{&c.Shards, (*Shard).keys}, def: "[]", allowed: "a list of shards",
 			doc: "Servers that the rows are spread over: those of Kafka's partition p go to shard p modulo their number. Empty: all go to addresses. " +
 				"Where a partition's rows go may change with this list only after transform was stopped in order."},
