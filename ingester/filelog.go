@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"time"
 
@@ -12,18 +11,22 @@ import (
 
 	"millrace/ingester/files"
 	"millrace/ingester/publish"
+	"millrace/internal/fetch"
+	"millrace/internal/recordbatch"
 	"millrace/schema"
 )
 
 // kafkaLogs reads the topics that the ingester writes: what is in them of a file already.
 type kafkaLogs struct {
-	client *kafka.Client
-	topics map[string]*schema.Kind
+	client   *kafka.Client
+	fetching fetch.Options
+	topics   map[string]bool
 }
 
 const (
-	fetchBytes = 8 << 20
-	fetchWait  = 500 * time.Millisecond
+	fetchBytes    = 8 << 20
+	maxFetchBytes = 1 << 28
+	fetchWait     = 500 * time.Millisecond
 	// tries is how often a partition is asked that does not answer, with a wait between.
 	tries    = 20
 	tryAfter = time.Second
@@ -35,9 +38,16 @@ func (in *Ingester) openLogs() (*kafkaLogs, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &kafkaLogs{client: &kafka.Client{Addr: kafka.TCP(k.Brokers...), Timeout: k.RequestTimeout, Transport: transport}, topics: map[string]*schema.Kind{}}
+	l := &kafkaLogs{
+		client: &kafka.Client{Addr: kafka.TCP(k.Brokers...), Timeout: k.RequestTimeout, Transport: transport},
+		topics: map[string]bool{},
+	}
+	l.fetching = fetch.Options{
+		Transport: transport, Addr: l.client.Addr, MaxWait: fetchWait, Timeout: k.RequestTimeout,
+		ResponseBytes: fetchBytes, PartitionBytes: fetchBytes,
+	}
 	for _, kind := range schema.Kinds() {
-		l.topics[k.Topic(kind.Topic)] = kind
+		l.topics[k.Topic(kind.Topic)] = true
 	}
 	return l, nil
 }
@@ -119,20 +129,14 @@ func (l *kafkaLogs) offsetsOf(ctx context.Context, source string, from int64, pl
 func (l *kafkaLogs) sourcesAt(ctx context.Context, places map[string][]files.Place) (map[string][]int64, error) {
 	found := map[string][]int64{}
 	for topic, list := range places {
-		kind := l.topics[topic]
-		if kind == nil {
+		if !l.topics[topic] {
 			continue // of a prefix that is not configured any more
 		}
-		var e schema.Event
 		for _, p := range list {
-			err := l.read(ctx, topic, p, func(value []byte) error {
-				if err := (schema.Reader{}).Read(kind, value, &e); err != nil {
-					return nil // the transformer tells of it
+			err := l.read(ctx, topic, p, func(value []byte) {
+				if source, offset, err := schema.SourceOf(value); err == nil && len(source) > 0 { // the transformer tells of an error
+					found[string(source)] = append(found[string(source)], int64(offset))
 				}
-				if source := e.Text(schema.Source); len(source) > 0 {
-					found[string(source)] = append(found[string(source)], int64(e.Uint(schema.SourceOffset)))
-				}
-				return nil
 			})
 			if err != nil {
 				return nil, fmt.Errorf("cannot read partition %d of %q: %w", p.Partition, topic, err)
@@ -188,61 +192,73 @@ func (l *kafkaLogs) uninserted(ctx context.Context, group string) (map[string][]
 
 // read calls f with the records of a partition from a place to where it ends now. value
 // is borrowed.
-func (l *kafkaLogs) read(ctx context.Context, topic string, from files.Place, f func(value []byte) error) error {
-	var first, end int64
-	if err := again(ctx, func() (err error) {
+func (l *kafkaLogs) read(ctx context.Context, topic string, from files.Place, f func(value []byte)) error {
+	var at, end int64
+	bounds := func() (err error) {
+		var first int64
 		first, end, err = l.bounds(ctx, topic, int(from.Partition))
-		return err
-	}); err != nil {
+		at = max(at, first)
 		return err
 	}
-	var value []byte
-	for at := max(from.Offset, first); at < end; {
-		before := at
-		err := again(ctx, func() error {
-			res, err := l.client.Fetch(ctx, &kafka.FetchRequest{
-				Topic: topic, Partition: int(from.Partition), Offset: at, MinBytes: 1, MaxBytes: fetchBytes, MaxWait: fetchWait,
-			})
-			if err == nil {
-				err = res.Error
-			}
-			for err == nil {
-				var r *kafka.Record
-				if r, err = res.Records.ReadRecord(); err != nil {
-					break
-				}
-				if r.Offset >= at && r.Value != nil {
-					value, err = appendAll(value[:0], r.Value)
-					if err == nil {
-						err = f(value)
-					}
-				}
-				if r.Value != nil {
-					r.Value.Close()
-				}
-				if err == nil {
-					at = max(at, r.Offset+1)
-				}
-			}
-			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) && at > before {
-				err = nil // the last batch of an answer may be cut
+	at = from.Offset
+	if err := again(ctx, bounds); err != nil {
+		return err
+	}
+	o, u := l.fetching, unpacker{d: recordbatch.NewDecompressor(maxFetchBytes)}
+	for at < end {
+		var c fetch.Chunk
+		err := again(ctx, func() (err error) {
+			if c, err = fetch.Once(ctx, o, topic, from.Partition, at); errors.Is(err, fetch.ErrOutOfRange) {
+				err = errors.Join(err, bounds()) // retention has removed it meanwhile
 			}
 			return err
 		})
 		if err != nil {
 			return err
 		}
-		if at == before && ctx.Err() != nil {
+		next, whole, err := u.records(&c, at, f)
+		c.Release()
+		switch {
+		case err != nil:
+			return err
+		case !whole && o.PartitionBytes < maxFetchBytes: // a batch is larger than what was asked for
+			o.PartitionBytes *= 2
+			o.ResponseBytes = max(o.ResponseBytes, o.PartitionBytes)
+		case ctx.Err() != nil:
 			return ctx.Err()
 		}
+		at = next
 	}
 	return nil
 }
 
-func appendAll(dst []byte, b kafka.Bytes) ([]byte, error) {
-	dst = slices.Grow(dst, b.Len())[:b.Len()]
-	_, err := io.ReadFull(b, dst)
-	return dst, err
+// unpacker has what batches are decompressed to.
+type unpacker struct {
+	d   *recordbatch.Decompressor
+	buf []byte
+}
+
+// records calls f with those of a chunk, from an offset on, and says where the next ones
+// are. It is not whole when there is only the beginning of a batch.
+func (u *unpacker) records(c *fetch.Chunk, from int64, f func(value []byte)) (next int64, whole bool, err error) {
+	var set recordbatch.Set
+	for set.Reset(c.Records(), from); set.Next(); {
+		var records recordbatch.Records
+		if records, u.buf, err = u.d.Records(set.Batch(), u.buf); err != nil {
+			return 0, true, err
+		}
+		var r recordbatch.Record
+		for records.Next(&r) {
+			if r.Offset >= from && r.Value != nil {
+				f(r.Value)
+			}
+		}
+		if err := records.Err(); err != nil {
+			return 0, true, err
+		}
+	}
+	next = max(from, set.NextOffset())
+	return next, next > from || set.Partial() == 0, set.Err()
 }
 
 func (l *kafkaLogs) bounds(ctx context.Context, topic string, partition int) (first, end int64, err error) {

@@ -74,6 +74,37 @@ func (Reader) Read(k *Kind, record []byte, e *Event) error {
 	return nil
 }
 
+// SourceOf is which file a record's event is of, and where in it its line begins; no source
+// where the event is of none. The record is that of any kind: its other fields are passed
+// over, and are not checked. source is a view into it.
+func SourceOf(record []byte) (source []byte, offset uint64, err error) {
+	for b := record; len(b) > 0; {
+		tag, n := uvarint(b)
+		if n <= 0 {
+			return nil, 0, fmt.Errorf("%w: cut or overlong tag at byte %d", ErrRecord, len(record)-len(b))
+		}
+		rest, ok := skip(b[n:], tag&7)
+		if !ok {
+			return nil, 0, fmt.Errorf("%w: field %d is cut", ErrRecord, tag>>3)
+		}
+		value := b[n : len(b)-len(rest)]
+		switch tag {
+		case sourceTag:
+			_, n := uvarint(value) // its length
+			source = value[n:]
+		case sourceOffsetTag:
+			offset, _ = uvarint(value)
+		}
+		b = rest
+	}
+	return source, offset, nil
+}
+
+var (
+	sourceTag       = uint64(commonFields[Source].Number)<<3 | wireLen
+	sourceOffsetTag = uint64(commonFields[SourceOffset].Number)<<3 | wireVarint
+)
+
 // setLen sets a field whose value is a run of bytes.
 func (e *Event) setLen(i int, f *Field, value []byte) error {
 	switch f.Type {

@@ -124,7 +124,17 @@ func TestRecordRoundTrip(t *testing.T) {
 			if a, b := dump(&in), dump(&out); !reflect.DeepEqual(a, b) {
 				t.Fatalf("wrote %v\nread  %v", a, b)
 			}
+			sameSource(t, record, &out)
 		}
+	}
+}
+
+// sameSource fails unless SourceOf says what Reader has read of the record.
+func sameSource(t *testing.T, record []byte, e *schema.Event) {
+	t.Helper()
+	source, offset, err := schema.SourceOf(record)
+	if err != nil || string(source) != string(e.Text(schema.Source)) || offset != e.Uint(schema.SourceOffset) {
+		t.Fatalf("the source is %q at %d, %v; want %q at %d", source, offset, err, e.Text(schema.Source), e.Uint(schema.SourceOffset))
 	}
 }
 
@@ -318,8 +328,10 @@ func FuzzReader(f *testing.F) {
 			t.Fatalf("two readings of one record: %v and %v", err, err2)
 		}
 		if err != nil {
+			schema.SourceOf(record) // does not panic
 			return
 		}
+		sameSource(t, record, &e)
 		written := schema.AppendRecord(nil, &e)
 		if err := (schema.Reader{}).Read(k, written, &again); err != nil {
 			t.Fatalf("what was read cannot be written and read again: %v", err)

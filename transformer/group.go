@@ -12,7 +12,7 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"millrace/schema"
-	"millrace/transformer/fetch"
+	"millrace/internal/fetch"
 )
 
 // leaveTimeout bounds how long leaving the group may take.

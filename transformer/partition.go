@@ -11,7 +11,7 @@ import (
 	"millrace/internal/recordbatch"
 	"millrace/schema"
 	"millrace/transformer/block"
-	"millrace/transformer/fetch"
+	"millrace/internal/fetch"
 	"millrace/transformer/insert"
 )
 

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"millrace/internal/recordbatch"
-	"millrace/transformer/fetch"
+	"millrace/internal/fetch"
 )
 
 // reconcile inserts what ClickHouse lacks of [inserted, to), where nobody knows

@@ -12,7 +12,7 @@ import (
 
 	"millrace/schema"
 	"millrace/transformer/block"
-	"millrace/transformer/fetch"
+	"millrace/internal/fetch"
 	"millrace/transformer/insert"
 )
 

@@ -14,7 +14,7 @@ import (
 
 	"millrace/schema"
 	"millrace/transformer/block"
-	"millrace/transformer/fetch"
+	"millrace/internal/fetch"
 	"millrace/transformer/insert"
 )
 
