@@ -148,6 +148,9 @@ var layouts = []string{
 // guessed: it had no zone, and is in the decoder's.
 func (d *Decoder) date(v []byte) (ms int64, guessed, ok bool) {
 	s := string(v[:min(len(v), 200)])
+	if t, err := time.Parse("Mon, _2 Jan 2006 15:04:05 -0700", s); err == nil { // nearly all; ParseDate tries sixteen layouts before
+		return millis(t, false)
+	}
 	if t, err := mail.ParseDate(s); err == nil {
 		return millis(t, false)
 	}
