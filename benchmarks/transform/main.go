@@ -26,6 +26,7 @@ type options struct {
 	storage  int
 	rate     float64
 	pipeline time.Duration
+	mail     int
 	only     string
 	millrace string
 	version  string
@@ -43,7 +44,8 @@ func main() {
 	flag.IntVar(&o.storage, "storage", 200_000, "different frames of the measurement of the disk")
 	flag.Float64Var(&o.rate, "rate", 250_000, "events a second that millrace up is sent")
 	flag.DurationVar(&o.pipeline, "pipeline", time.Minute, "for how long")
-	flag.StringVar(&o.only, "only", "", "sections, separated by commas (transform, memory, storage, pipeline); empty: all")
+	flag.IntVar(&o.mail, "mail", 1_200_000, "messages in the logs that are imported, of 840 bytes each")
+	flag.StringVar(&o.only, "only", "", "sections, separated by commas (transform, memory, storage, import, pipeline); empty: all")
 	flag.StringVar(&o.millrace, "millrace", "bin/millrace", "our program")
 	flag.StringVar(&o.version, "version", "", "what the results are named after; empty: what our program says")
 	flag.StringVar(&o.results, "results", "benchmarks/results", "directory of the results of complete runs")
@@ -76,7 +78,7 @@ func run(ctx context.Context, o options, out, progress io.Writer) (err error) {
 	if err := b.describe(); err != nil {
 		return err
 	}
-	if b.wants("transform") || b.wants("memory") || b.wants("storage") {
+	if b.wants("transform") || b.wants("memory") || b.wants("storage") || b.wants("import") {
 		if err := b.toRows(ctx); err != nil {
 			return err
 		}
@@ -146,14 +148,19 @@ func (b *bench) toRows(ctx context.Context) (err error) {
 		}
 	}
 	if b.wants("storage") && ctx.Err() == nil {
-		return b.storage(ctx)
+		if err := b.storage(ctx); err != nil {
+			return err
+		}
+	}
+	if b.wants("import") && ctx.Err() == nil {
+		return b.imports(ctx)
 	}
 	return nil
 }
 
 // complete tells whether this is a run whose results are worth keeping.
 func (o *options) complete() bool {
-	return o.only == "" && o.rounds >= 3 && o.rows >= 1_000_000 && o.storage >= 100_000 && o.pipeline >= time.Minute
+	return o.only == "" && o.rounds >= 3 && o.rows >= 1_000_000 && o.storage >= 100_000 && o.mail >= 1_200_000 && o.pipeline >= time.Minute
 }
 
 func (b *bench) wants(section string) bool {

@@ -23,6 +23,9 @@ const (
 	mPeakRSS      = "rss_peak_mib"
 	mServerRSS    = "clickhouse_rss_peak_mib"
 	mBytesPerRow  = "bytes_per_row"
+	mBytesPerSec  = "bytes_per_second"
+	mPublished    = "seconds_to_kafka"
+	mImports      = "imports_cpu_seconds_per_million"
 	mEventsPerSec = "events_per_second"
 	mLost         = "missing"
 	mP50          = "p50_s"
@@ -37,6 +40,7 @@ const (
 	blocks  = "ready-made blocks"
 	whole   = "millrace up"
 	raw     = "raw frames"
+	disk    = "the disk"
 	caseLZ4 = "lz4"
 
 	caseNone       = "no compression"
@@ -44,6 +48,7 @@ const (
 	casePartitions = "64 partitions, no compression"
 	caseFresh      = "as inserted and merged"
 	caseOld        = "recompressed"
+	caseLogs       = "a host's logs"
 )
 
 // Report is all that a run found.
@@ -73,6 +78,8 @@ func (r *Report) setGoals() {
 	v, ok = r.Ratio("transform", mServer, ours, caseNone, blocks, caseNone)
 	r.AtMost("ClickHouse's CPU beside that for ready-made blocks", 1.1, "of it", v, ok)
 	atMost("memory at full rate, 64 partitions", 400, "MiB", "memory", ours, casePartitions, mPeakRSS)
+	v, ok = r.importRatio()
+	r.AtLeast("import of logs into millrace up, beside the slower of disk and transformer", 0.8, "of it", v, ok)
 	v, ok = r.Find("pipeline", whole, r.pipelineCase()).Median(mEventsPerSec)
 	r.AtLeast("millrace up, sustained", 250_000, "events/s", v, ok)
 	atMost("millrace up, socket to queryable, p99", 3, "s", "pipeline", whole, r.pipelineCase(), mP99)
@@ -90,7 +97,7 @@ func (r *Report) pipelineCase() string {
 }
 
 func (r *Report) sheets() []*report.Sheet {
-	all := []*report.Sheet{r.GoalSheet(), r.transformSheet(), r.memorySheet(), r.pipelineSheet(), r.storageSheet(), r.columnSheet()}
+	all := []*report.Sheet{r.GoalSheet(), r.transformSheet(), r.memorySheet(), r.pipelineSheet(), r.importSheet(), r.storageSheet(), r.columnSheet()}
 	for i := range r.Profiles {
 		all = append(all, r.Profiles[i].Sheet())
 	}
@@ -133,6 +140,32 @@ func (r *Report) pipelineSheet() *report.Sheet {
 	}
 	for _, x := range r.Section("pipeline") {
 		s.Add(x.Case, x.Cell(mEventsPerSec), x.Cell(mLost), x.Cell(mP50), x.Cell(mP99), x.Cell(mMax), x.Cell(mOwn), x.Cell(mServer), x.Cell(mPeakRSS), x.Cell(mServerRSS), len(x.Void))
+	}
+	return s
+}
+
+// importRatio is the import's rate beside that of what could be slower.
+func (r *Report) importRatio() (ratio float64, ok bool) {
+	beside := func(peer string) (float64, bool) {
+		return r.Ratio("import", mBytesPerSec, whole, caseLogs, peer, caseLogs)
+	}
+	disk, okDisk := beside(disk)
+	transformer, okTransformer := beside(ours)
+	return max(disk, transformer), okDisk && okTransformer
+}
+
+func (r *Report) importSheet() *report.Sheet {
+	s := &report.Sheet{
+		Title:  "A mail host's logs, imported into millrace up on these cores, to the last row; beside reading them, and the transformer alone with the same events in Kafka: CPU-s per million events",
+		Header: table.Row{"what", "seconds", "of them to Kafka", "MB/s", "beside the import", "events", "events/s", "imports", "transformer, or up", "ClickHouse", "void"}, Numbers: 1,
+	}
+	for _, x := range r.Section("import") {
+		ratio, ok := r.Ratio("import", mBytesPerSec, x.Peer, x.Case, whole, caseLogs)
+		rate := "-"
+		if v, ok := x.Median(mBytesPerSec); ok {
+			rate = fmt.Sprintf("%.1f", v/1e6)
+		}
+		s.Add(x.Peer, x.Cell(mSeconds), x.Cell(mPublished), rate, report.RatioCell(ratio, ok), x.Cell(mRows), x.Cell(mRowsPerSec), x.Cell(mImports), x.Cell(mOwn), x.Cell(mServer), len(x.Void))
 	}
 	return s
 }

@@ -166,17 +166,21 @@ func (b *bench) startTransform(broker *kfake.Cluster, database, compression stri
 	if err != nil {
 		return nil, err
 	}
-	config := fmt.Sprintf(`listeners: [{name: none, address: "tcp://127.0.0.1:0"}]
-kafka: {brokers: ["%s"], topic_prefix: "bench.", group: "%s"}
-clickhouse: {addresses: ["%s"], database: %s, username: %s, password: "%s", compression: %s}
-http: {transform: "127.0.0.1:%d"}
-`, broker.ListenAddrs()[0], database, b.server.NativeAddr, database, b.server.Admin.User, b.server.Admin.Password, compression, port)
-	p, err := b.start(dir, config, "transform")
+	p, err := b.start(dir, b.transformConfig(broker, database, compression, port), "transform")
 	if err != nil {
 		os.RemoveAll(dir)
 		return nil, err
 	}
 	return &transform{p, dir, fmt.Sprintf("http://127.0.0.1:%d/metrics", port)}, nil
+}
+
+// transformConfig is how a transformer finds broker and server. port: of its metrics.
+func (b *bench) transformConfig(broker *kfake.Cluster, database, compression string, port int) string {
+	return fmt.Sprintf(`listeners: [{name: none, address: "tcp://127.0.0.1:0"}]
+kafka: {brokers: ["%[1]s"], topic_prefix: "%[2]s", group: "%[3]s"}
+clickhouse: {addresses: ["%[4]s"], database: %[3]s, username: %[5]s, password: "%[6]s", compression: %[7]s, reader: {username: %[5]s, password: "%[6]s"}}
+http: {transform: "127.0.0.1:%[8]d"}
+`, broker.ListenAddrs()[0], topicPrefix, database, b.server.NativeAddr, b.server.Admin.User, b.server.Admin.Password, compression, port)
 }
 
 func (t *transform) stop() {

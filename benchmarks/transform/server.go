@@ -78,17 +78,18 @@ func (s *server) database(ctx context.Context) (name string, drop func(), err er
 	return name, drop, nil
 }
 
-// rows is how many messages are in a database.
-func (s *server) rows(ctx context.Context, database string) (n uint64, err error) {
-	return n, s.conn.QueryRow(ctx, "SELECT count() FROM "+database+"."+schema.Message.Table).Scan(&n)
+// awaitRows returns when so many messages are in a database.
+func (s *server) awaitRows(ctx context.Context, database string, want uint64) error {
+	return awaitCount(ctx, s.conn, "SELECT count() FROM "+database+"."+schema.Message.Table, want)
 }
 
-// awaitRows returns when there are so many, and fails when there are more, or none came
-// for patience.
-func (s *server) awaitRows(ctx context.Context, database string, want uint64) error {
+// awaitCount returns when a query counts so many, and fails when it counts more, or
+// nothing came for patience.
+func awaitCount(ctx context.Context, conn driver.Conn, query string, want uint64) error {
 	const patience = time.Minute
 	for last, since := uint64(0), time.Now(); ; time.Sleep(20 * time.Millisecond) {
-		n, err := s.rows(ctx, database)
+		var n uint64
+		err := conn.QueryRow(ctx, query).Scan(&n)
 		switch {
 		case err != nil:
 			return err

@@ -21,8 +21,9 @@ import (
 
 // The topics: our records of messages, and the same messages as lines of CSV.
 const (
-	ourTopic = "bench.message"
-	csvTopic = "csv"
+	topicPrefix = "bench."
+	ourTopic    = topicPrefix + "message"
+	csvTopic    = "csv"
 )
 
 // newTopics starts a broker with topics of so many partitions, and lets our ingester fill
@@ -30,7 +31,7 @@ const (
 func (b *bench) newTopics(ctx context.Context, in *frames.Input, partitions, records int) (*kfake.Cluster, error) {
 	topics := []string{csvTopic}
 	for _, k := range schema.Kinds() {
-		topics = append(topics, "bench."+k.Topic)
+		topics = append(topics, topicPrefix+k.Topic)
 	}
 	broker, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(int32(partitions), topics...))
 	if err != nil {
@@ -55,9 +56,9 @@ func (b *bench) fill(ctx context.Context, broker *kfake.Cluster, in *frames.Inpu
 	}
 	config := fmt.Sprintf(`listeners:
   - {name: bench, address: "tcp://127.0.0.1:%d", framing: lf, formats: [m1, s1]}
-kafka: {brokers: ["%s"], topic_prefix: "bench."}
+kafka: {brokers: ["%s"], topic_prefix: "%s"}
 http: {ingest: off}
-`, port, broker.ListenAddrs()[0])
+`, port, broker.ListenAddrs()[0], topicPrefix)
 	ingest, err := b.start(dir, config, "ingest")
 	if err != nil {
 		return err
@@ -147,9 +148,12 @@ func asCSV(frame []byte) []byte {
 	return fmt.Appendf(nil, "\"%s\"\n", bytes.Join(columns, []byte(`","`)))
 }
 
+// configFile is the configuration's name in the directory of a program.
+const configFile = "millrace.yaml"
+
 // start runs our program with a configuration of its own.
 func (b *bench) start(dir, config string, arguments ...string) (*process.Process, error) {
-	file := filepath.Join(dir, "millrace.yaml")
+	file := filepath.Join(dir, configFile)
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return nil, err
 	}

@@ -32,7 +32,7 @@ func TestShortRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := options{
-		rounds: 1, rows: 5000, distinct: 2000, storage: 2000, rate: 1000, pipeline: 2 * time.Second,
+		rounds: 1, rows: 5000, distinct: 2000, storage: 2000, mail: 2000, rate: 1000, pipeline: 2 * time.Second,
 		millrace: program, version: "test", results: filepath.Join(dir, "results"), page: filepath.Join(dir, "performance.md"), keep: true,
 	}
 	if err := os.WriteFile(o.page, page, 0o644); err != nil {
@@ -61,6 +61,9 @@ func TestShortRun(t *testing.T) {
 		{"storage", raw, "zstd -19", []string{mBytesPerRow}},
 		{"storage", ours, caseFresh, []string{mBytesPerRow}},
 		{"storage", ours, caseOld, []string{mBytesPerRow}},
+		{"import", disk, caseLogs, []string{mBytesPerSec}},
+		{"import", ours, caseLogs, []string{mBytesPerSec, mOwn, mServer}},
+		{"import", whole, caseLogs, []string{mBytesPerSec, mPublished, mImports, mOwn, mServer}},
 		{"pipeline", whole, r.pipelineCase(), []string{mEventsPerSec, mP50, mP99, mMax, mOwn, mServer, mServerRSS}},
 	} {
 		for _, metric := range want.metrics {
