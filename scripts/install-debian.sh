@@ -10,7 +10,7 @@ target=$tools/debian
 packages=(
 	rsyslog rsyslog-kafka rsyslog-relp rsyslog-openssl rsyslog-gnutls libestr0 libfastjson4 liblognorm5 librelp0 librdkafka1
 	syslog-ng-core syslog-ng-mod-rdkafka libivykis0 libnet1 libpcre3 libwrap0 libnsl2 libtirpc3 libjson-c5 libglib2.0-0
-	dovecot-core dovecot-imapd libsodium23
+	dovecot-core dovecot-imapd dovecot-submissiond libsodium23
 	haproxy liblua5.3-0 libopentracing-c-wrapper0 libopentracing1 libpcre2-8-0
 	systemd libsystemd0 libsystemd-shared libip4tc2 libkmod2 libapparmor1 libcap2 libcap-ng0
 )

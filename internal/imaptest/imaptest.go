@@ -1,11 +1,3 @@
-// Package imaptest gives tests a real IMAP server, Debian's dovecot, with mail that the
-// test puts there. Nothing else imports it.
-//
-// The packages are unpacked under .tools and not installed, and dovecot wants to be at
-// home in /usr. So each server has a directory with copies of what it runs: its place for
-// modules, which is compiled in, is written over there, and its settings reach it as those
-// of a restarted dovecot do. It runs as the user of the test, or as nobody for root, whom
-// dovecot refuses.
 package imaptest
 
 import (
@@ -18,7 +10,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -44,9 +35,12 @@ type Server struct {
 	Host      string // 127.0.0.1
 	TLSPort   int    // TLS from the first byte
 	PlainPort int    // none, or STARTTLS
+	MailPort  int    // SMTP with AUTH, of StartRelay: none, or STARTTLS
 	CA        string // PEM file of the authority that signed its certificate
 
 	pool   *certtest.Authority
+	zone   string
+	relay  *Relay
 	dir    string
 	owner  uint32
 	cmd    *exec.Cmd
@@ -63,8 +57,27 @@ func Start(t testing.TB) *Server {
 // StartIn is Start for a server in a time zone, as the variable TZ has it.
 func StartIn(t testing.TB, zone string) *Server {
 	t.Helper()
+	return retry(t, &Server{zone: zone})
+}
+
+// Relay is where a server sends the mail that it is given.
+type Relay struct {
+	Address string // HOST:PORT
+	TLS     string // no, starttls or smtps
+	CA      string // PEM file of the authority that has signed the relay's certificate
+}
+
+// StartRelay is Start for a server that takes mail at MailPort too, and relays it while its
+// sender waits.
+func StartRelay(t testing.TB, to Relay) *Server {
+	t.Helper()
+	return retry(t, &Server{zone: "UTC", relay: &to})
+}
+
+func retry(t testing.TB, like *Server) *Server {
+	t.Helper()
 	for tries := 0; ; tries++ {
-		s, err := start(t, zone)
+		s, err := start(t, &Server{zone: like.zone, relay: like.relay})
 		if err == nil {
 			return s
 		}
@@ -82,7 +95,7 @@ var errPort = errors.New("dovecot's port is taken")
 
 const nobody = 65534
 
-func start(t testing.TB, zone string) (*Server, error) {
+func start(t testing.TB, s *Server) (*Server, error) {
 	t.Helper()
 	tree := tree(t)
 	// A short name: the place of the modules must be no longer than the one that it replaces.
@@ -91,7 +104,7 @@ func start(t testing.TB, zone string) (*Server, error) {
 		return nil, err
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	s := &Server{Host: "127.0.0.1", dir: dir, owner: uint32(os.Getuid()), exited: make(chan struct{}), pool: certtest.New(t)}
+	s.Host, s.dir, s.owner, s.exited, s.pool = "127.0.0.1", dir, uint32(os.Getuid()), make(chan struct{}), certtest.New(t)
 	s.CA = s.pool.File
 	attr := &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	group := uint32(os.Getgid())
@@ -108,7 +121,7 @@ func start(t testing.TB, zone string) (*Server, error) {
 	s.cmd = exec.Command(filepath.Join(dir, "bin/doveconf"), "-f", "service=master", "-c", config, "-m", "master", "-p", "-e",
 		filepath.Join(dir, "bin/dovecot"), "-F", "-c", config)
 	s.cmd.Dir, s.cmd.SysProcAttr = dir, attr
-	s.cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "TZ=" + zone, "LD_LIBRARY_PATH=" + libraries(dir, tree)}
+	s.cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "TZ=" + s.zone, "LD_LIBRARY_PATH=" + libraries(dir, tree)}
 	// A file, and not a pipe, whose other end its children would hold open.
 	said, err := os.Create(filepath.Join(dir, "said"))
 	if err != nil {
@@ -124,6 +137,11 @@ func start(t testing.TB, zone string) (*Server, error) {
 		close(s.exited)
 	}()
 	t.Cleanup(s.Kill)
+	t.Cleanup(func() {
+		if said, err := os.ReadFile(filepath.Join(s.dir, "log")); err == nil && t.Failed() {
+			t.Logf("dovecot's log:\n%s", said)
+		}
+	})
 	if err := s.wait(); err != nil {
 		s.Kill()
 		return nil, err
@@ -148,8 +166,8 @@ func tree(t testing.TB) string {
 		at = filepath.Dir(at)
 	}
 	tree := filepath.Join(at, ".tools/debian")
-	if _, err := os.Stat(filepath.Join(tree, "usr/lib/dovecot/imap")); err != nil {
-		t.Fatalf("dovecot is missing: `make tools` unpacks Debian's packages dovecot-core and dovecot-imapd under .tools: %v", err)
+	if _, err := os.Stat(filepath.Join(tree, "usr/lib/dovecot/submission")); err != nil {
+		t.Fatalf("dovecot is missing: `make tools` unpacks Debian's packages dovecot-core, dovecot-imapd and dovecot-submissiond under .tools: %v", err)
 	}
 	return tree
 }
@@ -233,92 +251,14 @@ func (s *Server) write(name string, data []byte) error {
 	return os.WriteFile(path, data, 0o755)
 }
 
-// config chooses the ports and writes the settings.
-func (s *Server) config(tree string, group uint32) (_ string, err error) {
-	if s.TLSPort, err = freePort(); err == nil {
-		s.PlainPort, err = freePort()
-	}
-	if err != nil {
-		return "", err
-	}
-	as, err := user.LookupId(strconv.Itoa(int(s.owner)))
-	if err != nil {
-		return "", err
-	}
-	of, err := user.LookupGroupId(strconv.Itoa(int(group)))
-	if err != nil {
-		return "", err
-	}
-	return strings.NewReplacer("DIR", s.dir, "USER", as.Username, "GROUP", of.Name, "UID", strconv.Itoa(int(s.owner)), "GID", strconv.Itoa(int(group)),
-		"TLSPORT", strconv.Itoa(s.TLSPort), "PLAINPORT", strconv.Itoa(s.PlainPort), "LIBRARIES", libraries(s.dir, tree)).Replace(`
-base_dir = DIR/run
-state_dir = DIR/run
-libexec_dir = DIR/bin
-mail_plugin_dir = DIR/m
-log_path = DIR/log
-instance_name = millrace-test
-protocols = imap
-listen = 127.0.0.1
-default_internal_user = USER
-default_internal_group = GROUP
-default_login_user = USER
-import_environment = TZ LD_LIBRARY_PATH=LIBRARIES
-ssl = yes
-ssl_cert = <DIR/cert.pem
-ssl_key = <DIR/key.pem
-ssl_dh =
-disable_plaintext_auth = no
-auth_failure_delay = 0
-mail_fsync = never
-mail_location = maildir:DIR/mail/%u
-mail_uid = UID
-mail_gid = GID
-first_valid_uid = 0
-first_valid_gid = 0
-passdb {
-  driver = passwd-file
-  args = DIR/passwd
-}
-userdb {
-  driver = static
-  args = uid=UID gid=GID home=DIR/mail/%u
-}
-service imap-login {
-  chroot =
-  inet_listener imap {
-    port = PLAINPORT
-  }
-  inet_listener imaps {
-    port = TLSPORT
-    ssl = yes
-  }
-}
-service anvil {
-  chroot =
-  unix_listener anvil-auth-penalty {
-    mode = 0
-  }
-}
-service stats {
-  chroot =
-}
-`), nil
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
-}
-
-// wait returns when the server greets on both ports.
+// wait returns when the server greets on all ports.
 func (s *Server) wait() error {
 	deadline := time.Now().Add(time.Minute)
 	for {
-		err := errors.Join(s.greets(s.PlainPort, nil), s.greets(s.TLSPort, &tls.Config{RootCAs: s.pool.Pool, ServerName: s.Host}))
+		err := errors.Join(s.greets(s.PlainPort, nil, "* OK [CAPABILITY"), s.greets(s.TLSPort, &tls.Config{RootCAs: s.pool.Pool, ServerName: s.Host}, "* OK [CAPABILITY"))
+		if s.MailPort != 0 {
+			err = errors.Join(err, s.greets(s.MailPort, nil, "220 "))
+		}
 		if err == nil {
 			return nil
 		}
@@ -338,7 +278,7 @@ func (s *Server) wait() error {
 	}
 }
 
-func (s *Server) greets(port int, encrypted *tls.Config) error {
+func (s *Server) greets(port int, encrypted *tls.Config, greeting string) error {
 	conn, err := net.Dial("tcp", s.at(port))
 	if err != nil {
 		return err
@@ -355,7 +295,7 @@ func (s *Server) greets(port int, encrypted *tls.Config) error {
 		if err != nil {
 			return err
 		}
-		if strings.HasPrefix(line, "* OK [CAPABILITY") { // before, it may say that it waits
+		if strings.HasPrefix(line, greeting) { // before, it may say that it waits
 			return nil
 		}
 	}
