@@ -24,6 +24,8 @@ const (
 	maxHeldBytes   = 64 << 20
 	// idleSource is for how long a source without anything open is remembered, in milliseconds.
 	idleSource = 60 * 60 * 1000
+	// sourceDeferred is how many deliveries a source remembers that will be tried again.
+	sourceDeferred = 1 << 12
 )
 
 // lineSources are the sources of a listener's lines: one for each sender, host and
@@ -268,7 +270,7 @@ func (s *sink) renew(src *lineSource) {
 // deferred is what a new source has to know of deliveries that are tried again.
 func (s *sink) deferred(source string) *qmail.Deferred {
 	if s.file == nil || s.file.in.state == nil { // an import's files come in any order
-		return qmail.NewDeferred()
+		return qmail.NewDeferred(sourceDeferred)
 	}
 	return s.file.in.rotated.of(string(s.file.path) + "\x00" + source)
 }

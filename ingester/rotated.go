@@ -7,8 +7,12 @@ import (
 	"millrace/ingester/qmail"
 )
 
-// maxRotated is how many logs are remembered that stood somewhere before.
-const maxRotated = 256
+// Bounds of what is remembered of logs that stood somewhere before: how many, and of how
+// many deliveries that will be tried again.
+const (
+	maxRotated      = 256
+	rotatedDeferred = 1 << 14
+)
 
 // rotated knows, by place, which deliveries the logs there have deferred: the log that
 // stands there after a rotation tells of the next tries.
@@ -34,7 +38,7 @@ func (r *rotated) of(place string) *qmail.Deferred {
 		if len(r.places) == maxRotated {
 			r.forget()
 		}
-		log = &rotatedLog{deferred: qmail.NewDeferred()}
+		log = &rotatedLog{deferred: qmail.NewDeferred(rotatedDeferred)}
 		r.places[place] = log
 	}
 	log.asked = time.Now()

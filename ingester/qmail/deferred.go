@@ -6,18 +6,16 @@ import (
 	"sync"
 )
 
-// Bounds of what is remembered of deliveries that will be tried again. The one that has
-// waited for longest is forgotten first; one with a longer sender is not remembered.
-const (
-	maxDeferred = 1 << 15
-	maxSender   = 1 << 10 // bytes; qmail-smtpd takes 900
-)
+// maxSender is how long a sender is that is remembered, in bytes; qmail-smtpd takes 900.
+const maxSender = 1 << 10
 
 // Deferred knows which deliveries will be tried again, and whose messages they are: the
 // delivery log's first form says neither a message's number nor its sender when it is
 // tried again. Decoders of a log and of what stands in its place after a rotation share
 // one. It is safe for concurrent use.
 type Deferred struct {
+	most int
+
 	mu     sync.Mutex
 	queues map[uint64]deferrals // by a hash of the recipient
 	oldest *deferral            // of all, in the order in which they were deferred
@@ -41,8 +39,9 @@ type deferral struct {
 	known          bool // the sender is
 }
 
-// NewDeferred makes one that knows of none.
-func NewDeferred() *Deferred { return &Deferred{queues: map[uint64]deferrals{}} }
+// NewDeferred makes one that knows of none, and will remember so many; of more, that which
+// has waited for longest is forgotten. Each takes some 150 bytes, and its sender.
+func NewDeferred(most int) *Deferred { return &Deferred{most: most, queues: map[uint64]deferrals{}} }
 
 var recipientSeed = maphash.MakeSeed()
 
@@ -50,7 +49,7 @@ var recipientSeed = maphash.MakeSeed()
 func (d *Deferred) put(recipient, sender []byte, known, unsure bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.count == maxDeferred {
+	if d.count == d.most {
 		d.remove(d.oldest)
 	}
 	x := d.idle

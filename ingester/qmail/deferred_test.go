@@ -17,7 +17,7 @@ func TestDelivery_Sender(t *testing.T) {
 	for seed := range uint64(40) {
 		overlap := seed%2 == 1
 		q := &queue{rand: rand.New(rand.NewPCG(1, seed)), overlap: overlap}
-		shared := NewDeferred()
+		shared := NewDeferred(10_000)
 		d := NewDelivery(Options{Deferred: shared})
 		attempts, flagged := 0, 0
 		emit := func(e *schema.Event) {
@@ -134,12 +134,13 @@ func (q *queue) result() {
 // TestDeferred_Bound holds that the one that has waited for longest goes first.
 func TestDeferred_Bound(t *testing.T) {
 	t.Parallel()
-	d := NewDeferred()
+	const most = 1000
+	d := NewDeferred(most)
 	name := func(n int) []byte { return fmt.Appendf(nil, "r%d@example.net", n) }
-	for n := range maxDeferred + 10 {
+	for n := range most + 10 {
 		d.put(name(n), []byte("s@example.org"), true, false)
 	}
-	for n := range maxDeferred + 10 {
+	for n := range most + 10 {
 		sender, known, unsure, ok := d.take(name(n), nil)
 		if ok != (n >= 10) || ok && (string(sender) != "s@example.org" || !known || unsure) {
 			t.Fatalf("%d: %q %v %v %v", n, sender, known, unsure, ok)
@@ -152,8 +153,9 @@ func TestDeferred_Bound(t *testing.T) {
 
 // A delivery that is deferred and tried again allocates nothing.
 func TestDeferred_Allocs(t *testing.T) {
-	d := NewDeferred()
-	recipients := make([][]byte, 2*maxDeferred)
+	const most = 1000
+	d := NewDeferred(most)
+	recipients := make([][]byte, 2*most)
 	for n := range recipients {
 		recipients[n] = fmt.Appendf(nil, "r%d@example.net", n)
 	}
@@ -168,7 +170,7 @@ func TestDeferred_Allocs(t *testing.T) {
 			n++
 		}
 	}
-	for range 500 {
+	for range 50 {
 		again()
 	}
 	if got := testing.AllocsPerRun(100, again); got != 0 {

@@ -104,7 +104,7 @@ func NewDelivery(o Options) *Delivery {
 	}
 	deferred := o.Deferred
 	if deferred == nil {
-		deferred = NewDeferred()
+		deferred = NewDeferred(maxMessages)
 	}
 	return &Delivery{
 		direction: direction, clock: clock{zone: o.Zone},
