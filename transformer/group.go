@@ -11,8 +11,8 @@ import (
 
 	"github.com/segmentio/kafka-go"
 
-	"millrace/schema"
 	"millrace/internal/fetch"
+	"millrace/schema"
 )
 
 // leaveTimeout bounds how long leaving the group may take.

@@ -8,10 +8,10 @@ import (
 	"time"
 
 	"millrace/internal/crashpoint"
+	"millrace/internal/fetch"
 	"millrace/internal/recordbatch"
 	"millrace/schema"
 	"millrace/transformer/block"
-	"millrace/internal/fetch"
 	"millrace/transformer/insert"
 )
 

@@ -7,8 +7,8 @@ import (
 	"hash/crc32"
 	"time"
 
-	"millrace/internal/recordbatch"
 	"millrace/internal/fetch"
+	"millrace/internal/recordbatch"
 )
 
 // reconcile inserts what ClickHouse lacks of [inserted, to), where nobody knows

@@ -10,9 +10,9 @@ import (
 
 	"github.com/segmentio/kafka-go"
 
+	"millrace/internal/fetch"
 	"millrace/schema"
 	"millrace/transformer/block"
-	"millrace/internal/fetch"
 	"millrace/transformer/insert"
 )
 

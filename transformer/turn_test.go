@@ -12,9 +12,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"millrace/internal/fetch"
 	"millrace/schema"
 	"millrace/transformer/block"
-	"millrace/internal/fetch"
 	"millrace/transformer/insert"
 )
 
