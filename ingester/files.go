@@ -31,6 +31,9 @@ type fileInputs struct {
 	all   []*fileInput
 	log   *kafkaLogs
 	ends  map[string]map[int32]int64 // by topic and partition, when following began
+
+	mu     sync.Mutex
+	owners map[string]*fileInput // by fingerprint: which entry follows a source
 }
 
 // saveEvery is how often checkpoints are written.
@@ -45,7 +48,7 @@ func (in *Ingester) openFiles(cfg *config.Config) (_ *fileInputs, err error) {
 	if len(cfg.Files) == 0 {
 		return nil, nil
 	}
-	f := &fileInputs{in: in}
+	f := &fileInputs{in: in, owners: map[string]*fileInput{}}
 	dir, err := cfg.CheckpointDir()
 	if err != nil {
 		return nil, err
@@ -185,10 +188,8 @@ func (x *fileInput) open(ctx context.Context, src files.Source) (files.Taker, in
 		fs.begin(src)
 		return fs, fs.next, nil
 	}
-	for _, other := range x.files.all {
-		if other != x && other.has(src.Fingerprint) {
-			return nil, 0, fmt.Errorf("cannot follow %q: files %q follow it, or a copy of it, already; one entry of files is for each", src.Path, other.cfg.Name)
-		}
+	if owner := x.files.own(src.Fingerprint, x); owner != x {
+		return nil, 0, fmt.Errorf("cannot follow %q: files %q follow it, or a copy of it, already; one entry of files is for each", src.Path, owner.cfg.Name)
 	}
 	fs = newFileSource(x, src)
 	m := mark{start: src.Start, places: x.places(fs.pin)}
@@ -221,10 +222,14 @@ func (x *fileInput) open(ctx context.Context, src files.Source) (files.Taker, in
 	return fs, start, nil
 }
 
-func (x *fileInput) has(source string) bool {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return x.sources[source] != nil
+// own makes x the owner of a source that has none, and returns the owner.
+func (f *fileInputs) own(source string, x *fileInput) *fileInput {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.owners[source] == nil {
+		f.owners[source] = x
+	}
+	return f.owners[source]
 }
 
 // places are where events will stand that are published from now on, by topic.
