@@ -57,6 +57,9 @@ type progress struct {
 	inserted int64
 	since    time.Time // when inserted last changed, or nothing was left
 	stalled  bool
+
+	said  string        // what it was about when the log last told of it
+	again time.Duration // how long behind since the log tells of it again, if that has changed
 }
 
 func (s *progress) look(p *partition, limit time.Duration) {
@@ -72,13 +75,18 @@ func (s *progress) look(p *partition, limit time.Duration) {
 		s.inserted, s.since = inserted, time.Now()
 		return
 	}
-	if s.stalled || time.Since(s.since) < limit {
+	stood := time.Since(s.since)
+	switch {
+	case !s.stalled && stood >= limit:
+		s.stalled = true
+		p.t.stats.StalledParts.Add(1)
+		s.again = limit
+	case !s.stalled || doing == s.said || stood < s.again:
 		return
 	}
-	s.stalled = true
-	p.t.stats.StalledParts.Add(1)
+	s.said, s.again = doing, 2*s.again
 	trouble, _ := p.stats.trouble.Load().(string)
-	p.log().Warn("a partition does not get on", "for", time.Since(s.since).Round(time.Second),
+	p.log().Warn("a partition does not get on", "for", stood.Round(time.Second),
 		"inserted", inserted, "end", end, "doing", doing, "last_failure", trouble, "stream", p.stream.String())
 }
 
