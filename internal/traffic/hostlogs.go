@@ -82,11 +82,15 @@ func (h *HostLogs) Next(logs *HostTexts) (lines int) {
 	}
 	if !m.story.outgoing {
 		code, reason, name := "ALLOWED", accepted, rdns
+		filter := ""
 		switch {
 		case !taken && rdns == "":
-			code, reason = "DENIED_RDNS_MISSING", "(empty)"
+			code, reason, filter = "DENIED_RDNS_MISSING", "(empty)", "FILTER_RDNS_MISSING ip: "+ip
 		case !taken:
-			code, reason = "DENIED_RBL_MATCH", "bl.example.net"
+			code, reason, filter = "DENIED_RBL_MATCH", "bl.example.net", "FILTER_RBL_MATCH ip: "+ip+" rbl: bl.example.net"
+		}
+		if filter != "" && m.number%8 == 0 { // as where spamdyke's log-level is verbose, but not as many
+			add(SpamdykeLog, "%s mx1 spamdyke[%d]: %s", at.Format(time.Stamp), h.pid+1, filter)
 		}
 		add(SpamdykeLog, "%s mx1 spamdyke[%d]: %s from: %s to: %s origin_ip: %s origin_rdns: %s auth: (unknown) encryption: %s reason: %s",
 			at.Format(time.Stamp), h.pid+1, code, orUnknown(sender), recipient, ip, orUnknown(name), [...]string{"(none)", "TLS"}[g.r.below(2)], underscored(reason))

@@ -65,7 +65,7 @@ func TestHostLogs(t *testing.T) {
 	if counted != lines {
 		t.Errorf("%d lines, and Next said %d", counted, lines)
 	}
-	if kinds["smtp"] != 5000 || kinds["delivery"] < 3000 || kinds["spamdyke"] < 3000 || kinds["line"] != 0 {
+	if kinds["smtp"] != 5000 || kinds["delivery"] < 3000 || kinds["spamdyke"] < 3000 || kinds["line"] < 50 {
 		t.Errorf("%v", kinds)
 	}
 	reports := 0
