@@ -198,11 +198,8 @@ func (b *bench) importLogs(ctx context.Context, logs string, bytes int64, events
 	if err := <-profiled; err != nil {
 		return nil, err
 	}
-	parts, err := process.Top(b.o.millrace, profile)
-	if err != nil {
-		fmt.Fprintln(b.progress, "no profile:", err)
-	} else if len(b.report.Section("import")) < 3 {
-		b.report.Profiles = append(b.report.Profiles, report.Profile{Load: "millrace up while logs are imported (the imports and ClickHouse are other processes)", Parts: parts})
+	if len(b.report.Section("import")) < 3 { // the first round
+		b.showProfile("millrace up while logs are imported (the imports and ClickHouse are other processes)", profile)
 	}
 	return m, nil
 }

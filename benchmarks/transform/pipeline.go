@@ -103,13 +103,18 @@ func (b *bench) up(ctx context.Context) (m report.Metrics, err error) {
 		m[name] = float64(peak) / (1 << 20)
 	}
 	m[mP50], m[mP99], m[mMax] = quantile(p.took, 0.5), quantile(p.took, 0.99), quantile(p.took, 1)
-	parts, err := process.Top(b.o.millrace, profile)
+	b.showProfile("millrace up at "+report.Number(b.o.rate)+" events/s (ClickHouse is another process)", profile)
+	return m, nil
+}
+
+// showProfile takes what a profile says into the report.
+func (b *bench) showProfile(load, file string) {
+	parts, err := process.Top(b.o.millrace, file)
 	if err != nil {
 		fmt.Fprintln(b.progress, "no profile:", err)
-	} else {
-		b.report.Profiles = append(b.report.Profiles, report.Profile{Load: "millrace up at " + report.Number(b.o.rate) + " events/s (ClickHouse is another process)", Parts: parts})
+		return
 	}
-	return m, nil
+	b.report.Profiles = append(b.report.Profiles, report.Profile{Load: load, Parts: parts})
 }
 
 // cpu is the processor time of millrace and of its ClickHouse.
