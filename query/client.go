@@ -61,6 +61,7 @@ type Summary struct {
 	Elapsed  time.Duration // from sending the statement to the last row
 	ReadRows uint64        // what the server read for it
 	Cut      bool          // the table was cut at its bound: there are more rows
+	More     bool          // there are more rows than [Output.Limit]
 }
 
 // String is the footer of a result.
@@ -76,10 +77,51 @@ func (s Summary) String() string {
 	return text
 }
 
+// Statement is SQL with values for its parameters, written as a field of a tab-separated line
+// is (package sqltext does it for texts).
+type Statement struct {
+	SQL        string
+	Parameters map[string]string
+	Limits     Limits
+}
+
+// Limits are what a statement may use; 0 is what the server's profile allows.
+type Limits struct {
+	Time   time.Duration // max_execution_time
+	Rows   uint64        // max_rows_to_read: of the tables
+	Memory uint64        // max_memory_usage: bytes
+}
+
+func (l Limits) settings() clickhouse.Settings {
+	s := clickhouse.Settings{"readonly": 2}
+	if l.Time > 0 {
+		s["max_execution_time"] = l.Time.Seconds()
+	}
+	if l.Rows > 0 {
+		s["max_rows_to_read"] = l.Rows
+	}
+	if l.Memory > 0 {
+		s["max_memory_usage"] = l.Memory
+	}
+	return s
+}
+
+// Output is where a result goes, and how.
+type Output struct {
+	To       io.Writer
+	Format   Format
+	NoHeader bool // of a result that goes on with an earlier one
+	Limit    int  // rows that are written; of one more [Summary.More] tells. 0: all
+	Hidden   int  // columns at the end, of type String, that are not written
+
+	// Row is told the hidden columns of each row, and says whether the row is written; nil: all are.
+	Row func(hidden []string) bool
+}
+
 // Run opens a connection, runs one statement, writes its result to w, and
 // closes the connection.
 func Run(ctx context.Context, o Options, sql string, w io.Writer, f Format) (Summary, error) {
-	return run(ctx, o, sql, nil, w, f)
+	return RunStatement(ctx, o, Statement{SQL: sql}, Output{To: w, Format: f})
 }
 
 // RunReport runs a report. Parameters that are not given have the report's
@@ -89,26 +131,28 @@ func RunReport(ctx context.Context, o Options, r Report, given map[string]string
 	if err != nil {
 		return Summary{}, err
 	}
-	return run(ctx, o, r.SQL, params, w, f)
+	return RunStatement(ctx, o, Statement{SQL: r.SQL, Parameters: params}, Output{To: w, Format: f})
 }
 
-func run(ctx context.Context, o Options, sql string, params clickhouse.Parameters, w io.Writer, f Format) (Summary, error) {
-	sql = strings.TrimRight(strings.TrimSpace(sql), "; \t\r\n")
+// RunStatement opens a connection, runs the statement, writes its result, and closes the
+// connection.
+func RunStatement(ctx context.Context, o Options, st Statement, out Output) (Summary, error) {
+	sql := strings.TrimRight(strings.TrimSpace(st.SQL), "; \t\r\n")
 	if sql == "" {
 		return Summary{}, errors.New("cannot run an empty query")
 	}
-	if _, err := ParseFormat(string(f)); err != nil {
+	if _, err := ParseFormat(string(out.Format)); err != nil {
 		return Summary{}, err
 	}
 	if m := formatClause.FindStringSubmatch(sql); m != nil && !strings.EqualFold(m[1], "asc") && !strings.EqualFold(m[1], "desc") {
 		return Summary{}, fmt.Errorf("cannot run a query that ends in FORMAT %s: the format is chosen apart (--format table, tsv, csv or json)", m[1])
 	}
 	o = o.withDefaults()
-	s, err := runWith(ctx, o, clickhouse.Settings{"readonly": 2}, sql, params, w, f)
+	s, err := runWith(ctx, o, st.Limits.settings(), sql, st.Parameters, out)
 	// A user whose profile has readonly=1 may not touch the setting, and needs
 	// nothing of it: nothing was run yet, and its profile is stricter.
 	if isReadonlySetting(err) {
-		s, err = runWith(ctx, o, nil, sql, params, w, f)
+		s, err = runWith(ctx, o, nil, sql, st.Parameters, out)
 	}
 	return s, err
 }
@@ -174,7 +218,7 @@ func (s *session) dial(ctx context.Context, o Options, address string) (net.Conn
 	return c, nil
 }
 
-func runWith(ctx context.Context, o Options, settings clickhouse.Settings, sql string, params clickhouse.Parameters, w io.Writer, f Format) (sum Summary, err error) {
+func runWith(ctx context.Context, o Options, settings clickhouse.Settings, sql string, params clickhouse.Parameters, out Output) (sum Summary, err error) {
 	if err := ctx.Err(); err != nil {
 		return sum, err
 	}
@@ -208,14 +252,14 @@ func runWith(ctx context.Context, o Options, settings clickhouse.Settings, sql s
 	if err != nil {
 		return sum, s.explain(ctx, o, err)
 	}
-	n, cut, err := write(rows, w, f)
-	if err != nil || cut {
+	n, end, err := write(rows, out)
+	if err != nil || end != atEnd {
 		s.end() // the rest of the result is not wanted: do not read it
 		rows.Close()
 	} else if err = rows.Close(); err == nil {
 		err = rows.Err()
 	}
-	sum = Summary{Rows: n, Elapsed: time.Since(start), ReadRows: read.total(), Cut: cut}
+	sum = Summary{Rows: n, Elapsed: time.Since(start), ReadRows: read.total(), Cut: end == atBound, More: end == atLimit}
 	if err != nil {
 		return sum, s.explain(ctx, o, err)
 	}

@@ -3,7 +3,6 @@ package query
 import (
 	"bufio"
 	"fmt"
-	"io"
 	"reflect"
 	"strings"
 	"sync"
@@ -79,58 +78,77 @@ func newColumns(rows driver.Rows) []cell {
 	return cols
 }
 
-// write reads rows to their end and writes them. cut: the table's bound was
-// reached, and rows are left unread.
-func write(rows driver.Rows, w io.Writer, f Format) (n int, cut bool, err error) {
-	cols := newColumns(rows)
-	if len(cols) == 0 {
-		return 0, false, nil
+// ending says why no more rows were written.
+type ending int
+
+const (
+	atEnd   ending = iota // there are no more
+	atLimit               // Output.Limit
+	atBound               // the table's own
+)
+
+// write reads rows to their end, or as far as they are wanted, and writes them.
+func write(rows driver.Rows, o Output) (n int, end ending, err error) {
+	all := newColumns(rows)
+	if len(all) == 0 {
+		return 0, atEnd, nil
 	}
-	dest := make([]any, len(cols))
-	for i := range cols {
-		dest[i] = cols[i].dest
+	dest := make([]any, len(all))
+	for i := range all {
+		dest[i] = all[i].dest
+	}
+	cols, hidden := all[:len(all)-o.Hidden], make([]string, o.Hidden)
+	for i := range hidden {
+		dest[len(cols)+i] = &hidden[i]
 	}
 	var out rowWriter
 	var late *lateWriter
-	if f == Table {
-		out = newAligned(w, cols)
+	if o.Format == Table {
+		out = newAligned(o.To, cols)
 	} else {
-		late = &lateWriter{w: bufio.NewWriterSize(w, 64<<10)}
+		late = &lateWriter{w: bufio.NewWriterSize(o.To, 64<<10)}
 		defer late.stop()
-		out = newLines(late, cols, f)
+		out = newLines(late, cols, o.Format, o.NoHeader)
 	}
 	for rows.Next() {
-		if err := scan(rows.Scan, cols, dest); err != nil {
-			return n, false, err
+		if o.Limit > 0 && n == o.Limit {
+			end = atLimit
+			break
+		}
+		if err := scan(rows.Scan, all, dest); err != nil {
+			return n, end, err
+		}
+		if o.Row != nil && !o.Row(hidden) {
+			continue
 		}
 		full, err := out.row(cols)
 		if err != nil {
-			return n, false, &writeError{err}
+			return n, end, &writeError{err}
 		}
 		if full {
-			cut = true
+			end = atBound
 			break
 		}
 		n++
 	}
 	// What has come is written, also when the query failed on the way.
-	if !cut {
+	if end == atEnd {
 		if err := rows.Err(); err != nil {
 			if late != nil {
 				late.flush()
 			}
-			return n, false, err
+			return n, end, err
 		}
-		if scan(rows.Totals, cols, dest) == nil {
+		if scan(rows.Totals, all, dest) == nil {
 			if err := out.totals(cols); err != nil {
-				return n, false, &writeError{err}
+				return n, end, &writeError{err}
 			}
 		}
 	}
 	if err := out.end(); err != nil {
-		return n, cut, &writeError{err}
+		return n, end, &writeError{err}
 	}
-	return n, cut, nil
+	return n, end, nil
 }
 
 func scan(f func(...any) error, cols []cell, dest []any) error {
@@ -157,10 +175,13 @@ type lines struct {
 	keys   [][]byte // JSON: `"name":` of each column
 }
 
-func newLines(w *lateWriter, cols []cell, f Format) *lines {
+func newLines(w *lateWriter, cols []cell, f Format, noHeader bool) *lines {
 	l := &lines{w: w, format: f}
 	switch f {
 	case CSV:
+		if noHeader {
+			break
+		}
 		for i, c := range cols {
 			if i > 0 {
 				l.buf = append(l.buf, ',')

@@ -73,3 +73,28 @@ func scan(s string, f func(i, depth int) bool) {
 		}
 	}
 }
+
+// String is the value of a query parameter of type String: the server reads it as one field
+// of a tab-separated line.
+func String(s string) string { return stringEscaper.Replace(s) }
+
+// Array is the value of a query parameter of type Array(String).
+func Array(values []string) string {
+	var b strings.Builder
+	b.WriteByte('[')
+	for i, v := range values {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteByte('\'')
+		elementEscaper.WriteString(&b, v)
+		b.WriteByte('\'')
+	}
+	b.WriteByte(']')
+	return b.String()
+}
+
+var (
+	stringEscaper  = strings.NewReplacer(`\`, `\\`, "\t", `\t`, "\n", `\n`, "\r", `\r`, "\x00", `\0`)
+	elementEscaper = strings.NewReplacer(`\`, `\\`, `'`, `\'`, "\t", `\t`, "\n", `\n`, "\r", `\r`, "\x00", `\0`)
+)

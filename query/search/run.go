@@ -1,0 +1,170 @@
+package search
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"millrace/internal/sqltext"
+	"millrace/query"
+	"millrace/query/access"
+	"millrace/schema"
+)
+
+// Result is what is known when a page has been written.
+type Result struct {
+	query.Summary
+	Next string // cursor of the next page; empty: this is the last one
+}
+
+// Run writes one page of a search. o.Limits are its bounds.
+func Run(ctx context.Context, o query.Options, scope access.Scope, q Query, limits query.Limits, out query.Output) (Result, error) {
+	s, err := q.Build(database(o), scope, time.Now())
+	if err != nil {
+		return Result{}, err
+	}
+	var last []string
+	out.Hidden, out.Limit = s.Hidden, s.Limit
+	out.Row = func(hidden []string) bool {
+		last = append(last[:0], hidden...)
+		return true
+	}
+	sum, err := query.RunStatement(ctx, o, query.Statement{SQL: s.SQL, Parameters: s.Parameters, Limits: limits}, out)
+	r := Result{Summary: sum}
+	if err == nil && sum.More {
+		r.Next = s.Cursor(last)
+	}
+	return r, err
+}
+
+func database(o query.Options) string {
+	if o.Database == "" {
+		return "millrace"
+	}
+	return o.Database
+}
+
+// exportRows is about how many events one statement of an export is over.
+const exportRows = 200_000
+
+// Export writes all rows of a search, in the order of time. Its memory, and the server's, do
+// not grow with them: it asks for one stretch of time after the other, each with some
+// hundred thousand events.
+func Export(ctx context.Context, o query.Options, scope access.Scope, q Query, limits query.Limits, out query.Output) (query.Summary, error) {
+	r, err := RelationByName(q.kind())
+	if err != nil {
+		return query.Summary{}, err
+	}
+	if q.Sort != "" && q.Sort != r.Sort {
+		return query.Summary{}, fmt.Errorf("cannot export rows sorted by %q: an export is in the order of %s", q.Sort, r.Sort)
+	}
+	q.Limit, q.Offset, q.After = 0, 0, ""
+	stretches, err := q.stretches(ctx, o, scope, r, limits)
+	if err != nil {
+		return query.Summary{}, err
+	}
+	if len(stretches) == 0 {
+		stretches = []stretch{{q.From, q.Until}} // no row: of CSV there is the header all the same
+	}
+	var sum query.Summary
+	started := time.Now()
+	for i, t := range stretches {
+		if !q.Ascending {
+			t = stretches[len(stretches)-1-i]
+		}
+		q.From, q.Until = t.from, t.until
+		s, err := q.Build(database(o), scope, time.Now())
+		if err != nil {
+			return sum, err
+		}
+		out.Hidden, out.NoHeader = s.Hidden, i > 0
+		part, err := query.RunStatement(ctx, o, query.Statement{SQL: s.SQL, Parameters: s.Parameters, Limits: limits}, out)
+		sum.Rows, sum.ReadRows = sum.Rows+part.Rows, sum.ReadRows+part.ReadRows
+		sum.Elapsed = time.Since(started)
+		if err != nil {
+			return sum, err
+		}
+	}
+	return sum, nil
+}
+
+func (q Query) kind() string {
+	if q.Kind == "" {
+		return Relations()[0].Name
+	}
+	return q.Kind
+}
+
+type stretch struct{ from, until time.Time }
+
+// stretches cut the period of a search where about as many events are between two cuts.
+func (q Query) stretches(ctx context.Context, o query.Options, scope access.Scope, r Relation, limits query.Limits) ([]stretch, error) {
+	tables := []string{r.Table}
+	if r.Table == schema.Messages.Name {
+		tables = []string{schema.Message.Table, schema.Status.Table}
+	}
+	params := scope.Parameters()
+	if params == nil {
+		params = map[string]string{}
+	}
+	var parts []string
+	for _, t := range tables {
+		from, err := scope.Relation(database(o), t)
+		if err != nil {
+			return nil, err
+		}
+		where := ""
+		for name, bound := range map[string]time.Time{"from": q.From, "until": q.Until} {
+			if bound.IsZero() {
+				continue
+			}
+			op := " >= "
+			if name == "until" {
+				op = " < "
+			}
+			params["stretch_"+name] = sqltext.String(bound.UTC().Format("2006-01-02 15:04:05.000"))
+			where += " AND " + r.Time + op + "{stretch_" + name + ":DateTime64(3, 'UTC')}"
+		}
+		parts = append(parts, fmt.Sprintf("SELECT toUnixTimestamp(toStartOfHour(%s)) AS hour, count() AS events FROM %s WHERE true%s%s GROUP BY hour", r.Time, from, where, q.oneDomain(params)))
+	}
+	sql := fmt.Sprintf("SELECT toString(hour) AS _hour, toString(sum(events)) AS _events FROM (%s) GROUP BY hour ORDER BY hour", strings.Join(parts, " UNION ALL "))
+	var all []stretch
+	var rows uint64
+	at := stretch{from: q.From}
+	out := query.Output{To: nowhere{}, Format: query.TSV, Hidden: 2, Row: func(v []string) bool {
+		var hour int64
+		var events uint64
+		fmt.Sscan(v[0], &hour)
+		fmt.Sscan(v[1], &events)
+		if rows > 0 && rows+events > exportRows {
+			at.until = time.Unix(hour, 0).UTC()
+			all, at, rows = append(all, at), stretch{from: at.until}, 0
+		}
+		rows += events
+		return false
+	}}
+	if _, err := query.RunStatement(ctx, o, query.Statement{SQL: sql, Parameters: params, Limits: limits}, out); err != nil {
+		return nil, err
+	}
+	if rows > 0 {
+		at.until = q.Until
+		all = append(all, at)
+	}
+	return all, nil
+}
+
+// oneDomain narrows the counting down to the domain that a search is of, if it is of one.
+func (q Query) oneDomain(params map[string]string) string {
+	for _, p := range append([]Rule{q.Where}, q.Where.All...) {
+		if p.Field == "domain" && p.Op == Is && !p.Not && len(p.Values) == 1 && !q.Where.Not {
+			params["stretch_domains"] = sqltext.Array(access.Forms(p.Values[0]))
+			return " AND domain IN {stretch_domains:Array(String)}"
+		}
+	}
+	return ""
+}
+
+type nowhere struct{}
+
+func (nowhere) Write(p []byte) (int, error) { return len(p), nil }

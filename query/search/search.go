@@ -1,0 +1,357 @@
+package search
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"millrace/internal/sqltext"
+	"millrace/query/access"
+	"millrace/schema"
+)
+
+// Query is one search.
+type Query struct {
+	Kind      string // messages (default), or a kind's name
+	Where     Rule   // the zero Rule is all rows
+	Direction string // incoming, outgoing, unknown; empty: all
+
+	// The period, of the relation's Time: From is in it, Until is not. Zero is no bound.
+	From, Until time.Time
+
+	Columns   []string // empty: the relation's Shown
+	Sort      string   // empty: the relation's Sort
+	Ascending bool
+
+	Limit  int    // rows of a page; 0: all
+	Offset int    // rows before the page
+	After  string // cursor of the page before; instead of Offset
+
+	// Zone is what times are shown in, with its name at the column's; nil: UTC, and columns keep their names.
+	Zone *time.Location
+
+	arrived time.Time // rows of events that came in since; zero: all. They have a mark in the hidden columns
+}
+
+// Statement is a search as SQL.
+type Statement struct {
+	SQL        string
+	Parameters map[string]string
+	Columns    []string // of the result that are asked for, in order
+	Hidden     int      // columns behind them, from which a cursor is made
+	Limit      int      // rows of the page; the statement asks for one more, to know whether there are more
+
+	sort string
+	up   bool
+	kind string
+}
+
+// Build makes SQL of a search over the tables of a database, as the scope sees them.
+func (q Query) Build(database string, scope access.Scope, now time.Time) (Statement, error) {
+	if q.Kind == "" {
+		q.Kind = Relations()[0].Name
+	}
+	r, err := RelationByName(q.Kind)
+	if err != nil {
+		return Statement{}, err
+	}
+	b := builder{Query: q, w: writer{relation: r, now: now, params: scope.Parameters()}}
+	if b.w.params == nil {
+		b.w.params = map[string]string{}
+	}
+	if b.from, err = scope.Relation(database, r.Table); err != nil {
+		return Statement{}, fmt.Errorf("cannot search %s: %w", r.Name, err)
+	}
+	if r.Name == "messages" {
+		if b.events, err = scope.Relation(database, schema.Message.Table); err != nil {
+			return Statement{}, err
+		}
+		// What is seen of a message's statuses is decided with the message.
+		if b.statuses, err = access.Everything().Relation(database, schema.Status.Table); err != nil {
+			return Statement{}, err
+		}
+	}
+	return b.statement()
+}
+
+type builder struct {
+	Query
+	w        writer
+	from     string // SQL of the relation
+	events   string // of message_events, for messages
+	statuses string // of status_events, likewise
+	order    []string
+}
+
+func (b *builder) statement() (Statement, error) {
+	r := b.w.relation
+	s := Statement{Limit: b.Limit, kind: r.Name, sort: b.Sort, up: b.Ascending, Columns: b.Columns}
+	if s.sort == "" {
+		s.sort = r.Sort
+	}
+	if len(s.Columns) == 0 {
+		s.Columns = r.Shown
+	}
+	if err := b.sorting(s.sort); err != nil {
+		return s, err
+	}
+	where, err := b.where()
+	if err != nil {
+		return s, err
+	}
+	var selected []string
+	for _, c := range s.Columns {
+		sql, err := b.column(c)
+		if err != nil {
+			return s, err
+		}
+		selected = append(selected, sql)
+	}
+	for i, c := range b.order {
+		selected = append(selected, fmt.Sprintf("toString(%s) AS _cursor%d", schema.QuoteName(c), i))
+		s.Hidden++
+	}
+	if !b.arrived.IsZero() {
+		where = append(where, b.since(b.arrived))
+		for i, c := range r.mark {
+			selected = append(selected, fmt.Sprintf("toString(%s) AS _mark%d", schema.QuoteName(c), i))
+			s.Hidden++
+		}
+	}
+	page, err := b.page(s)
+	if err != nil {
+		return s, err
+	}
+	from := b.from
+	if r.Name == "messages" && b.Limit > 0 {
+		// The columns that are shown are read for the rows of the page alone.
+		keys := "(domain, id_time, id, recipient, filtering_host, event_key)"
+		where = append(where, fmt.Sprintf("%s IN (SELECT %s FROM %s%s%s)", keys, strings.Trim(keys, "()"), from, and(slices.Concat(where, page.after)), page.order))
+		s.SQL = fmt.Sprintf("SELECT %s FROM %s%s ORDER BY %s", strings.Join(selected, ", "), from, and(where), b.orderBy())
+	} else {
+		s.SQL = fmt.Sprintf("SELECT %s FROM %s%s%s", strings.Join(selected, ", "), from, and(slices.Concat(where, page.after)), page.order)
+	}
+	s.Parameters = b.w.params
+	return s, nil
+}
+
+func and(conditions []string) string {
+	if len(conditions) == 0 {
+		return ""
+	}
+	return " WHERE " + strings.Join(conditions, " AND ")
+}
+
+// since is the condition of rows with an event that came in since then.
+func (b *builder) since(t time.Time) string {
+	arrived := "received_at >= " + b.w.instant(t)
+	if b.w.relation.Name != "messages" {
+		return arrived
+	}
+	const keys = "domain, id_time, id, recipient"
+	return fmt.Sprintf("(%s) IN (SELECT %[1]s FROM %s WHERE %s UNION ALL SELECT %[1]s FROM %s WHERE %[3]s)", keys, b.events, arrived, b.statuses)
+}
+
+// column is SQL for a column that is shown.
+func (b *builder) column(name string) (string, error) {
+	f, err := b.w.relation.find(name)
+	if err != nil {
+		return "", fmt.Errorf("cannot show column %q: %w", name, err)
+	}
+	if f.class == mapping {
+		return fmt.Sprintf("%s[%s] AS %s", f.sql, b.w.text(f.name), schema.QuoteName(name)), nil
+	}
+	if b.Zone == nil || f.class != instants {
+		return f.sql, nil
+	}
+	zone := b.Zone.String()
+	return fmt.Sprintf("toTimeZone(%s, %s) AS %s", f.sql, b.w.text(zone), schema.QuoteName(name+" ("+zone+")")), nil
+}
+
+// where are the conditions that choose the rows.
+func (b *builder) where() ([]string, error) {
+	r := b.w.relation
+	var all []string
+	for i, t := range []time.Time{b.From, b.Until} {
+		if !t.IsZero() {
+			all = append(all, r.Time+[]string{" >= ", " < "}[i]+b.moment(t))
+		}
+	}
+	switch b.Direction {
+	case "":
+	case "incoming", "outgoing", "unknown":
+		all = append(all, "direction = "+b.w.text(b.Direction))
+	default:
+		return nil, fmt.Errorf("cannot search the direction %q: want incoming, outgoing or unknown", b.Direction)
+	}
+	if b.Where.zero() {
+		return all, nil
+	}
+	sql, err := b.w.rule(b.Where, 0)
+	if err != nil {
+		return nil, err
+	}
+	candidates, err := b.candidates(all)
+	if err != nil {
+		return nil, err
+	}
+	return append(append(all, candidates...), sql), nil
+}
+
+// moment is a bound of the period, of the type of the column that it is compared with, so
+// that the primary key is used. A bound between two seconds is one of seconds for id_time.
+func (b *builder) moment(t time.Time) string {
+	f, err := b.w.relation.find(b.w.relation.Time)
+	if err == nil && f.typ == schema.Seconds {
+		up := t.Add(time.Second - time.Nanosecond).Unix()
+		return b.w.value("DateTime('UTC')", fmt.Sprint(min(max(up, 0), schema.MaxSeconds)))
+	}
+	return b.w.instant(t)
+}
+
+// candidates narrow messages down by what their message events say, before the state of
+// any is put together: only for conditions that no message without an event can fulfil.
+func (b *builder) candidates(period []string) ([]string, error) {
+	if b.w.relation.Name != "messages" {
+		return nil, nil
+	}
+	parts := []Rule{b.Where}
+	if len(b.Where.All) > 0 && !b.Where.Not {
+		parts = b.Where.All
+	}
+	var all []string
+	for _, p := range parts {
+		if !each(p, func(c Rule) bool { return slices.Contains(eventFields, c.Field) }) || holdsForNothing(p) {
+			continue
+		}
+		sql, err := b.w.rule(p, 0)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, sql)
+	}
+	if len(all) == 0 {
+		return nil, nil
+	}
+	// The domain and the rest of the key narrow the events down as well.
+	for _, p := range parts {
+		if each(p, func(c Rule) bool { return slices.Contains(keyFields, c.Field) }) {
+			sql, err := b.w.rule(p, 0)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, sql)
+		}
+	}
+	for _, p := range period {
+		if strings.HasPrefix(p, "id_time ") {
+			all = append(all, p)
+		}
+	}
+	const keys = "(domain, id_time, id, recipient)"
+	return []string{fmt.Sprintf("%s IN (SELECT %s FROM %s%s)", keys, strings.Trim(keys, "()"), b.events, and(all))}, nil
+}
+
+// keyFields are of messages the columns that their events are put together by.
+var keyFields = []string{"domain", "id", "recipient"}
+
+// eventFields are of messages the columns that a message event alone says.
+var eventFields = func() []string {
+	var all []string
+	for _, f := range schema.Message.Fields[schema.CommonFields:] {
+		if !slices.Contains([]string{"id", "filtering_host", "domain", "recipient", "timestamp", "status", "status_norm"}, f.Name) {
+			all = append(all, f.Name)
+		}
+	}
+	return all
+}()
+
+// sorting checks what the rows are sorted by.
+func (b *builder) sorting(by string) error {
+	f, err := b.w.relation.find(by)
+	if err != nil {
+		return fmt.Errorf("cannot sort by %q: %w", by, err)
+	}
+	if f.array || f.class == mapping {
+		return fmt.Errorf("cannot sort by %q: it has several values", by)
+	}
+	b.order = []string{by}
+	for _, k := range slices.Concat([]string{b.w.relation.Sort}, b.w.relation.Key) {
+		if !slices.Contains(b.order, k) {
+			b.order = append(b.order, k)
+		}
+	}
+	return nil
+}
+
+func (b *builder) orderBy() string {
+	var all []string
+	for _, c := range b.order {
+		c = schema.QuoteName(c)
+		if !b.Ascending {
+			c += " DESC"
+		}
+		all = append(all, c)
+	}
+	return strings.Join(all, ", ")
+}
+
+type page struct {
+	after []string // conditions
+	order string   // ORDER BY and LIMIT
+}
+
+func (b *builder) page(s Statement) (page, error) {
+	p := page{order: " ORDER BY " + b.orderBy()}
+	if b.After != "" {
+		if b.Offset > 0 {
+			return p, fmt.Errorf("cannot search: a page is by number or by cursor, not by both")
+		}
+		values, err := readCursor(b.After, s)
+		if err != nil {
+			return p, err
+		}
+		if len(values) != len(b.order) {
+			return p, errCursor(b.After)
+		}
+		var columns, bounds []string
+		for i, c := range b.order {
+			f, err := b.w.relation.find(c)
+			if err != nil {
+				return p, err
+			}
+			columns = append(columns, schema.QuoteName(c))
+			v := values[i]
+			typ := plainType(f.typ)
+			if typ == "String" {
+				v = sqltext.String(v)
+			}
+			bounds = append(bounds, b.w.value(typ, v))
+		}
+		op := " < "
+		if b.Ascending {
+			op = " > "
+		}
+		p.after = []string{
+			"(" + strings.Join(columns, ", ") + ")" + op + "(" + strings.Join(bounds, ", ") + ")",
+			columns[0] + strings.TrimRight(op, " ") + "= " + bounds[0], // for the primary key
+		}
+	}
+	if b.Limit > 0 {
+		p.order += fmt.Sprintf(" LIMIT %d", b.Limit+1)
+	}
+	if b.Offset > 0 {
+		p.order += fmt.Sprintf(" OFFSET %d", b.Offset)
+	}
+	return p, nil
+}
+
+// plainType is the type of a parameter that a column of the type is compared with.
+func plainType(t schema.Type) string {
+	switch t {
+	case schema.Text, schema.Word, schema.Bytes:
+		return "String"
+	}
+	return t.ClickHouse()
+}

@@ -1,0 +1,77 @@
+package schema
+
+// Owners name the columns of a relation that say whose a row is. By them a role sees the
+// rows of its own domains or addresses, and no others.
+type Owners struct {
+	Domains    []string // a domain
+	Users      []string // an authenticated user, USER@DOMAIN
+	Senders    []string // an envelope sender
+	Recipients []string // envelope recipients; of an array, only those of one's own are shown
+	Identities []string // an identity of outgoing mail
+	Beside     []string // arrays with an entry for each recipient, shown and hidden along with it
+	Hidden     []string // empty for all but admins
+}
+
+// owners are those of every relation that others than admins may ask. What is not here is
+// the admins' alone: rejects and generic lines, which are nobody's.
+var owners = map[string]Owners{
+	"messages": {
+		Domains: []string{"domain"}, Users: []string{"auth_user"}, Senders: []string{"sender"}, Recipients: []string{"recipient"}, Identities: []string{"identity"},
+	},
+	"message_trail": {
+		Domains: []string{"domain"}, Senders: []string{"sender"}, Recipients: []string{"recipients"},
+	},
+	Message.Table: {
+		Domains: []string{"domain"}, Users: []string{"auth_user"}, Senders: []string{"sender"}, Recipients: []string{"recipient"}, Identities: []string{"identity"},
+		Hidden: hiddenFields,
+	},
+	Status.Table: {
+		Domains: []string{"domain"}, Recipients: []string{"recipient"},
+		Hidden: hiddenFields,
+	},
+	SMTP.Table: {
+		Domains: []string{"domain"}, Senders: []string{"sender"}, Recipients: []string{"recipients"},
+		Beside: []string{"recipient_codes", "recipient_replies", "checks", "check_client_names", "check_client_ips", "check_recipients", "check_details"},
+		Hidden: append([]string{"reply"}, hiddenFields...), // the last reply may name a recipient
+	},
+	Delivery.Table: {
+		Domains: []string{"domain"}, Senders: []string{"sender"}, Recipients: []string{"recipient"},
+		Hidden: hiddenFields,
+	},
+	Spamdyke.Table: {
+		Domains: []string{"domain"}, Users: []string{"auth_user"}, Senders: []string{"sender"}, Recipients: []string{"recipient"},
+		Hidden: hiddenFields,
+	},
+	Feedback.Table: {
+		Domains: []string{"domain"}, Users: []string{"auth_user"}, Senders: []string{"sender"}, Recipients: []string{"recipients"}, Identities: []string{"filter_username"},
+		Hidden: append([]string{"headers", "body", "to_header", "description"}, hiddenFields...),
+	},
+	Quarantine.Table: {
+		Domains: []string{"domain"}, Users: []string{"auth_user"}, Senders: []string{"auth_sender", "auth_email"}, Recipients: []string{"to_header"}, Identities: []string{"client"},
+		Hidden: hiddenFields,
+	},
+}
+
+// hiddenFields hold a frame or parts of it as they came, with whatever else is in them.
+var hiddenFields = []string{"raw", "extra", "structured_data", "source_path"}
+
+// OwnersOf are the owners of a table or view; ok is false for one that admins alone may ask.
+func OwnersOf(relation string) (o Owners, ok bool) {
+	o, ok = owners[relation]
+	return o, ok
+}
+
+// ColumnsOf are the columns of a table or view, or nil.
+func ColumnsOf(relation string) []Field {
+	for _, k := range Kinds() {
+		if k.Table == relation {
+			return k.Fields
+		}
+	}
+	for _, v := range Views() {
+		if v.Name == relation {
+			return v.Columns
+		}
+	}
+	return nil
+}
