@@ -374,7 +374,7 @@ func tables(t *testing.T, inserts ...string) (database string) {
 		all = append(all, k.CreateTable(schema.Layout{Database: database}))
 	}
 	for _, v := range schema.Views() {
-		all = append(all, v.Create(database, "", false))
+		all = append(all, v.Create(schema.ViewSettings{}, database, "", false))
 	}
 	for _, sql := range append(all, inserts...) {
 		if err := admin.Exec(t.Context(), sql); err != nil {

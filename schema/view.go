@@ -1,7 +1,9 @@
 package schema
 
 import (
+	"crypto/sha256"
 	"embed"
+	"encoding/hex"
 	"strings"
 )
 
@@ -24,7 +26,7 @@ var Trail = View{
 	text: mustReadView("message_trail"),
 	Columns: []Field{
 		{Name: "event_time", Type: Millis, Doc: "the event's own time"},
-		{Name: "kind", Type: Word, Doc: "message, status, spamdyke, smtp, delivery, feedback or quarantine"},
+		{Name: "kind", Type: Text, Doc: "message, status, spamdyke, smtp, delivery, feedback or quarantine"},
 		{Name: "host", Type: Text, Doc: "host that it happened on: the filtering host, that of the syslog header, the quarantine's server"},
 		{Name: "id", Type: Text, Doc: "Exim's id, which message, status, feedback and quarantine share"},
 		{Name: "qmail_time", Type: Seconds, Doc: "EPOCH of `250 ok EPOCH qp PID`, which smtp and spamdyke share"},
@@ -34,13 +36,80 @@ var Trail = View{
 		{Name: "recipients", Type: Texts, Doc: "envelope recipients"},
 		{Name: "client", Type: IP, Doc: "the other side: who sent, or where it was delivered"},
 		{Name: "what", Type: Text, Doc: "what happened, in a line"},
-		{Name: "listener", Type: Text, Doc: "where it came from"},
+		{Name: "listener", Type: Word, Doc: "where it came from"},
 		{Name: "received_at", Type: Millis, Doc: "when the ingester took it"},
 	},
 }
 
+// Classes is the table of class words.
+var Classes = View{
+	Name: "classes",
+	Doc:  "Every word for a class that is known, from this version and the configuration (`classes`); `millrace classes` prints the same.",
+	text: "SELECT c.1 AS word, c.2 AS class, c.3 AS `group`, c.4 AS meaning, c.5 AS advice, c.6 AS own\nFROM\n(\n    SELECT arrayJoin([{{classes}}]) AS c\n)",
+	Columns: []Field{
+		{Name: "word", Type: Text, Doc: "spelling, in lower case with hyphens"},
+		{Name: "class", Type: Text, Doc: "the class that it means: a value of `class_norm`"},
+		{Name: "group", Type: Text, Doc: "accepted, rejected, temporarily-rejected, quarantined; empty: the status alone says"},
+		{Name: "meaning", Type: Text, Doc: "of the class, in a line"},
+		{Name: "advice", Type: Text, Doc: "what to do about it"},
+		{Name: "own", Type: UInt8, Doc: "1: from the configuration"},
+	},
+}
+
+// Messages is what has become of each message.
+var Messages = View{
+	Name: "messages",
+	Doc: "The present state of each message, for each recipient: what its message events say, its latest status and when. Statuses may come before the message, late, twice and in any order. " +
+		"The latest event is the greatest (event_time, rank of the status, received_at, topic, epoch, partition, offset). An event without an id is a message of its own. " +
+		"An id that is not Exim's says no time, so that `id_time` is the event's own: a message with such an id and its statuses are rows of their own, except where their times are the same second.",
+	text:    mustReadView("messages"),
+	Columns: messagesColumns(),
+}
+
+func messagesColumns() []Field {
+	all := []Field{
+		{Name: "domain", Type: Text, Doc: "filtered or authenticated domain"},
+		{Name: "id_time", Type: Seconds, Doc: "the Exim id's own time: with domain the quickest way to messages of a time"},
+		{Name: "id", Type: Text, Doc: "Exim message id"},
+		{Name: "recipient", Type: Text, Doc: "envelope recipient"},
+		{Name: "filtering_host", Type: Word, Doc: "node of the filter that handled it"},
+		{Name: "first_time", Type: Millis, Doc: "of its first event"},
+		{Name: "last_time", Type: Millis, Doc: "of its latest event"},
+		{Name: "status", Type: Text, Doc: "latest status, as the filter wrote it"},
+		{Name: "status_norm", Type: Text, Doc: "latest status in one spelling"},
+		{Name: "has_message", Type: UInt8, Doc: "0: there are statuses alone"},
+		{Name: "attempts", Type: UInt64, Doc: "different statuses that name a destination or its reply"},
+	}
+	for _, f := range messageFields {
+		switch f.Name {
+		case "id", "filtering_host", "domain", "recipient", "timestamp", "status", "status_norm":
+			continue
+		}
+		if f.Type == Word {
+			f.Type = Text
+		}
+		f.Number = 0
+		all = append(all, f)
+		if f.Name == "class_norm" {
+			all = append(all, Field{Name: "class_group", Type: Text, Doc: "accepted, rejected, temporarily-rejected, quarantined or empty: what the latest status says, else the class, see `classes`"})
+		}
+	}
+	all = append(all, Field{Name: "listener", Type: Text, Doc: "where the message came from"},
+		Field{Name: "direction", Type: Text, Doc: "outgoing where there is a user or an identity, else what the listener is for: incoming, outgoing or unknown"})
+	for _, f := range statusFields {
+		if strings.HasPrefix(f.Name, "delivery_") {
+			f.Number = 0
+			all = append(all, f)
+		}
+	}
+	return append(all,
+		Field{Name: "delivery_code", Type: UInt16, Doc: "SMTP reply code in delivery_data"},
+		Field{Name: "delivery_enhanced", Type: Text, Doc: "enhanced status code in it (RFC 3463)"},
+		Field{Name: "delivery_phase", Type: Text, Doc: "after what the server said so: rcpt to, end of data, ..."})
+}
+
 // Views are all views.
-func Views() []View { return []View{Trail} }
+func Views() []View { return []View{Trail, Classes, Messages} }
 
 func mustReadView(name string) string {
 	text, err := viewFiles.ReadFile("views/" + name + ".sql")
@@ -50,13 +119,40 @@ func mustReadView(name string) string {
 	return strings.TrimSpace(string(text))
 }
 
+// ViewSettings are what the views depend on.
+type ViewSettings struct {
+	Classes *ClassTable // nil: the built-in one
+}
+
+// query is the view's text for a database.
+func (v View) query(s ViewSettings, database string) string {
+	classes := s.Classes
+	if classes == nil {
+		classes = BuiltinClasses()
+	}
+	return strings.NewReplacer(
+		"{{database}}", database,
+		"{{status_rank}}", statusRank("status_norm"),
+		"{{class}}", classes.className("class_norm"),
+		"{{class_group}}", classes.groupOf("class_norm", "status_norm"),
+		"{{classes}}", classes.rows(),
+	).Replace(v.text)
+}
+
+// Comment is what the server keeps with the view: whether it is the one of this version
+// and configuration can be told by it, which the server's own wording of the text cannot.
+func (v View) Comment(s ViewSettings) string {
+	sum := sha256.Sum256([]byte(v.query(s, "{{database}}")))
+	return "made by millrace schema apply, definition " + hex.EncodeToString(sum[:8])
+}
+
 // Create is the statement that makes the view in a database, over the tables there; with
 // replace also where there is one. onCluster is a clause, or empty.
-func (v View) Create(database, onCluster string, replace bool) string {
+func (v View) Create(s ViewSettings, database, onCluster string, replace bool) string {
 	verb := "CREATE VIEW IF NOT EXISTS "
 	if replace {
 		verb = "CREATE OR REPLACE VIEW "
 	}
 	quoted := QuoteName(database)
-	return verb + quoted + "." + QuoteName(v.Name) + onCluster + " AS\n" + strings.ReplaceAll(v.text, "{{database}}", quoted)
+	return verb + quoted + "." + QuoteName(v.Name) + onCluster + " AS\n" + v.query(s, quoted) + "\nCOMMENT " + quoteText(v.Comment(s))
 }

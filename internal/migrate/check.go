@@ -56,15 +56,19 @@ func (m *Migrator) Check(ctx context.Context) ([]Difference, error) {
 		out = append(out, m.compare(k, t)...)
 	}
 	for _, v := range schema.Views() {
-		missing, err := m.lacks(ctx, 1, v.Name)
+		why, err := m.viewDiffers(ctx, 1, m.settings.Database, v)
 		if err != nil {
 			return nil, err
 		}
-		if missing {
-			out = append(out, Difference{
-				Table: v.Name, Want: fmt.Sprintf("a view of %d columns", len(v.Columns)), Statement: v.Create(m.settings.Database, m.settings.onCluster(), false),
+		if why != "" {
+			d := Difference{
+				Table: v.Name, Want: fmt.Sprintf("a view of %d columns", len(v.Columns)), Statement: m.settings.createView(v),
 				Note: "`millrace schema apply` makes it",
-			})
+			}
+			if why != missingView {
+				d.Have = "another: " + why
+			}
+			out = append(out, d)
 		}
 	}
 	return out, nil

@@ -145,18 +145,15 @@ func (m *Migrator) planReading(ctx context.Context, servers uint64, migrated boo
 		steps = append(steps, step)
 	}
 	for _, v := range schema.Views() {
-		step := Step{Kind: StepReading, Name: v.Name, Reason: "a migration is pending", Statements: []string{v.Create(s.readDatabase(), s.everywhere(), true)}}
+		step := Step{Kind: StepReading, Name: v.Name, Reason: "a migration is pending", Statements: []string{s.createReadView(v)}}
 		if !migrated {
-			have, err := m.columnsOf(ctx, s.readDatabase(), v.Name)
-			if err != nil {
+			if step.Reason, err = m.viewDiffers(ctx, servers, s.readDatabase(), v); err != nil {
 				return nil, err
 			}
-			if uint64(len(have)) == servers {
-				continue
-			}
-			step.Reason = "does not exist on all servers"
 		}
-		steps = append(steps, step)
+		if step.Reason != "" {
+			steps = append(steps, step)
+		}
 	}
 	return steps, nil
 }

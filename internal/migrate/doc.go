@@ -20,6 +20,8 @@
 //   - Retention is not part of a migration, since it changes with the
 //     configuration: Apply compares the tables' TTL with it and alters what
 //     differs.
+//   - Views are not either: Apply compares the fingerprint in each view's comment
+//     with this version and configuration, and replaces the view that differs.
 //   - [Migrator.Check] compares the live tables with the package schema, and
 //     gives for each difference the statement that mends it.
 //

@@ -30,7 +30,8 @@ type Settings struct {
 	Cluster     string           // whose servers all have the tables; "": one server
 	Replication string           // config.ReplicationNone (the default), ...Tables, ...Database: the tables' copies on the cluster
 	Retention   schema.Retention // zero values: schema.DefaultRetention's
-	Binary      string           // this binary's version, for the ledger
+	Views       schema.ViewSettings
+	Binary      string // this binary's version, for the ledger
 }
 
 func (s Settings) withDefaults() Settings {
@@ -71,6 +72,7 @@ const (
 	StepDatabase  = "database"
 	StepLedger    = "ledger"
 	StepMigration = "migration"
+	StepView      = "view"
 	StepRetention = "retention"
 	StepReading   = "reading" // a table that reads from all shards
 )
@@ -178,7 +180,11 @@ func Show(s Settings) (string, error) {
 		}
 		b.WriteString("\n")
 	}
-	b.WriteString("-- retention\n")
+	b.WriteString("-- views\n")
+	for _, v := range schema.Views() {
+		b.WriteString(m.settings.createView(v) + ";\n")
+	}
+	b.WriteString("\n-- retention\n")
 	for _, k := range schema.Kinds() {
 		for _, q := range k.ModifyTTL(m.settings.layout(), m.settings.Retention) {
 			b.WriteString(q + ";\n")
@@ -190,7 +196,7 @@ func Show(s Settings) (string, error) {
 			b.WriteString(m.settings.createReadTable(k) + ";\n")
 		}
 		for _, v := range schema.Views() {
-			b.WriteString(v.Create(m.settings.readDatabase(), m.settings.everywhere(), true) + ";\n")
+			b.WriteString(m.settings.createReadView(v) + ";\n")
 		}
 	}
 	return b.String(), nil
@@ -266,6 +272,11 @@ func (m *Migrator) Plan(ctx context.Context) (Plan, error) {
 		}
 		p.Steps = append(p.Steps, step)
 	}
+	views, err := m.planViews(ctx, servers)
+	if err != nil {
+		return p, err
+	}
+	p.Steps = append(p.Steps, views...)
 	retention, err := m.planRetention(ctx)
 	if err != nil {
 		return p, err

@@ -126,7 +126,7 @@ func TestFreshApply(t *testing.T) {
 	for _, x := range p.Steps {
 		kinds = append(kinds, x.Kind)
 	}
-	want := "database ledger" + strings.Repeat(" migration", len(m.migrations)) + strings.Repeat(" retention", len(schema.Kinds()))
+	want := "database ledger" + strings.Repeat(" migration", len(m.migrations)) + strings.Repeat(" view", len(schema.Views())) + strings.Repeat(" retention", len(schema.Kinds()))
 	if got := strings.Join(kinds, " "); got != want {
 		t.Error(got)
 	}
@@ -177,7 +177,7 @@ func TestMigrationsEqualSchema(t *testing.T) {
 		}
 	}
 	for _, v := range schema.Views() {
-		exec(t, conn, v.Create(other, "", false))
+		exec(t, conn, v.Create(schema.ViewSettings{}, other, "", false))
 	}
 	if got, want := description(t, conn, s.Database), description(t, conn, other); got != want {
 		t.Errorf("migrations make\n%s\nschema describes\n%s", got, want)
@@ -298,6 +298,40 @@ func TestOldServerIsRefused(t *testing.T) {
 	}
 	if n := text(t, conn, "SELECT toString(count()) FROM system.databases WHERE name = '"+s.Database+"'"); n != "0" {
 		t.Error("something was changed")
+	}
+}
+
+// A view is made anew when the configuration has other classes, or somebody has put another
+// in its place.
+func TestViewsChange(t *testing.T) {
+	t.Parallel()
+	conn, s := fresh(t)
+	mustApply(t, migrator(t, conn, s, embedded))
+	classes, err := schema.NewClassTable([]schema.OwnClass{{Word: "junk", Class: "spam"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Views.Classes = classes
+	m := migrator(t, conn, s, embedded)
+	if d, err := m.Check(t.Context()); err != nil || len(d) != 2 || !strings.Contains(d[0].String(), "classes is another: is of another version or configuration") {
+		t.Error(d, err)
+	}
+	p := mustApply(t, m)
+	if len(p.Steps) != 2 || p.Steps[0].Kind != StepView || p.Steps[0].Name != "classes" || p.Steps[1].Name != "messages" {
+		t.Error(p)
+	}
+	if got := text(t, conn, "SELECT class FROM "+s.Database+".classes WHERE word = 'junk'"); got != "spam" {
+		t.Error(got)
+	}
+	if p := mustPlan(t, m); !p.Empty() {
+		t.Error(p)
+	}
+	exec(t, conn, "CREATE OR REPLACE VIEW "+s.Database+".message_trail AS SELECT 1 AS x")
+	if p := mustApply(t, m); len(p.Steps) != 1 || p.Steps[0].Name != "message_trail" {
+		t.Error(p)
+	}
+	if d, err := m.Check(t.Context()); err != nil || len(d) != 0 {
+		t.Error(d, err)
 	}
 }
 

@@ -540,6 +540,118 @@ SELECT event_time, 'quarantine', toString(server), id, toDateTime(0, 'UTC'), toU
     concat('kept in ', folder, if(evidence = '', '', concat(': ', evidence))), toString(listener), received_at
 FROM `millrace`.`quarantine_messages`;
 
+-- views
+CREATE OR REPLACE VIEW `millrace`.`message_trail` ON CLUSTER `main` AS
+SELECT event_time, 'message' AS kind, toString(filtering_host) AS host, id, toDateTime(0, 'UTC') AS qmail_time, toUInt64(0) AS qp, domain, sender, [recipient] AS recipients, sender_ip AS client,
+    concat(status, if(main_class = '', '', concat(' ', main_class)), if(subject_header = '', '', concat(': ', subject_header))) AS what, toString(listener) AS listener, received_at
+FROM `millrace`.`message_events`
+UNION ALL
+SELECT event_time, 'status', toString(filtering_host), id, toDateTime(0, 'UTC'), toUInt64(0), domain, '', [recipient], delivery_ip,
+    concat(status, if(delivery_fqdn = '', '', concat(' ', delivery_fqdn)), if(delivery_data = '', '', concat(': ', delivery_data))), toString(listener), received_at
+FROM `millrace`.`status_events`
+UNION ALL
+SELECT event_time, 'spamdyke', toString(syslog_host), '', qmail_time, qp, domain, sender, [recipient], origin_ip,
+    concat(code, if(reason = '', '', concat(': ', reason))), toString(listener), received_at
+FROM `millrace`.`spamdyke_verdicts`
+UNION ALL
+SELECT event_time, 'smtp', toString(syslog_host), '', qmail_time, qp, domain, sender, recipients, arrayFirst(x -> x != toIPv6('::'), check_client_ips),
+    concat(if(accepted = 1, 'accepted', 'not accepted'), if(reply = '', '', concat(': ', reply))), toString(listener), received_at
+FROM `millrace`.`smtp_transactions`
+UNION ALL
+SELECT event_time, 'delivery', toString(syslog_host), '', toDateTime(0, 'UTC'), qp, domain, sender, [recipient], remote_ip,
+    concat(if(outcome = '', 'no result', outcome), if(channel = '', '', concat(' ', channel)), if(text = '', '', concat(': ', text))), toString(listener), received_at
+FROM `millrace`.`delivery_attempts`
+UNION ALL
+SELECT event_time, 'feedback', '', id, toDateTime(0, 'UTC'), toUInt64(0), domain, sender, recipients, source_ip,
+    concat('report', if(feedback_type = '', '', concat(' ', feedback_type)), if(user_agent = '', '', concat(' by ', user_agent)), if(subject_header = '', '', concat(': ', subject_header))), toString(listener), received_at
+FROM `millrace`.`feedback_reports`
+UNION ALL
+SELECT event_time, 'quarantine', toString(server), id, toDateTime(0, 'UTC'), toUInt64(0), domain, if(auth_sender = '', from_header, auth_sender), [to_header], toIPv6OrDefault(client),
+    concat('kept in ', folder, if(evidence = '', '', concat(': ', evidence))), toString(listener), received_at
+FROM `millrace`.`quarantine_messages`
+COMMENT 'made by millrace schema apply, definition c319a8b9b17982d6';
+CREATE OR REPLACE VIEW `millrace`.`classes` ON CLUSTER `main` AS
+SELECT c.1 AS word, c.2 AS class, c.3 AS `group`, c.4 AS meaning, c.5 AS advice, c.6 AS own
+FROM
+(
+    SELECT arrayJoin([
+        ('not-spam', 'not-spam', 'accepted', 'nothing speaks against it', 'none; report it as spam if it was', toUInt8(0)),
+        ('ham', 'not-spam', 'accepted', 'nothing speaks against it', 'none; report it as spam if it was', toUInt8(0)),
+        ('notspam', 'not-spam', 'accepted', 'nothing speaks against it', 'none; report it as spam if it was', toUInt8(0)),
+        ('clean', 'not-spam', 'accepted', 'nothing speaks against it', 'none; report it as spam if it was', toUInt8(0)),
+        ('allow-list', 'allow-list', 'accepted', 'an allow list names its sender or recipient', 'if it was spam, look in extra_class for the list and shorten it', toUInt8(0)),
+        ('whitelisted', 'allow-list', 'accepted', 'an allow list names its sender or recipient', 'if it was spam, look in extra_class for the list and shorten it', toUInt8(0)),
+        ('whitelist', 'allow-list', 'accepted', 'an allow list names its sender or recipient', 'if it was spam, look in extra_class for the list and shorten it', toUInt8(0)),
+        ('white-list', 'allow-list', 'accepted', 'an allow list names its sender or recipient', 'if it was spam, look in extra_class for the list and shorten it', toUInt8(0)),
+        ('allowlist', 'allow-list', 'accepted', 'an allow list names its sender or recipient', 'if it was spam, look in extra_class for the list and shorten it', toUInt8(0)),
+        ('allowlisted', 'allow-list', 'accepted', 'an allow list names its sender or recipient', 'if it was spam, look in extra_class for the list and shorten it', toUInt8(0)),
+        ('allow-listed', 'allow-list', 'accepted', 'an allow list names its sender or recipient', 'if it was spam, look in extra_class for the list and shorten it', toUInt8(0)),
+        ('unsure', 'unsure', 'accepted', 'neither clearly spam nor clearly not', 'train the filter with it in the direction that is right', toUInt8(0)),
+        ('spam', 'spam', 'rejected', 'its content or its origin is that of spam', 'outgoing: find out which account sent it and lock its identity; incoming: release and train if it was none', toUInt8(0)),
+        ('phish', 'phish', 'rejected', 'it asks for passwords or money under a false name', 'outgoing: lock the identity, and take its web site down; never release without a look', toUInt8(0)),
+        ('phishing', 'phish', 'rejected', 'it asks for passwords or money under a false name', 'outgoing: lock the identity, and take its web site down; never release without a look', toUInt8(0)),
+        ('virus', 'virus', 'rejected', 'it carries malware, or an attachment that is not let through', 'outgoing: the sender\'s machine or web site is broken into; lock the identity and clean it', toUInt8(0)),
+        ('block-list', 'block-list', 'rejected', 'a block list names its sender, recipient, client or attachment', 'look in sub_class and extra_class for the list; take the entry off if it is wrong', toUInt8(0)),
+        ('blacklisted', 'block-list', 'rejected', 'a block list names its sender, recipient, client or attachment', 'look in sub_class and extra_class for the list; take the entry off if it is wrong', toUInt8(0)),
+        ('blacklist', 'block-list', 'rejected', 'a block list names its sender, recipient, client or attachment', 'look in sub_class and extra_class for the list; take the entry off if it is wrong', toUInt8(0)),
+        ('black-list', 'block-list', 'rejected', 'a block list names its sender, recipient, client or attachment', 'look in sub_class and extra_class for the list; take the entry off if it is wrong', toUInt8(0)),
+        ('blocklist', 'block-list', 'rejected', 'a block list names its sender, recipient, client or attachment', 'look in sub_class and extra_class for the list; take the entry off if it is wrong', toUInt8(0)),
+        ('blocklisted', 'block-list', 'rejected', 'a block list names its sender, recipient, client or attachment', 'look in sub_class and extra_class for the list; take the entry off if it is wrong', toUInt8(0)),
+        ('block-listed', 'block-list', 'rejected', 'a block list names its sender, recipient, client or attachment', 'look in sub_class and extra_class for the list; take the entry off if it is wrong', toUInt8(0)),
+        ('oversize', 'oversize', 'rejected', 'it is larger than is allowed', 'raise the limit of the domain, or send a link', toUInt8(0)),
+        ('locked', 'locked', 'rejected', 'its outgoing user or identity is locked', 'clean the account first, then unlock it', toUInt8(0)),
+        ('error', 'error', 'rejected', 'it could not be taken: an address that is wrong or unknown, a rule of the protocol broken', 'look in sub_class and extra_class for what was wrong', toUInt8(0)),
+        ('deferred', 'deferred', 'temporarily-rejected', 'refused for now: greylisting, a rate limit, a destination that does not answer', 'none, its sender tries again; if it stays so, look in sub_class for the limit', toUInt8(0)),
+        ('unknown', 'unknown', '', 'the filter has not said', 'look at the status; add the variables of the class to the template if it is always so', toUInt8(0))]) AS c
+)
+COMMENT 'made by millrace schema apply, definition 496148e48d3aaa14';
+CREATE OR REPLACE VIEW `millrace`.`messages` ON CLUSTER `main` AS
+SELECT domain, id_time, id, recipient, host AS filtering_host, min(at.1) AS first_time, max(at.1) AS last_time,
+    argMax(word, at) AS status, argMax(word_norm, at) AS status_norm, toUInt8(max(is_message)) AS has_message,
+    uniqExactIf((at.1, word, s_delivery_data), NOT is_message AND (s_delivery_data != '' OR s_delivery_ip != toIPv6('::'))) AS attempts,
+    argMaxIf(m_sender, at, is_message) AS sender, argMaxIf(m_sender_host, at, is_message) AS sender_host,
+    argMaxIf(m_sender_ip, at, is_message) AS sender_ip, argMaxIf(m_sender_location, at, is_message) AS sender_location,
+    argMaxIf(m_helo, at, is_message) AS helo, argMaxIf(m_incoming_size, at, is_message) AS incoming_size,
+    argMaxIf(m_outgoing_size, at, is_message) AS outgoing_size, argMaxIf(m_bandwidth, at, is_message) AS bandwidth,
+    argMaxIf(m_from_header, at, is_message) AS from_header, argMaxIf(m_to_header, at, is_message) AS to_header,
+    argMaxIf(m_cc_header, at, is_message) AS cc_header, argMaxIf(m_subject_header, at, is_message) AS subject_header,
+    argMaxIf(m_classification, at, is_message) AS classification, argMaxIf(m_classification_details, at, is_message) AS classification_details,
+    argMaxIf(m_classification_code, at, is_message) AS classification_code, argMaxIf(m_main_class, at, is_message) AS main_class,
+    argMaxIf(m_sub_class, at, is_message) AS sub_class, argMaxIf(m_extra_class, at, is_message) AS extra_class,
+    argMaxIf(m_class_norm, at, is_message) AS class_norm, multiIf(status_norm IN ('not-accepted', 'rejected'), 'rejected', status_norm IN ('temporarily-rejected'), 'temporarily-rejected', status_norm IN ('quarantined', 'quarantine-expired', 'quarantine-removed'), 'quarantined', class_norm IN ('allow-list', 'not-spam', 'unsure'), 'accepted', class_norm IN ('block-list', 'error', 'locked', 'oversize', 'phish', 'spam', 'virus'), 'rejected', class_norm IN ('deferred'), 'temporarily-rejected', status_norm IN ('queued', 'queue-frozen', 'accepted', 'released', 'auto-released', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'blackholed', 'bounced', 'delivered'), 'accepted', '') AS class_group, argMaxIf(m_auth_user, at, is_message) AS auth_user,
+    argMaxIf(m_identity, at, is_message) AS identity, argMax(heard, (is_message, at)) AS listener,
+    multiIf(auth_user != '' OR identity != '', 'outgoing', argMax(way, (is_message, at)) = '', 'unknown', argMax(way, (is_message, at))) AS direction,
+    argMaxIf(s_delivery_date, at, NOT is_message) AS delivery_date, argMaxIf(s_delivery_ip, at, NOT is_message) AS delivery_ip,
+    argMaxIf(s_delivery_port, at, NOT is_message) AS delivery_port, argMaxIf(s_delivery_fqdn, at, NOT is_message) AS delivery_fqdn,
+    argMaxIf(s_delivery_interface, at, NOT is_message) AS delivery_interface, argMaxIf(s_delivery_data, at, NOT is_message) AS delivery_data,
+    toUInt16OrZero(extract(delivery_data, '(?:^|[ :"])([245][0-9][0-9])[ -]')) AS delivery_code,
+    extract(delivery_data, '(?:^|[ :"#-])([245]\\.[0-9]{1,3}\\.[0-9]{1,3})(?:[^0-9.]|$)') AS delivery_enhanced,
+    lower(extract(delivery_data, '(?:after|in response to) (?:pipelined )?(end of data|initial connection|[A-Z]+(?: (?:FROM|TO))?)')) AS delivery_phase
+FROM
+(
+    SELECT domain, id_time, id, recipient, toString(filtering_host) AS host, if(id = '', concat(toString(k_topic), ' ', toString(k_epoch), ' ', toString(k_part), ' ', toString(k_off)), '') AS own,
+        (event_time, transform(toString(status_norm), ['queued', 'temporarily-rejected', 'queue-frozen', 'quarantined', 'accepted', 'released', 'auto-released', 'not-accepted', 'rejected', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'quarantine-expired', 'quarantine-removed', 'blackholed', 'bounced', 'delivered'], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18], 0), received_at, toString(k_topic), k_epoch, k_part, k_off) AS at,
+        true AS is_message, toString(status) AS word, toString(status_norm) AS word_norm, toString(direction) AS way, toString(listener) AS heard,
+        sender AS m_sender, sender_host AS m_sender_host, sender_ip AS m_sender_ip, toString(sender_location) AS m_sender_location, helo AS m_helo,
+        incoming_size AS m_incoming_size, outgoing_size AS m_outgoing_size, bandwidth AS m_bandwidth, from_header AS m_from_header,
+        to_header AS m_to_header, cc_header AS m_cc_header, subject_header AS m_subject_header, classification AS m_classification,
+        classification_details AS m_classification_details, toString(classification_code) AS m_classification_code,
+        toString(main_class) AS m_main_class, toString(sub_class) AS m_sub_class, extra_class AS m_extra_class, toString(class_norm) AS m_class_norm,
+        auth_user AS m_auth_user, identity AS m_identity,
+        toDateTime64(0, 3, 'UTC') AS s_delivery_date, toIPv6('::') AS s_delivery_ip, toUInt16(0) AS s_delivery_port, '' AS s_delivery_fqdn,
+        '' AS s_delivery_interface, '' AS s_delivery_data
+    FROM `millrace`.`message_events`
+    UNION ALL
+    SELECT domain, id_time, id, recipient, toString(filtering_host), if(id = '', concat(toString(k_topic), ' ', toString(k_epoch), ' ', toString(k_part), ' ', toString(k_off)), ''),
+        (event_time, transform(toString(status_norm), ['queued', 'temporarily-rejected', 'queue-frozen', 'quarantined', 'accepted', 'released', 'auto-released', 'not-accepted', 'rejected', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'quarantine-expired', 'quarantine-removed', 'blackholed', 'bounced', 'delivered'], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18], 0), received_at, toString(k_topic), k_epoch, k_part, k_off),
+        false, toString(status), toString(status_norm), toString(direction), toString(listener),
+        '', '', toIPv6('::'), '', '', toUInt64(0), toUInt64(0), toUInt64(0), '', '', '', '', '', '', '', '', '', '', '', '', '',
+        delivery_date, delivery_ip, delivery_port, delivery_fqdn, delivery_interface, delivery_data
+    FROM `millrace`.`status_events`
+)
+GROUP BY domain, id_time, id, recipient, host, own
+COMMENT 'made by millrace schema apply, definition b54724b74d177c09';
+
 -- retention
 ALTER TABLE `millrace`.`message_events` ON CLUSTER `main` MODIFY TTL toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalDay(7) RECOMPRESS CODEC(ZSTD(3)), toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalSecond(34560000);
 ALTER TABLE `millrace`.`message_events` ON CLUSTER `main` MODIFY COLUMN raw String TTL toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalSecond(2592000);
@@ -598,4 +710,86 @@ FROM `millrace_all`.`feedback_reports`
 UNION ALL
 SELECT event_time, 'quarantine', toString(server), id, toDateTime(0, 'UTC'), toUInt64(0), domain, if(auth_sender = '', from_header, auth_sender), [to_header], toIPv6OrDefault(client),
     concat('kept in ', folder, if(evidence = '', '', concat(': ', evidence))), toString(listener), received_at
-FROM `millrace_all`.`quarantine_messages`;
+FROM `millrace_all`.`quarantine_messages`
+COMMENT 'made by millrace schema apply, definition c319a8b9b17982d6';
+CREATE OR REPLACE VIEW `millrace_all`.`classes` ON CLUSTER `main` AS
+SELECT c.1 AS word, c.2 AS class, c.3 AS `group`, c.4 AS meaning, c.5 AS advice, c.6 AS own
+FROM
+(
+    SELECT arrayJoin([
+        ('not-spam', 'not-spam', 'accepted', 'nothing speaks against it', 'none; report it as spam if it was', toUInt8(0)),
+        ('ham', 'not-spam', 'accepted', 'nothing speaks against it', 'none; report it as spam if it was', toUInt8(0)),
+        ('notspam', 'not-spam', 'accepted', 'nothing speaks against it', 'none; report it as spam if it was', toUInt8(0)),
+        ('clean', 'not-spam', 'accepted', 'nothing speaks against it', 'none; report it as spam if it was', toUInt8(0)),
+        ('allow-list', 'allow-list', 'accepted', 'an allow list names its sender or recipient', 'if it was spam, look in extra_class for the list and shorten it', toUInt8(0)),
+        ('whitelisted', 'allow-list', 'accepted', 'an allow list names its sender or recipient', 'if it was spam, look in extra_class for the list and shorten it', toUInt8(0)),
+        ('whitelist', 'allow-list', 'accepted', 'an allow list names its sender or recipient', 'if it was spam, look in extra_class for the list and shorten it', toUInt8(0)),
+        ('white-list', 'allow-list', 'accepted', 'an allow list names its sender or recipient', 'if it was spam, look in extra_class for the list and shorten it', toUInt8(0)),
+        ('allowlist', 'allow-list', 'accepted', 'an allow list names its sender or recipient', 'if it was spam, look in extra_class for the list and shorten it', toUInt8(0)),
+        ('allowlisted', 'allow-list', 'accepted', 'an allow list names its sender or recipient', 'if it was spam, look in extra_class for the list and shorten it', toUInt8(0)),
+        ('allow-listed', 'allow-list', 'accepted', 'an allow list names its sender or recipient', 'if it was spam, look in extra_class for the list and shorten it', toUInt8(0)),
+        ('unsure', 'unsure', 'accepted', 'neither clearly spam nor clearly not', 'train the filter with it in the direction that is right', toUInt8(0)),
+        ('spam', 'spam', 'rejected', 'its content or its origin is that of spam', 'outgoing: find out which account sent it and lock its identity; incoming: release and train if it was none', toUInt8(0)),
+        ('phish', 'phish', 'rejected', 'it asks for passwords or money under a false name', 'outgoing: lock the identity, and take its web site down; never release without a look', toUInt8(0)),
+        ('phishing', 'phish', 'rejected', 'it asks for passwords or money under a false name', 'outgoing: lock the identity, and take its web site down; never release without a look', toUInt8(0)),
+        ('virus', 'virus', 'rejected', 'it carries malware, or an attachment that is not let through', 'outgoing: the sender\'s machine or web site is broken into; lock the identity and clean it', toUInt8(0)),
+        ('block-list', 'block-list', 'rejected', 'a block list names its sender, recipient, client or attachment', 'look in sub_class and extra_class for the list; take the entry off if it is wrong', toUInt8(0)),
+        ('blacklisted', 'block-list', 'rejected', 'a block list names its sender, recipient, client or attachment', 'look in sub_class and extra_class for the list; take the entry off if it is wrong', toUInt8(0)),
+        ('blacklist', 'block-list', 'rejected', 'a block list names its sender, recipient, client or attachment', 'look in sub_class and extra_class for the list; take the entry off if it is wrong', toUInt8(0)),
+        ('black-list', 'block-list', 'rejected', 'a block list names its sender, recipient, client or attachment', 'look in sub_class and extra_class for the list; take the entry off if it is wrong', toUInt8(0)),
+        ('blocklist', 'block-list', 'rejected', 'a block list names its sender, recipient, client or attachment', 'look in sub_class and extra_class for the list; take the entry off if it is wrong', toUInt8(0)),
+        ('blocklisted', 'block-list', 'rejected', 'a block list names its sender, recipient, client or attachment', 'look in sub_class and extra_class for the list; take the entry off if it is wrong', toUInt8(0)),
+        ('block-listed', 'block-list', 'rejected', 'a block list names its sender, recipient, client or attachment', 'look in sub_class and extra_class for the list; take the entry off if it is wrong', toUInt8(0)),
+        ('oversize', 'oversize', 'rejected', 'it is larger than is allowed', 'raise the limit of the domain, or send a link', toUInt8(0)),
+        ('locked', 'locked', 'rejected', 'its outgoing user or identity is locked', 'clean the account first, then unlock it', toUInt8(0)),
+        ('error', 'error', 'rejected', 'it could not be taken: an address that is wrong or unknown, a rule of the protocol broken', 'look in sub_class and extra_class for what was wrong', toUInt8(0)),
+        ('deferred', 'deferred', 'temporarily-rejected', 'refused for now: greylisting, a rate limit, a destination that does not answer', 'none, its sender tries again; if it stays so, look in sub_class for the limit', toUInt8(0)),
+        ('unknown', 'unknown', '', 'the filter has not said', 'look at the status; add the variables of the class to the template if it is always so', toUInt8(0))]) AS c
+)
+COMMENT 'made by millrace schema apply, definition 496148e48d3aaa14';
+CREATE OR REPLACE VIEW `millrace_all`.`messages` ON CLUSTER `main` AS
+SELECT domain, id_time, id, recipient, host AS filtering_host, min(at.1) AS first_time, max(at.1) AS last_time,
+    argMax(word, at) AS status, argMax(word_norm, at) AS status_norm, toUInt8(max(is_message)) AS has_message,
+    uniqExactIf((at.1, word, s_delivery_data), NOT is_message AND (s_delivery_data != '' OR s_delivery_ip != toIPv6('::'))) AS attempts,
+    argMaxIf(m_sender, at, is_message) AS sender, argMaxIf(m_sender_host, at, is_message) AS sender_host,
+    argMaxIf(m_sender_ip, at, is_message) AS sender_ip, argMaxIf(m_sender_location, at, is_message) AS sender_location,
+    argMaxIf(m_helo, at, is_message) AS helo, argMaxIf(m_incoming_size, at, is_message) AS incoming_size,
+    argMaxIf(m_outgoing_size, at, is_message) AS outgoing_size, argMaxIf(m_bandwidth, at, is_message) AS bandwidth,
+    argMaxIf(m_from_header, at, is_message) AS from_header, argMaxIf(m_to_header, at, is_message) AS to_header,
+    argMaxIf(m_cc_header, at, is_message) AS cc_header, argMaxIf(m_subject_header, at, is_message) AS subject_header,
+    argMaxIf(m_classification, at, is_message) AS classification, argMaxIf(m_classification_details, at, is_message) AS classification_details,
+    argMaxIf(m_classification_code, at, is_message) AS classification_code, argMaxIf(m_main_class, at, is_message) AS main_class,
+    argMaxIf(m_sub_class, at, is_message) AS sub_class, argMaxIf(m_extra_class, at, is_message) AS extra_class,
+    argMaxIf(m_class_norm, at, is_message) AS class_norm, multiIf(status_norm IN ('not-accepted', 'rejected'), 'rejected', status_norm IN ('temporarily-rejected'), 'temporarily-rejected', status_norm IN ('quarantined', 'quarantine-expired', 'quarantine-removed'), 'quarantined', class_norm IN ('allow-list', 'not-spam', 'unsure'), 'accepted', class_norm IN ('block-list', 'error', 'locked', 'oversize', 'phish', 'spam', 'virus'), 'rejected', class_norm IN ('deferred'), 'temporarily-rejected', status_norm IN ('queued', 'queue-frozen', 'accepted', 'released', 'auto-released', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'blackholed', 'bounced', 'delivered'), 'accepted', '') AS class_group, argMaxIf(m_auth_user, at, is_message) AS auth_user,
+    argMaxIf(m_identity, at, is_message) AS identity, argMax(heard, (is_message, at)) AS listener,
+    multiIf(auth_user != '' OR identity != '', 'outgoing', argMax(way, (is_message, at)) = '', 'unknown', argMax(way, (is_message, at))) AS direction,
+    argMaxIf(s_delivery_date, at, NOT is_message) AS delivery_date, argMaxIf(s_delivery_ip, at, NOT is_message) AS delivery_ip,
+    argMaxIf(s_delivery_port, at, NOT is_message) AS delivery_port, argMaxIf(s_delivery_fqdn, at, NOT is_message) AS delivery_fqdn,
+    argMaxIf(s_delivery_interface, at, NOT is_message) AS delivery_interface, argMaxIf(s_delivery_data, at, NOT is_message) AS delivery_data,
+    toUInt16OrZero(extract(delivery_data, '(?:^|[ :"])([245][0-9][0-9])[ -]')) AS delivery_code,
+    extract(delivery_data, '(?:^|[ :"#-])([245]\\.[0-9]{1,3}\\.[0-9]{1,3})(?:[^0-9.]|$)') AS delivery_enhanced,
+    lower(extract(delivery_data, '(?:after|in response to) (?:pipelined )?(end of data|initial connection|[A-Z]+(?: (?:FROM|TO))?)')) AS delivery_phase
+FROM
+(
+    SELECT domain, id_time, id, recipient, toString(filtering_host) AS host, if(id = '', concat(toString(k_topic), ' ', toString(k_epoch), ' ', toString(k_part), ' ', toString(k_off)), '') AS own,
+        (event_time, transform(toString(status_norm), ['queued', 'temporarily-rejected', 'queue-frozen', 'quarantined', 'accepted', 'released', 'auto-released', 'not-accepted', 'rejected', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'quarantine-expired', 'quarantine-removed', 'blackholed', 'bounced', 'delivered'], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18], 0), received_at, toString(k_topic), k_epoch, k_part, k_off) AS at,
+        true AS is_message, toString(status) AS word, toString(status_norm) AS word_norm, toString(direction) AS way, toString(listener) AS heard,
+        sender AS m_sender, sender_host AS m_sender_host, sender_ip AS m_sender_ip, toString(sender_location) AS m_sender_location, helo AS m_helo,
+        incoming_size AS m_incoming_size, outgoing_size AS m_outgoing_size, bandwidth AS m_bandwidth, from_header AS m_from_header,
+        to_header AS m_to_header, cc_header AS m_cc_header, subject_header AS m_subject_header, classification AS m_classification,
+        classification_details AS m_classification_details, toString(classification_code) AS m_classification_code,
+        toString(main_class) AS m_main_class, toString(sub_class) AS m_sub_class, extra_class AS m_extra_class, toString(class_norm) AS m_class_norm,
+        auth_user AS m_auth_user, identity AS m_identity,
+        toDateTime64(0, 3, 'UTC') AS s_delivery_date, toIPv6('::') AS s_delivery_ip, toUInt16(0) AS s_delivery_port, '' AS s_delivery_fqdn,
+        '' AS s_delivery_interface, '' AS s_delivery_data
+    FROM `millrace_all`.`message_events`
+    UNION ALL
+    SELECT domain, id_time, id, recipient, toString(filtering_host), if(id = '', concat(toString(k_topic), ' ', toString(k_epoch), ' ', toString(k_part), ' ', toString(k_off)), ''),
+        (event_time, transform(toString(status_norm), ['queued', 'temporarily-rejected', 'queue-frozen', 'quarantined', 'accepted', 'released', 'auto-released', 'not-accepted', 'rejected', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'quarantine-expired', 'quarantine-removed', 'blackholed', 'bounced', 'delivered'], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18], 0), received_at, toString(k_topic), k_epoch, k_part, k_off),
+        false, toString(status), toString(status_norm), toString(direction), toString(listener),
+        '', '', toIPv6('::'), '', '', toUInt64(0), toUInt64(0), toUInt64(0), '', '', '', '', '', '', '', '', '', '', '', '', '',
+        delivery_date, delivery_ip, delivery_port, delivery_fqdn, delivery_interface, delivery_data
+    FROM `millrace_all`.`status_events`
+)
+GROUP BY domain, id_time, id, recipient, host, own
+COMMENT 'made by millrace schema apply, definition b54724b74d177c09';
