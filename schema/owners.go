@@ -10,15 +10,17 @@ type Owners struct {
 	Identities []string // an identity of outgoing mail
 	Beside     []string // arrays with an entry for each recipient, shown and hidden along with it
 	Hidden     []string // empty for all but admins
+	Public     bool     // nobody's data: everybody sees it
 }
 
 // owners are those of every relation that others than admins may ask. What is not here is
 // the admins' alone: rejects and generic lines, which are nobody's.
 var owners = map[string]Owners{
-	"messages": {
+	Messages.Name: {
 		Domains: []string{"domain"}, Users: []string{"auth_user"}, Senders: []string{"sender"}, Recipients: []string{"recipient"}, Identities: []string{"identity"},
 	},
-	"message_trail": {
+	Classes.Name: {Public: true},
+	Trail.Name: {
 		Domains: []string{"domain"}, Senders: []string{"sender"}, Recipients: []string{"recipients"},
 	},
 	Message.Table: {

@@ -73,6 +73,7 @@ func messagesColumns() []Field {
 		{Name: "id", Type: Text, Doc: "Exim message id"},
 		{Name: "recipient", Type: Text, Doc: "envelope recipient"},
 		{Name: "filtering_host", Type: Word, Doc: "node of the filter that handled it"},
+		{Name: "event_key", Type: Text, Doc: "of an event without an id, which is a message of its own: its place in Kafka; else empty"},
 		{Name: "first_time", Type: Millis, Doc: "of its first event"},
 		{Name: "last_time", Type: Millis, Doc: "of its latest event"},
 		{Name: "status", Type: Text, Doc: "latest status, as the filter wrote it"},

@@ -81,6 +81,9 @@ func (s Scope) Relation(database, name string) (string, error) {
 	if !ok {
 		return "", fmt.Errorf("cannot read %s: %w", name, ErrHidden)
 	}
+	if owners.Public {
+		return table, nil
+	}
 	whole, part := s.conditions(owners)
 	var replaced []string
 	for _, f := range schema.ColumnsOf(name) {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // Parse reads rules as people write them:
@@ -43,9 +44,9 @@ func split(text string) ([]word, error) {
 	var all []word
 	for i := 0; i < len(text); {
 		c := text[i]
-		switch {
-		case c == ' ' || c == '\t' || c == '\n' || c == '\r':
-			i++
+		switch r, size := utf8.DecodeRuneInString(text[i:]); {
+		case unicode.IsSpace(r):
+			i += size
 		case c == '(' || c == ')' || c == ',':
 			all = append(all, word{text: string(c), at: i})
 			i++

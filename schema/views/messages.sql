@@ -1,4 +1,4 @@
-SELECT domain, id_time, id, recipient, host AS filtering_host, min(at.1) AS first_time, max(at.1) AS last_time,
+SELECT domain, id_time, id, recipient, host AS filtering_host, own AS event_key, min(at.1) AS first_time, max(at.1) AS last_time,
     argMax(word, at) AS status, argMax(word_norm, at) AS status_norm, toUInt8(max(is_message)) AS has_message,
     uniqExactIf((at.1, word, s_delivery_data), NOT is_message AND (s_delivery_data != '' OR s_delivery_ip != toIPv6('::'))) AS attempts,
     argMaxIf(m_sender, at, is_message) AS sender, argMaxIf(m_sender_host, at, is_message) AS sender_host,

@@ -606,7 +606,7 @@ FROM
 )
 COMMENT 'made by millrace schema apply, definition 496148e48d3aaa14';
 CREATE OR REPLACE VIEW `millrace`.`messages` ON CLUSTER `main` AS
-SELECT domain, id_time, id, recipient, host AS filtering_host, min(at.1) AS first_time, max(at.1) AS last_time,
+SELECT domain, id_time, id, recipient, host AS filtering_host, own AS event_key, min(at.1) AS first_time, max(at.1) AS last_time,
     argMax(word, at) AS status, argMax(word_norm, at) AS status_norm, toUInt8(max(is_message)) AS has_message,
     uniqExactIf((at.1, word, s_delivery_data), NOT is_message AND (s_delivery_data != '' OR s_delivery_ip != toIPv6('::'))) AS attempts,
     argMaxIf(m_sender, at, is_message) AS sender, argMaxIf(m_sender_host, at, is_message) AS sender_host,
@@ -650,7 +650,7 @@ FROM
     FROM `millrace`.`status_events`
 )
 GROUP BY domain, id_time, id, recipient, host, own
-COMMENT 'made by millrace schema apply, definition b54724b74d177c09';
+COMMENT 'made by millrace schema apply, definition 275629badbfbf320';
 
 -- retention
 ALTER TABLE `millrace`.`message_events` ON CLUSTER `main` MODIFY TTL toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalDay(7) RECOMPRESS CODEC(ZSTD(3)), toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalSecond(34560000);
@@ -748,7 +748,7 @@ FROM
 )
 COMMENT 'made by millrace schema apply, definition 496148e48d3aaa14';
 CREATE OR REPLACE VIEW `millrace_all`.`messages` ON CLUSTER `main` AS
-SELECT domain, id_time, id, recipient, host AS filtering_host, min(at.1) AS first_time, max(at.1) AS last_time,
+SELECT domain, id_time, id, recipient, host AS filtering_host, own AS event_key, min(at.1) AS first_time, max(at.1) AS last_time,
     argMax(word, at) AS status, argMax(word_norm, at) AS status_norm, toUInt8(max(is_message)) AS has_message,
     uniqExactIf((at.1, word, s_delivery_data), NOT is_message AND (s_delivery_data != '' OR s_delivery_ip != toIPv6('::'))) AS attempts,
     argMaxIf(m_sender, at, is_message) AS sender, argMaxIf(m_sender_host, at, is_message) AS sender_host,
@@ -792,4 +792,4 @@ FROM
     FROM `millrace_all`.`status_events`
 )
 GROUP BY domain, id_time, id, recipient, host, own
-COMMENT 'made by millrace schema apply, definition b54724b74d177c09';
+COMMENT 'made by millrace schema apply, definition 275629badbfbf320';
