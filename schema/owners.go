@@ -18,6 +18,7 @@ type Owners struct {
 var owners = map[string]Owners{
 	Messages.Name: {
 		Domains: []string{"domain"}, Users: []string{"auth_user"}, Senders: []string{"sender"}, Recipients: []string{"recipient"}, Identities: []string{"identity"},
+		Hidden: []string{"extra"},
 	},
 	Classes.Name: {Public: true},
 	Trail.Name: {

@@ -95,7 +95,8 @@ func messagesColumns() []Field {
 			all = append(all, Field{Name: "class_group", Type: Text, Doc: "accepted, rejected, temporarily-rejected, quarantined or empty: what the latest status says, else the class, see `classes`"})
 		}
 	}
-	all = append(all, Field{Name: "listener", Type: Text, Doc: "where the message came from"},
+	all = append(all, Field{Name: "extra", Type: Map, Doc: "template variables that have no column of their own"},
+		Field{Name: "listener", Type: Text, Doc: "where the message came from"},
 		Field{Name: "direction", Type: Text, Doc: "outgoing where there is a user or an identity, else what the listener is for: incoming, outgoing or unknown"})
 	for _, f := range statusFields {
 		if strings.HasPrefix(f.Name, "delivery_") {

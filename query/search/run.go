@@ -52,6 +52,10 @@ const exportRows = 200_000
 // not grow with them: it asks for one stretch of time after the other, each with some
 // hundred thousand events.
 func Export(ctx context.Context, o query.Options, scope access.Scope, q Query, limits query.Limits, out query.Output) (query.Summary, error) {
+	return export(ctx, o, scope, q, limits, out, exportRows)
+}
+
+func export(ctx context.Context, o query.Options, scope access.Scope, q Query, limits query.Limits, out query.Output, each uint64) (query.Summary, error) {
 	r, err := RelationByName(q.kind())
 	if err != nil {
 		return query.Summary{}, err
@@ -60,7 +64,7 @@ func Export(ctx context.Context, o query.Options, scope access.Scope, q Query, l
 		return query.Summary{}, fmt.Errorf("cannot export rows sorted by %q: an export is in the order of %s", q.Sort, r.Sort)
 	}
 	q.Limit, q.Offset, q.After = 0, 0, ""
-	stretches, err := q.stretches(ctx, o, scope, r, limits)
+	stretches, err := q.stretches(ctx, o, scope, r, limits, each)
 	if err != nil {
 		return query.Summary{}, err
 	}
@@ -99,7 +103,7 @@ func (q Query) kind() string {
 type stretch struct{ from, until time.Time }
 
 // stretches cut the period of a search where about as many events are between two cuts.
-func (q Query) stretches(ctx context.Context, o query.Options, scope access.Scope, r Relation, limits query.Limits) ([]stretch, error) {
+func (q Query) stretches(ctx context.Context, o query.Options, scope access.Scope, r Relation, limits query.Limits, each uint64) ([]stretch, error) {
 	tables := []string{r.Table}
 	if r.Table == schema.Messages.Name {
 		tables = []string{schema.Message.Table, schema.Status.Table}
@@ -137,7 +141,7 @@ func (q Query) stretches(ctx context.Context, o query.Options, scope access.Scop
 		var events uint64
 		fmt.Sscan(v[0], &hour)
 		fmt.Sscan(v[1], &events)
-		if rows > 0 && rows+events > exportRows {
+		if rows > 0 && rows+events > each {
 			at.until = time.Unix(hour, 0).UTC()
 			all, at, rows = append(all, at), stretch{from: at.until}, 0
 		}

@@ -150,7 +150,7 @@ func (b *builder) since(t time.Time) string {
 		return arrived
 	}
 	const keys = "domain, id_time, id, recipient"
-	return fmt.Sprintf("(%s) IN (SELECT %[1]s FROM %s WHERE %s UNION ALL SELECT %[1]s FROM %s WHERE %[3]s)", keys, b.events, arrived, b.statuses)
+	return fmt.Sprintf("(%s) IN (SELECT %[1]s FROM %s WHERE %s UNION ALL SELECT %[1]s FROM %[4]s WHERE %[3]s)", keys, b.events, arrived, b.statuses)
 }
 
 // column is SQL for a column that is shown.

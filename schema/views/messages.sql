@@ -11,7 +11,7 @@ SELECT domain, id_time, id, recipient, host AS filtering_host, own AS event_key,
     argMaxIf(m_classification_code, at, is_message) AS classification_code, argMaxIf(m_main_class, at, is_message) AS main_class,
     argMaxIf(m_sub_class, at, is_message) AS sub_class, argMaxIf(m_extra_class, at, is_message) AS extra_class,
     argMaxIf(m_class_norm, at, is_message) AS class_norm, {{class_group}} AS class_group, argMaxIf(m_auth_user, at, is_message) AS auth_user,
-    argMaxIf(m_identity, at, is_message) AS identity, argMax(heard, (is_message, at)) AS listener,
+    argMaxIf(m_identity, at, is_message) AS identity, argMaxIf(m_extra, at, is_message) AS extra, argMax(heard, (is_message, at)) AS listener,
     multiIf(auth_user != '' OR identity != '', 'outgoing', argMax(way, (is_message, at)) = '', 'unknown', argMax(way, (is_message, at))) AS direction,
     argMaxIf(s_delivery_date, at, NOT is_message) AS delivery_date, argMaxIf(s_delivery_ip, at, NOT is_message) AS delivery_ip,
     argMaxIf(s_delivery_port, at, NOT is_message) AS delivery_port, argMaxIf(s_delivery_fqdn, at, NOT is_message) AS delivery_fqdn,
@@ -29,7 +29,7 @@ FROM
         to_header AS m_to_header, cc_header AS m_cc_header, subject_header AS m_subject_header, classification AS m_classification,
         classification_details AS m_classification_details, toString(classification_code) AS m_classification_code,
         toString(main_class) AS m_main_class, toString(sub_class) AS m_sub_class, extra_class AS m_extra_class, {{class}} AS m_class_norm,
-        auth_user AS m_auth_user, identity AS m_identity,
+        auth_user AS m_auth_user, identity AS m_identity, extra AS m_extra,
         toDateTime64(0, 3, 'UTC') AS s_delivery_date, toIPv6('::') AS s_delivery_ip, toUInt16(0) AS s_delivery_port, '' AS s_delivery_fqdn,
         '' AS s_delivery_interface, '' AS s_delivery_data
     FROM {{database}}.`message_events`
@@ -37,7 +37,7 @@ FROM
     SELECT domain, id_time, id, recipient, toString(filtering_host), if(id = '', concat(toString(k_topic), ' ', toString(k_epoch), ' ', toString(k_part), ' ', toString(k_off)), ''),
         (event_time, {{status_rank}}, received_at, toString(k_topic), k_epoch, k_part, k_off),
         false, toString(status), toString(status_norm), toString(direction), toString(listener),
-        '', '', toIPv6('::'), '', '', toUInt64(0), toUInt64(0), toUInt64(0), '', '', '', '', '', '', '', '', '', '', '', '', '',
+        '', '', toIPv6('::'), '', '', toUInt64(0), toUInt64(0), toUInt64(0), '', '', '', '', '', '', '', '', '', '', '', '', '', CAST(map(), 'Map(String, String)'),
         delivery_date, delivery_ip, delivery_port, delivery_fqdn, delivery_interface, delivery_data
     FROM {{database}}.`status_events`
 )

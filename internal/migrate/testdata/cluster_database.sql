@@ -619,7 +619,7 @@ SELECT domain, id_time, id, recipient, host AS filtering_host, own AS event_key,
     argMaxIf(m_classification_code, at, is_message) AS classification_code, argMaxIf(m_main_class, at, is_message) AS main_class,
     argMaxIf(m_sub_class, at, is_message) AS sub_class, argMaxIf(m_extra_class, at, is_message) AS extra_class,
     argMaxIf(m_class_norm, at, is_message) AS class_norm, multiIf(status_norm IN ('not-accepted', 'rejected'), 'rejected', status_norm IN ('temporarily-rejected'), 'temporarily-rejected', status_norm IN ('quarantined', 'quarantine-expired', 'quarantine-removed'), 'quarantined', class_norm IN ('allow-list', 'not-spam', 'unsure'), 'accepted', class_norm IN ('block-list', 'error', 'locked', 'oversize', 'phish', 'spam', 'virus'), 'rejected', class_norm IN ('deferred'), 'temporarily-rejected', status_norm IN ('queued', 'queue-frozen', 'accepted', 'released', 'auto-released', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'blackholed', 'bounced', 'delivered'), 'accepted', '') AS class_group, argMaxIf(m_auth_user, at, is_message) AS auth_user,
-    argMaxIf(m_identity, at, is_message) AS identity, argMax(heard, (is_message, at)) AS listener,
+    argMaxIf(m_identity, at, is_message) AS identity, argMaxIf(m_extra, at, is_message) AS extra, argMax(heard, (is_message, at)) AS listener,
     multiIf(auth_user != '' OR identity != '', 'outgoing', argMax(way, (is_message, at)) = '', 'unknown', argMax(way, (is_message, at))) AS direction,
     argMaxIf(s_delivery_date, at, NOT is_message) AS delivery_date, argMaxIf(s_delivery_ip, at, NOT is_message) AS delivery_ip,
     argMaxIf(s_delivery_port, at, NOT is_message) AS delivery_port, argMaxIf(s_delivery_fqdn, at, NOT is_message) AS delivery_fqdn,
@@ -637,7 +637,7 @@ FROM
         to_header AS m_to_header, cc_header AS m_cc_header, subject_header AS m_subject_header, classification AS m_classification,
         classification_details AS m_classification_details, toString(classification_code) AS m_classification_code,
         toString(main_class) AS m_main_class, toString(sub_class) AS m_sub_class, extra_class AS m_extra_class, toString(class_norm) AS m_class_norm,
-        auth_user AS m_auth_user, identity AS m_identity,
+        auth_user AS m_auth_user, identity AS m_identity, extra AS m_extra,
         toDateTime64(0, 3, 'UTC') AS s_delivery_date, toIPv6('::') AS s_delivery_ip, toUInt16(0) AS s_delivery_port, '' AS s_delivery_fqdn,
         '' AS s_delivery_interface, '' AS s_delivery_data
     FROM `millrace`.`message_events`
@@ -645,12 +645,12 @@ FROM
     SELECT domain, id_time, id, recipient, toString(filtering_host), if(id = '', concat(toString(k_topic), ' ', toString(k_epoch), ' ', toString(k_part), ' ', toString(k_off)), ''),
         (event_time, transform(toString(status_norm), ['queued', 'temporarily-rejected', 'queue-frozen', 'quarantined', 'accepted', 'released', 'auto-released', 'not-accepted', 'rejected', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'quarantine-expired', 'quarantine-removed', 'blackholed', 'bounced', 'delivered'], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18], 0), received_at, toString(k_topic), k_epoch, k_part, k_off),
         false, toString(status), toString(status_norm), toString(direction), toString(listener),
-        '', '', toIPv6('::'), '', '', toUInt64(0), toUInt64(0), toUInt64(0), '', '', '', '', '', '', '', '', '', '', '', '', '',
+        '', '', toIPv6('::'), '', '', toUInt64(0), toUInt64(0), toUInt64(0), '', '', '', '', '', '', '', '', '', '', '', '', '', CAST(map(), 'Map(String, String)'),
         delivery_date, delivery_ip, delivery_port, delivery_fqdn, delivery_interface, delivery_data
     FROM `millrace`.`status_events`
 )
 GROUP BY domain, id_time, id, recipient, host, own
-COMMENT 'made by millrace schema apply, definition 275629badbfbf320';
+COMMENT 'made by millrace schema apply, definition bd665fd50f817eb2';
 
 -- retention
 ALTER TABLE `millrace`.`message_events` MODIFY TTL toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalDay(7) RECOMPRESS CODEC(ZSTD(3)), toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalSecond(34560000);
@@ -761,7 +761,7 @@ SELECT domain, id_time, id, recipient, host AS filtering_host, own AS event_key,
     argMaxIf(m_classification_code, at, is_message) AS classification_code, argMaxIf(m_main_class, at, is_message) AS main_class,
     argMaxIf(m_sub_class, at, is_message) AS sub_class, argMaxIf(m_extra_class, at, is_message) AS extra_class,
     argMaxIf(m_class_norm, at, is_message) AS class_norm, multiIf(status_norm IN ('not-accepted', 'rejected'), 'rejected', status_norm IN ('temporarily-rejected'), 'temporarily-rejected', status_norm IN ('quarantined', 'quarantine-expired', 'quarantine-removed'), 'quarantined', class_norm IN ('allow-list', 'not-spam', 'unsure'), 'accepted', class_norm IN ('block-list', 'error', 'locked', 'oversize', 'phish', 'spam', 'virus'), 'rejected', class_norm IN ('deferred'), 'temporarily-rejected', status_norm IN ('queued', 'queue-frozen', 'accepted', 'released', 'auto-released', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'blackholed', 'bounced', 'delivered'), 'accepted', '') AS class_group, argMaxIf(m_auth_user, at, is_message) AS auth_user,
-    argMaxIf(m_identity, at, is_message) AS identity, argMax(heard, (is_message, at)) AS listener,
+    argMaxIf(m_identity, at, is_message) AS identity, argMaxIf(m_extra, at, is_message) AS extra, argMax(heard, (is_message, at)) AS listener,
     multiIf(auth_user != '' OR identity != '', 'outgoing', argMax(way, (is_message, at)) = '', 'unknown', argMax(way, (is_message, at))) AS direction,
     argMaxIf(s_delivery_date, at, NOT is_message) AS delivery_date, argMaxIf(s_delivery_ip, at, NOT is_message) AS delivery_ip,
     argMaxIf(s_delivery_port, at, NOT is_message) AS delivery_port, argMaxIf(s_delivery_fqdn, at, NOT is_message) AS delivery_fqdn,
@@ -779,7 +779,7 @@ FROM
         to_header AS m_to_header, cc_header AS m_cc_header, subject_header AS m_subject_header, classification AS m_classification,
         classification_details AS m_classification_details, toString(classification_code) AS m_classification_code,
         toString(main_class) AS m_main_class, toString(sub_class) AS m_sub_class, extra_class AS m_extra_class, toString(class_norm) AS m_class_norm,
-        auth_user AS m_auth_user, identity AS m_identity,
+        auth_user AS m_auth_user, identity AS m_identity, extra AS m_extra,
         toDateTime64(0, 3, 'UTC') AS s_delivery_date, toIPv6('::') AS s_delivery_ip, toUInt16(0) AS s_delivery_port, '' AS s_delivery_fqdn,
         '' AS s_delivery_interface, '' AS s_delivery_data
     FROM `millrace_all`.`message_events`
@@ -787,9 +787,9 @@ FROM
     SELECT domain, id_time, id, recipient, toString(filtering_host), if(id = '', concat(toString(k_topic), ' ', toString(k_epoch), ' ', toString(k_part), ' ', toString(k_off)), ''),
         (event_time, transform(toString(status_norm), ['queued', 'temporarily-rejected', 'queue-frozen', 'quarantined', 'accepted', 'released', 'auto-released', 'not-accepted', 'rejected', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'quarantine-expired', 'quarantine-removed', 'blackholed', 'bounced', 'delivered'], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18], 0), received_at, toString(k_topic), k_epoch, k_part, k_off),
         false, toString(status), toString(status_norm), toString(direction), toString(listener),
-        '', '', toIPv6('::'), '', '', toUInt64(0), toUInt64(0), toUInt64(0), '', '', '', '', '', '', '', '', '', '', '', '', '',
+        '', '', toIPv6('::'), '', '', toUInt64(0), toUInt64(0), toUInt64(0), '', '', '', '', '', '', '', '', '', '', '', '', '', CAST(map(), 'Map(String, String)'),
         delivery_date, delivery_ip, delivery_port, delivery_fqdn, delivery_interface, delivery_data
     FROM `millrace_all`.`status_events`
 )
 GROUP BY domain, id_time, id, recipient, host, own
-COMMENT 'made by millrace schema apply, definition 275629badbfbf320';
+COMMENT 'made by millrace schema apply, definition bd665fd50f817eb2';

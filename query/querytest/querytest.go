@@ -1,0 +1,38 @@
+// Package querytest gives tests of answers a database with all tables and views, on the real
+// ClickHouse of the test binary (package embeddedtest).
+package querytest
+
+import (
+	"testing"
+
+	"millrace/internal/embedded/embeddedtest"
+	"millrace/query"
+	"millrace/schema"
+)
+
+// Tables makes all tables and views in a database of its own, and runs the inserts.
+func Tables(t testing.TB, inserts ...string) (database string) {
+	t.Helper()
+	database = embeddedtest.Database(t)
+	admin := embeddedtest.Connect(t, database)
+	var all []string
+	for _, k := range schema.Kinds() {
+		all = append(all, k.CreateTable(schema.Layout{Database: database}))
+	}
+	for _, v := range schema.Views() {
+		all = append(all, v.Create(schema.ViewSettings{}, database, "", false))
+	}
+	for _, sql := range append(all, inserts...) {
+		if err := admin.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return database
+}
+
+// Reader asks the database as the user that can only read.
+func Reader(t testing.TB, database string) query.Options {
+	t.Helper()
+	s := embeddedtest.ClickHouse(t)
+	return query.Options{Addresses: []string{s.NativeAddr}, Database: database, User: s.Reader.User, Password: s.Reader.Password}
+}
