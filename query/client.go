@@ -82,16 +82,6 @@ func Run(ctx context.Context, o Options, sql string, w io.Writer, f Format) (Sum
 	return run(ctx, o, sql, nil, w, f)
 }
 
-// RunReport runs a report. Parameters that are not given have the report's
-// defaults; one that the report does not have is an error.
-func RunReport(ctx context.Context, o Options, r Report, given map[string]string, w io.Writer, f Format) (Summary, error) {
-	params, err := r.bind(given)
-	if err != nil {
-		return Summary{}, err
-	}
-	return run(ctx, o, r.SQL, params, w, f)
-}
-
 func run(ctx context.Context, o Options, sql string, params clickhouse.Parameters, w io.Writer, f Format) (Summary, error) {
 	sql = strings.TrimRight(strings.TrimSpace(sql), "; \t\r\n")
 	if sql == "" {
