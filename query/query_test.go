@@ -24,8 +24,6 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files")
 
-func TestMain(m *testing.M) { os.Exit(embeddedtest.Main(m)) }
-
 func reader(t testing.TB, database string) Options {
 	t.Helper()
 	s := embeddedtest.ClickHouse(t)
