@@ -100,7 +100,7 @@ func (a Asked) undirected(ctx context.Context, o Options) (string, error) {
 	if err != nil || answer == "0" {
 		return "", err
 	}
-	return fmt.Sprintf("%s messages of this time have no direction and are not counted: say direction of their listener, or let the message template have %%(auth_user)s and %%(identity)s", answer), nil
+	return fmt.Sprintf("messages of this time without a direction, which are not counted: %s; say direction of their listener, or let the message template have %%(auth_user)s and %%(identity)s", answer), nil
 }
 
 // where are the conditions on period and domain that the report has parameters for.

@@ -119,7 +119,7 @@ func groupOf(status, class string) string {
 	return ""
 }
 
-// asked is what an oracle is asked: the parameters of a report.
+// askedOf is what an oracle is asked: a report's parameters, and its period.
 type askedOf struct {
 	Asked
 	since, until time.Time
@@ -278,7 +278,7 @@ func idTimeOf(s state) time.Time { return s.idTime }
 func refused(s state) bool       { return s.group != "accepted" }
 
 // line is a row of an answer: it is sorted by its weight, the greatest first, then by its
-// keys; cells follow the keys unless place says how many stand before them.
+// keys.
 type line struct {
 	weight float64
 	keys   []string

@@ -198,3 +198,35 @@ func TestAsk(t *testing.T) {
 		}
 	}
 }
+
+// The file that docs/reports.md shows is one, and others than admins may run it.
+func TestDocumentedReport(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../docs/reports.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(page), "```sql\n")
+	text, _, _ = strings.Cut(text, "```")
+	r, err := parseReport("mine.sql", text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := r.Ask(map[string]string{"since": "2026-11-20", "until": "2026-11-21"}, corpusDay)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := reader(t, corpusOf(t).database)
+	if err := a.CheckScoped(t.Context(), o, allowedHere); err != nil {
+		t.Error(err)
+	}
+	var out strings.Builder
+	if s, err := a.Run(t.Context(), o, &out, TSV); err != nil || s.Rows < 5 {
+		t.Errorf("%d rows, %v", s.Rows, err)
+	}
+	for _, r := range Reports() {
+		if !slices.Contains(plain, r.Name) && !strings.Contains(string(page), "| `"+r.Name+"` | "+r.Title+" |") {
+			t.Errorf("docs/reports.md does not list %s", r.Name)
+		}
+	}
+}

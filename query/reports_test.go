@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+	"time"
 )
 
 // Who knows the answer of a report without SQL, and further questions to it.
@@ -167,5 +168,69 @@ func TestCorpus(t *testing.T) {
 	}
 	if n := len(c.mails) + len(c.smtp) + len(c.spamdyke) + len(c.deliveries) + len(c.feedback) + len(c.quarantine); n < 4000 {
 		t.Errorf("%d events", n)
+	}
+}
+
+// A report on a column that nothing fills says so, and what would; so does one on a
+// direction that there is mail without.
+func TestNotes(t *testing.T) {
+	t.Parallel()
+	database := tables(t, `INSERT INTO message_events (event_time, id_time, received_at, id, domain, sender, recipient, auth_user, direction) VALUES
+		('2026-11-20 10:00:00', '2026-11-20 10:00:00', now64(3), 'a', 'a.example', 's@a.example', 'r@far.example', 'bob', 'outgoing'),
+		('2026-11-20 11:00:00', '2026-11-20 11:00:00', now64(3), 'b', 'b.example', 's@b.example', 'r@far.example', '', 'unknown')`)
+	f := func(name string, given map[string]string, want ...string) {
+		t.Helper()
+		r, err := FindReport(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := map[string]string{"since": "2026-11-20", "until": "2026-11-21"}
+		maps.Copy(all, given)
+		a, err := r.Ask(all, corpusDay)
+		if err != nil {
+			t.Fatal(err)
+		}
+		notes, err := a.Notes(t.Context(), reader(t, database))
+		if err != nil || !slices.Equal(notes, want) {
+			t.Errorf("%s %v: %q, %v", name, given, notes, err)
+		}
+	}
+	identity := "column identity of message_events is empty in every row of this time: template variable %(identity)s fills it"
+	user := "column auth_user of message_events is empty in every row of this time: template variable %(auth_user)s fills it"
+	unknown := "messages of this time without a direction, which are not counted: 1; say direction of their listener, or let the message template have %(auth_user)s and %(identity)s"
+	f("outgoing", nil, identity, unknown)
+	f("outgoing", map[string]string{"direction": ""}, identity)
+	f("outgoing", map[string]string{"group_by": "auth_user", "domain": "a.example"})
+	f("outgoing", map[string]string{"group_by": "auth_user", "domain": "b.example"}, user, unknown)
+	f("outgoing", map[string]string{"group_by": "sender", "since": "2026-11-20 12:00"}) // no mail at all
+	f("volume", nil)
+	f("directions", map[string]string{"direction": "incoming,unknown"})
+	f("spamdyke_denials", map[string]string{"group_by": "client"})
+}
+
+// A value is a value, whatever stands in it.
+func TestReports_Injection(t *testing.T) {
+	t.Parallel()
+	c := corpusOf(t)
+	const evil = "x') OR 1 -- \\'\t\n\x00 {domain:String}"
+	for _, r := range Reports() {
+		for _, p := range r.Parameters {
+			given := map[string]string{}
+			for name, value := range map[string]string{"since": "2026-11-10", "until": "2026-11-22"} {
+				if _, ok := r.Parameter(name); ok {
+					given[name] = value
+				}
+			}
+			given[p.Name] = evil
+			a, err := r.Ask(given, time.Now())
+			if err != nil {
+				continue // it is no time, no zone, no choice
+			}
+			var out bytes.Buffer
+			s, err := a.Run(t.Context(), reader(t, c.database), &out, TSV)
+			if p.Type == "String" && (err != nil || s.Rows > 0) || p.Type != "String" && err == nil {
+				t.Errorf("%s: %s: %d rows, %v", r.Name, p.Name, s.Rows, err)
+			}
+		}
 	}
 }
