@@ -231,7 +231,7 @@ func (r *recording) report(w io.Writer, path string) {
 	var o format.Options
 	if formats, err := ingester.CompileFormats(cfg); err == nil && len(formats) > 0 {
 		l := &cfg.Listeners[i]
-		list, o = formats[i].List, format.Options{TimeZone: l.TimeZone, Nulls: l.Nulls, Direction: l.Direction}
+		list, o = formats[i].List, format.Options{TimeZone: l.TimeZone, Nulls: l.Nulls, Direction: l.Direction, Classes: cfg.ClassTable()}
 	}
 	r.summary.Write(w, list, o)
 }

@@ -51,7 +51,7 @@ the source was given, carries every event through Kafka and lands it in ClickHou
 	}
 	add(groupRun, newUp(), newIngest(), newTransform())
 	add(groupPrepare, newCapacity(), newCheck(), newSchema(), newTemplate(), newSource())
-	add(groupUse, newQuery(), newReport(), newStatus(), newAudit(), newTap(), newCapture(), newReplay(), newTrail(), newImport(), newQuarantine(), newGenerate())
+	add(groupUse, newQuery(), newReport(), newStatus(), newAudit(), newTap(), newCapture(), newReplay(), newTrail(), newClasses(), newImport(), newQuarantine(), newGenerate())
 	root.AddCommand(newVersion())
 	return root
 }

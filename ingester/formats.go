@@ -44,15 +44,15 @@ func compile(cfg *config.Config, known map[string]*format.Format, l *config.List
 	if f.Logs = l.Logs(); len(f.List) == 0 && len(f.Logs) > 0 {
 		return f, nil
 	}
-	if f.Set, err = format.NewSet(f.List, optionsOf(l)); err != nil {
+	if f.Set, err = format.NewSet(f.List, optionsOf(cfg, l)); err != nil {
 		return f, cfg.Wrong(at, err)
 	}
 	return f, nil
 }
 
 // optionsOf is how a listener's values are read.
-func optionsOf(l *config.Listener) format.Options {
-	return format.Options{TimeZone: l.TimeZone, Nulls: l.Nulls, Direction: l.Direction}
+func optionsOf(cfg *config.Config, l *config.Listener) format.Options {
+	return format.Options{TimeZone: l.TimeZone, Nulls: l.Nulls, Direction: l.Direction, Classes: cfg.ClassTable()}
 }
 
 // knownFormats are the built-in and the configured formats, by name.

@@ -57,7 +57,7 @@ func NewRedecoder(cfg *config.Config, formatName string) (*Redecoder, error) {
 		set, logs := formats[i].Set, formats[i].Logs
 		if only != nil {
 			logs = nil
-			if set, err = format.NewSet([]*format.Format{only}, optionsOf(l)); err != nil {
+			if set, err = format.NewSet([]*format.Format{only}, optionsOf(cfg, l)); err != nil {
 				return nil, err
 			}
 		}

@@ -50,9 +50,10 @@ func fieldOf(k *schema.Kind, name string) int {
 
 // Options are what a listener's source does its own way.
 type Options struct {
-	TimeZone  *time.Location // of times without one, when nothing else tells; nil is UTC
-	Nulls     []string       // words that mean "no value" in typed columns; nil is DefaultNulls. The empty text always does
-	Direction string         // value of `direction`; "" leaves it empty
+	TimeZone  *time.Location     // of times without one, when nothing else tells; nil is UTC
+	Nulls     []string           // words that mean "no value" in typed columns; nil is DefaultNulls. The empty text always does
+	Direction string             // value of `direction`; "" leaves it empty
+	Classes   *schema.ClassTable // of class_norm; nil is the built-in one
 }
 
 // DefaultNulls are the null words: those of Python and of syslog.
@@ -68,6 +69,7 @@ type Set struct {
 	mayMean   [256]int32 // by first byte: up to which length a text may mean something else, no value above all
 	noneText  bool       // None is a null word, so it is one of free text too
 	direction []byte
+	classes   *schema.ClassTable
 	first     [256]bool // first bytes of a body, a blank before it included
 }
 
@@ -233,7 +235,10 @@ func NewSet(formats []*Format, o Options) (*Set, error) {
 	if len(formats) == 0 {
 		return nil, errors.New("cannot decode without a format: name at least one")
 	}
-	s := &Set{zone: o.TimeZone, direction: schema.Padded(o.Direction)}
+	s := &Set{zone: o.TimeZone, direction: schema.Padded(o.Direction), classes: o.Classes}
+	if s.classes == nil {
+		s.classes = schema.BuiltinClasses()
+	}
 	nulls := o.Nulls
 	if nulls == nil {
 		nulls = DefaultNulls()

@@ -256,10 +256,10 @@ func (d *Decoder) derive(s *Set, b *bound, idSeconds uint64, e *schema.Event, c 
 	}
 	if b.classNorm >= 0 {
 		if e.Has(b.mainField) {
-			word, d.scratch = classNormal(e.Text(b.mainField), d.scratch)
+			word, d.scratch = s.className(e.Text(b.mainField), d.scratch)
 			e.SetText(b.classNorm, word)
 		} else if e.Has(b.codeField) {
-			word, d.scratch = classNormal(e.Text(b.codeField), d.scratch)
+			word, d.scratch = s.className(e.Text(b.codeField), d.scratch)
 			e.SetText(b.classNorm, word)
 		}
 	}

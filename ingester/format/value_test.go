@@ -115,6 +115,17 @@ func TestWords(t *testing.T) {
 	code := customSet(t, Options{}, &Format{Name: "c", Kind: schema.Message, Template: compiled(t, "%(id)s,%(classification_code)s,%(main_class)s")})
 	decode(t, code, []byte(testID+",blacklisted,")).wantEvent(t, "c", "", "class_norm", "block-list", "classification_code", "blacklisted")
 	decode(t, code, []byte(testID+",blacklisted,Spam")).wantEvent(t, "c", "", "class_norm", "spam")
+
+	classes, err := schema.NewClassTable([]schema.OwnClass{{Word: "Grey List", Class: "greylisted", Group: schema.TemporarilyRejected}, {Word: "ham", Class: "allow-list"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := newSet(t, Options{Classes: classes})
+	for text, want := range map[string]string{"grey list": "greylisted", "greylisted": "greylisted", "GREY_LIST": "greylisted", "Ham": "allow-list", "Spam": "spam", "graylist": "graylist"} {
+		if got := decode(t, own, frame(t, "m3", "main_class", text)).get("class_norm"); got != want {
+			t.Errorf("main_class %q: class_norm %q with classes of one's own; want %q", text, got, want)
+		}
+	}
 }
 
 // A HELO, an envelope address or a classification with separators in it never

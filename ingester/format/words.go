@@ -1,6 +1,10 @@
 package format
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"millrace/schema"
+)
 
 // statusWord brings a status into one spelling. The words are an open set: one
 // that is not known is made lower case with hyphens. The result is v itself, a
@@ -45,54 +49,26 @@ var (
 	wordQueueExpired        = []byte("queue-expired")
 	wordTemporarilyRejected = []byte("temporarily-rejected")
 	wordAutoReleased        = []byte("auto-released")
-	wordNotSpam             = []byte("not-spam")
-	wordPhish               = []byte("phish")
-	wordBlockList           = []byte("block-list")
-	wordAllowList           = []byte("allow-list")
 )
 
-// classNormal brings a class of either generation into one spelling: the nine
-// classes of today, and the codes of 2016 that have no counterpart as they are.
-func classNormal(v []byte, scratch []byte) (word, rest []byte) {
-	switch string(v) {
-	case "spam", "not-spam", "phish", "virus", "error", "unsure", "unknown", "block-list", "allow-list", "oversize", "locked", "deferred":
-		return v, scratch
+// className brings a class of either generation into the one spelling of the table of
+// classes. They are an open set too. The result is v itself, the table's, or in scratch.
+func (s *Set) className(v []byte, scratch []byte) (word, rest []byte) {
+	if name := s.classes.Lookup(v); name != nil {
+		return name, scratch
 	}
 	word, rest = lexical(v, scratch)
-	switch string(word) {
-	case "ham", "notspam", "clean":
-		return wordNotSpam, rest
-	case "phishing":
-		return wordPhish, rest
-	case "blacklisted", "blacklist", "black-list", "blocklist", "blocklisted", "block-listed":
-		return wordBlockList, rest
-	case "whitelisted", "whitelist", "white-list", "allowlist", "allowlisted", "allow-listed":
-		return wordAllowList, rest
+	if name := s.classes.Lookup(word); name != nil {
+		return name, rest
 	}
 	return word, rest
 }
 
-// lexical appends v to scratch in lower case, with a hyphen for each stretch of
-// blanks, underscores and hyphens.
+// lexical appends [schema.NormalWord] of v to scratch.
 func lexical(v []byte, scratch []byte) (word, rest []byte) {
 	at := len(scratch)
-	for _, c := range v {
-		switch {
-		case c == ' ' || c == '_' || c == '-' || c == '\t':
-			if len(scratch) > at && scratch[len(scratch)-1] != '-' {
-				scratch = append(scratch, '-')
-			}
-		case c >= 'A' && c <= 'Z':
-			scratch = append(scratch, c+'a'-'A')
-		default:
-			scratch = append(scratch, c)
-		}
-	}
-	end := len(scratch)
-	if end > at && scratch[end-1] == '-' {
-		end--
-	}
-	return scratch[at:end:end], scratch
+	scratch = schema.AppendNormalWord(scratch, v)
+	return scratch[at:len(scratch):len(scratch)], scratch
 }
 
 // lower returns v in lower case (ASCII; other letters stay): v itself, or a copy

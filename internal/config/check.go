@@ -14,6 +14,7 @@ func (c *Config) crossCheck(d *decoder) {
 	c.checkListeners(d)
 	c.checkFiles(d)
 	c.checkFormats(d)
+	c.checkClasses(d)
 	c.checkKafka(d)
 	c.checkClickHouse(d)
 	c.checkQuarantine(d)

@@ -20,6 +20,7 @@ type Config struct {
 	Files      []Files
 	StateDir   string
 	Formats    []Format
+	Classes    []Class
 	Kafka      Kafka
 	ClickHouse ClickHouse
 	Transform  Transform

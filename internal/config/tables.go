@@ -25,6 +25,10 @@ func (c *Config) keys() []key {
 			allowed: "a list of formats",
 			doc: "Templates of the log source beside the built-in ones (m1 s1 m2 s2 m3 s3): the text given to its API, word for word. " +
 				"A listener uses those that its own formats name."},
+		{name: "classes", to: sections[Class]{&c.Classes, (*Class).keys}, def: "[]", live: true,
+			allowed: "a list of classes",
+			doc: "Words for classes of messages beside the built-in ones: ingest brings them into one spelling (class_norm), and millrace schema apply puts them into the views " +
+				"classes and messages, where rows of before count too. millrace classes prints all."},
 		sub("kafka", &c.Kafka, "The log between ingest and transform."),
 		sub("clickhouse", &c.ClickHouse, "Where the rows go, and where query asks."),
 		sub("transform", &c.Transform, "What the transformer promises, and when a block of rows is complete: whichever of the limits comes first."),

@@ -16,6 +16,7 @@ func SettingsOf(cfg *config.Config, binary string) Settings {
 		Cluster:     cfg.ClickHouse.Cluster,
 		Replication: cfg.ClickHouse.Replication,
 		Retention:   schema.Retention{Events: cfg.Retention.Events, Raw: cfg.Retention.Raw},
+		Views:       schema.ViewSettings{Classes: cfg.ClassTable()},
 		Binary:      binary,
 	}
 }
