@@ -51,7 +51,7 @@ the source was given, carries every event through Kafka and lands it in ClickHou
 	}
 	add(groupRun, newUp(), newIngest(), newTransform())
 	add(groupPrepare, newCapacity(), newCheck(), newSchema(), newTemplate(), newSource())
-	add(groupUse, newSearch(), newQuery(), newStatus(), newAudit(), newTap(), newCapture(), newReplay(), newTrail(), newImport(), newQuarantine(), newGenerate(), newClasses())
+	add(groupUse, newSearch(), newQuery(), newStatus(), newAudit(), newTap(), newCapture(), newReplay(), newTrail(), newImport(), newQuarantine(), newGenerate(), newClasses(), newReport())
 	root.AddCommand(newVersion())
 	return root
 }

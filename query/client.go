@@ -124,16 +124,6 @@ func Run(ctx context.Context, o Options, sql string, w io.Writer, f Format) (Sum
 	return RunStatement(ctx, o, Statement{SQL: sql}, Output{To: w, Format: f})
 }
 
-// RunReport runs a report. Parameters that are not given have the report's
-// defaults; one that the report does not have is an error.
-func RunReport(ctx context.Context, o Options, r Report, given map[string]string, w io.Writer, f Format) (Summary, error) {
-	params, err := r.bind(given)
-	if err != nil {
-		return Summary{}, err
-	}
-	return RunStatement(ctx, o, Statement{SQL: r.SQL, Parameters: params}, Output{To: w, Format: f})
-}
-
 // RunStatement opens a connection, runs the statement, writes its result, and closes the
 // connection.
 func RunStatement(ctx context.Context, o Options, st Statement, out Output) (Summary, error) {

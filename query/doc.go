@@ -16,7 +16,12 @@
 // another type (they are sorted), and read the column types that the driver
 // does not know, which are an error that names the type.
 //
-// A report is one file reports/NAME.sql: comment lines with its title and its
-// parameters, then one SELECT with ClickHouse's own {name:Type} parameters.
-// Adding a report needs no Go.
+// A report is one file reports/NAME.sql, or one of a folder of the user's own: comment lines
+// with its title, its parameters and the columns that it needs, then one SELECT with
+// ClickHouse's own {name:Type} parameters. Adding a report needs no Go. Values are query
+// parameters, never SQL. [Report.Ask] gives each its value, [Asked.Run] asks, and
+// [Asked.Notes] says what the rows do not.
+//
+// [CheckScoped] judges statements that others than admins may run, and [Scoped] makes the
+// names in them stand for what they may see.
 package query

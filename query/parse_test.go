@@ -137,25 +137,6 @@ func (w *countingWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func TestParseReport_Failure(t *testing.T) {
-	t.Parallel()
-	for text, want := range map[string]string{
-		"SELECT 1":                           "no title",
-		"-- title: x\n":                      "no SELECT",
-		"-- title: x\n-- param: a\nSELECT 1": "want -- param",
-		"-- title: x\nSELECT {a:UInt8}":      "{a:UInt8} is not declared",
-		"-- title: x\n-- param: a String = b\nSELECT {a:UInt8}": "is not declared",
-	} {
-		if _, err := parseReport("r", text); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%q: %v", text, err)
-		}
-	}
-	r, err := parseReport("r", "-- title: x\n-- a remark\n-- param: a DateTime64(3, 'UTC') = now | when\n-- param: b String = \nSELECT {a:DateTime64(3, 'UTC')}, {b:String};\n")
-	if err != nil || !reflect.DeepEqual(r.Parameters, []Parameter{{"a", "DateTime64(3, 'UTC')", "now", "when"}, {"b", "String", "", ""}}) || strings.HasSuffix(r.SQL, ";") {
-		t.Errorf("%+v %v", r, err)
-	}
-}
-
 func FuzzText(f *testing.F) {
 	f.Add("a\tb\n\x00'\\\"", "Map(String, Tuple(a UInt8))")
 	f.Add("\x1b[31m\u202e\xff", "Tuple(`a` Enum8('x' = 1), b DateTime64(3))")

@@ -1,74 +1,117 @@
 package query
 
 import (
+	"context"
 	"embed"
+	"errors"
 	"fmt"
-	"io/fs"
-	"regexp"
+	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
-
-	"github.com/ClickHouse/clickhouse-go/v2"
+	"time"
 )
 
 //go:embed reports/*.sql
 var reportFiles embed.FS
 
-// Report is a question with a name.
-//
-// Its file begins with comment lines:
-//
-//	-- title: Top senders
-//	-- param: hours UInt32 = 24 | how far back, in hours
+// Report is a question with a name: a file NAME.sql, whose form parseReport describes.
 type Report struct {
-	Name       string // the file's name without .sql
-	Title      string
-	Parameters []Parameter
-	SQL        string
+	Name        string // the file's name without .sql
+	Title       string
+	Description string
+	Parameters  []Parameter
+	Needs       []Need
+	SQL         string
+	File        string // of a report that is not built in: where it was read
 }
 
 // Parameter is one {name:Type} of a report.
-type Parameter struct{ Name, Type, Default, Doc string }
+type Parameter struct {
+	Name, Type, Default, Doc string
+	Choices                  []string // all that it may be; empty: anything of the type
+}
 
-var reports = mustReadReports(reportFiles)
+// Need is a column that the report can say nothing without.
+type Need struct {
+	Column, Kind string
+	Param, Value string // only where this parameter has this value; Param empty: always
+	Hint         string // what fills the column
+}
+
+var builtIn = mustReadReports()
 
 // mustReadReports reads what is compiled in: that it reads is a test's matter.
-func mustReadReports(files fs.FS) []Report {
-	list, err := readReports(files)
+func mustReadReports() []Report {
+	names, err := reportFiles.ReadDir("reports")
 	if err != nil {
 		panic(err)
+	}
+	var list []Report
+	for _, name := range names {
+		text, err := reportFiles.ReadFile("reports/" + name.Name())
+		if err != nil {
+			panic(err)
+		}
+		r, err := parseReport(name.Name(), string(text))
+		if err != nil {
+			panic(err)
+		}
+		list = append(list, r)
 	}
 	return list
 }
 
-func readReports(files fs.FS) ([]Report, error) {
-	names, err := fs.Glob(files, "reports/*.sql")
-	if err != nil {
-		return nil, err
+// Reports returns the built-in reports by name.
+func Reports() []Report { return slices.Clone(builtIn) }
+
+// ReadReports returns the built-in reports and those of a folder of the user's own, by name.
+// A file of the folder that is no report, or that has the name of another report, is an
+// error that names file and line; all others are returned with it. dir may be empty.
+func ReadReports(dir string) ([]Report, error) {
+	list := Reports()
+	if dir == "" {
+		return list, nil
 	}
-	var list []Report
-	for _, name := range names {
-		text, err := fs.ReadFile(files, name)
-		if err != nil {
-			return nil, err
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return list, fmt.Errorf("cannot read the folder of reports %q (reports.dir): %w", dir, err)
+	}
+	var broken []error
+	for _, e := range entries {
+		file := filepath.Join(dir, e.Name())
+		if e.IsDir() || filepath.Ext(file) != ".sql" {
+			continue
 		}
-		short := strings.TrimSuffix(strings.TrimPrefix(name, "reports/"), ".sql")
-		r, err := parseReport(short, string(text))
+		text, err := os.ReadFile(file)
 		if err != nil {
-			return nil, err
+			broken = append(broken, fmt.Errorf("cannot read a report: %w", err))
+			continue
 		}
+		r, err := parseReport(file, string(text))
+		if err != nil {
+			broken = append(broken, err)
+			continue
+		}
+		if i := slices.IndexFunc(list, func(o Report) bool { return o.Name == r.Name }); i >= 0 {
+			broken = append(broken, fmt.Errorf("cannot use report %s: there is a report %q already; give the file another name", file, r.Name))
+			continue
+		}
+		r.File = file
 		list = append(list, r)
 	}
-	return list, nil
+	slices.SortFunc(list, func(a, b Report) int { return strings.Compare(a.Name, b.Name) })
+	return list, errors.Join(broken...)
 }
 
-// Reports returns all reports by name.
-func Reports() []Report { return slices.Clone(reports) }
+// FindReport returns the built-in report called name.
+func FindReport(name string) (Report, error) { return FindIn(builtIn, name) }
 
-// FindReport returns the report called name.
-func FindReport(name string) (Report, error) {
+// FindIn returns the report of the list that is called name.
+func FindIn(list []Report, name string) (Report, error) {
 	var names []string
-	for _, r := range reports {
+	for _, r := range list {
 		if r.Name == name {
 			return r, nil
 		}
@@ -77,59 +120,22 @@ func FindReport(name string) (Report, error) {
 	return Report{}, fmt.Errorf("cannot find the report %q: there are %s", name, strings.Join(names, ", "))
 }
 
-var (
-	paramLine = regexp.MustCompile(`^(\w+) ([\w(), ']+?) =(?: (.*?))?(?: \| (.*))?$`)
-	paramUse  = regexp.MustCompile(`\{(\w+):([\w(), ']+)\}`)
-)
-
-func parseReport(name, text string) (Report, error) {
-	r := Report{Name: name}
-	rest := text
-	for {
-		line, after, _ := strings.Cut(rest, "\n")
-		line = strings.TrimSpace(line)
-		if !strings.HasPrefix(line, "--") {
-			break
-		}
-		rest = after
-		key, value, ok := strings.Cut(strings.TrimSpace(line[2:]), ":")
-		value = strings.TrimSpace(value)
-		switch {
-		case ok && key == "title":
-			r.Title = value
-		case ok && key == "param":
-			m := paramLine.FindStringSubmatch(value)
-			if m == nil {
-				return r, fmt.Errorf("cannot read report %s: line %q: want -- param: NAME TYPE = DEFAULT | DOC", name, line)
-			}
-			r.Parameters = append(r.Parameters, Parameter{m[1], m[2], m[3], m[4]})
+// Parameter returns the parameter called name.
+func (r Report) Parameter(name string) (Parameter, bool) {
+	for _, p := range r.Parameters {
+		if p.Name == name {
+			return p, true
 		}
 	}
-	r.SQL = strings.TrimRight(strings.TrimSpace(rest), ";")
-	if r.Title == "" || r.SQL == "" {
-		return r, fmt.Errorf("cannot read report %s: it has no title or no SELECT", name)
-	}
-	for _, m := range paramUse.FindAllStringSubmatch(r.SQL, -1) {
-		i := slices.IndexFunc(r.Parameters, func(p Parameter) bool { return p.Name == m[1] })
-		if i < 0 || r.Parameters[i].Type != m[2] {
-			return r, fmt.Errorf("cannot read report %s: %s is not declared", name, m[0])
-		}
-	}
-	return r, nil
+	return Parameter{}, false
 }
 
-func (r Report) bind(given map[string]string) (clickhouse.Parameters, error) {
-	params := clickhouse.Parameters{}
-	var names []string
-	for _, p := range r.Parameters {
-		params[p.Name] = p.Default
-		names = append(names, p.Name)
+// RunReport runs a report. Parameters that are not given have the report's
+// defaults; one that the report does not have is an error.
+func RunReport(ctx context.Context, o Options, r Report, given map[string]string, w io.Writer, f Format) (Summary, error) {
+	a, err := r.Ask(given, time.Now())
+	if err != nil {
+		return Summary{}, err
 	}
-	for k, v := range given {
-		if _, ok := params[k]; !ok {
-			return nil, fmt.Errorf("cannot set parameter %q of report %s: it has %s", k, r.Name, strings.Join(names, ", "))
-		}
-		params[k] = v
-	}
-	return params, nil
+	return a.Run(ctx, o, w, f)
 }

@@ -31,6 +31,7 @@ type Config struct {
 	Up         Up
 	Source     Source
 	Quarantine Quarantine
+	Reports    Reports
 
 	// File is what the configuration was read from; empty: the defaults.
 	File string

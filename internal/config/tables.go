@@ -39,6 +39,7 @@ func (c *Config) keys() []key {
 		sub("up", &c.Up, "The trial stack on one machine, millrace up. Nothing else reads these keys."),
 		sub("source", &c.Source, "The mail filter's own API, which is told where to send its log: millrace source."),
 		sub("quarantine", &c.Quarantine, "The mail filter's quarantine, read over IMAP: millrace quarantine."),
+		sub("reports", &c.Reports, "Questions with a name: millrace report."),
 	}
 }
 

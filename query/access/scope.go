@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"millrace/internal/sqltext"
+	"millrace/query"
 	"millrace/schema"
 )
 
@@ -119,6 +120,38 @@ func (s Scope) Relation(database, name string) (string, error) {
 		}
 	}
 	return fmt.Sprintf("(SELECT %s FROM %s AS base WHERE %s)", columns, table, or(any)), nil
+}
+
+// Relations are the names of the tables and views that others than admins may ask.
+func Relations() []string {
+	var all []string
+	for _, k := range schema.Kinds() {
+		all = append(all, k.Table)
+	}
+	for _, v := range schema.Views() {
+		all = append(all, v.Name)
+	}
+	return slices.DeleteFunc(all, func(name string) bool {
+		_, ok := schema.OwnersOf(name)
+		return !ok
+	})
+}
+
+// Narrow is what a statement over the database's tables and views is narrowed to; nil: to
+// nothing.
+func (s Scope) Narrow(database string) (*query.Scope, error) {
+	if s.Role == Admin {
+		return nil, nil
+	}
+	narrowed := &query.Scope{Parameters: s.Parameters()}
+	for _, name := range Relations() {
+		sql, err := s.Relation(database, name)
+		if err != nil {
+			return nil, err
+		}
+		narrowed.Relations = append(narrowed.Relations, query.Relation{Name: name, SQL: "SELECT * FROM " + sql})
+	}
+	return narrowed, nil
 }
 
 // conditions are SQL: one of whole holds when the mail is the scope's own, with all of its
