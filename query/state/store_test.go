@@ -5,9 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"millrace/internal/embedded"
 	"millrace/internal/embedded/embeddedtest"
@@ -19,7 +25,7 @@ const topic = "millrace.state"
 var root = By{Actor: "cli:root", How: CLI}
 
 func TestMain(m *testing.M) {
-	if instanceAsked() {
+	if instanceAsked() || brokerAsked() {
 		return
 	}
 	os.Exit(embeddedtest.Main(m))
@@ -183,4 +189,71 @@ func TestStore_Bulk(t *testing.T) {
 	if n := len(open(t, options(b.Addr)).Snapshot().Locks()); n != 5000 {
 		t.Errorf("%d locks after a restart", n)
 	}
+}
+
+// The broker compacts the log: who opens it then knows what the others know.
+func TestStore_OverCompaction(t *testing.T) {
+	t.Parallel()
+	b := broker(t)
+	s := open(t, options(b.Addr))
+	for i := range 40 {
+		must(t, s.Append(within(t), root, lock(fmt.Sprint("user", i%4), i%3 > 0)))
+	}
+	must(t, s.Append(within(t), root, Change{Key: LockKey("example.com", "*", "user0"), Action: "remove"}))
+	before := s.Snapshot().Locks()
+	b.Cluster().Compact()
+	if got := open(t, options(b.Addr)).Snapshot().Locks(); !slices.Equal(got, before) || len(got) != 3 {
+		t.Errorf("%+v, want %+v", got, before)
+	}
+	// Who follows goes on over the gaps.
+	must(t, s.Append(within(t), root, lock("user9", true)))
+	if _, ok := s.Snapshot().Lock("example.com", "*", "user9"); !ok {
+		t.Error("it is not there")
+	}
+}
+
+// A broker that answers late, or that has written what it says it has not, doubles nothing.
+func TestStore_SendsAgain(t *testing.T) {
+	t.Parallel()
+	b := broker(t)
+	s := open(t, options(b.Addr))
+	must(t, s.Append(within(t), root, lock("bob", true)))
+	v, _ := s.Snapshot().VersionOf(LockKey("example.com", "*", "bob"))
+	b.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotEnoughReplicasAfterAppend, Count: 2})
+	c := lock("bob", false)
+	c.If = At(v)
+	must(t, s.Append(within(t), root, c))
+	b.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotLeaderForPartition, Count: 2})
+	must(t, s.Append(within(t), root, lock("bea", true)))
+	other := open(t, options(b.Addr))
+	must(t, s.CatchUp(within(t)))
+	if got, want := other.Snapshot().Locks(), s.Snapshot().Locks(); !slices.Equal(got, want) || len(got) != 2 || got[0].Identity != "bea" || got[1].Locked {
+		t.Errorf("%+v and %+v", got, want)
+	}
+	b.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.TopicAuthorizationFailed, Count: 1})
+	if err := s.Append(within(t), root, lock("joe", true)); err == nil || errors.Is(err, ErrConflict) {
+		t.Errorf("refused: %v", err)
+	}
+}
+
+func TestOpen_Failure(t *testing.T) {
+	t.Parallel()
+	f := func(name string, o Options, want string) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		defer cancel()
+		s, err := Open(ctx, o)
+		if err == nil {
+			s.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", name, err, want)
+		}
+	}
+	o := options("127.0.0.1:1")
+	f("no broker", o, "cannot reach Kafka at 127.0.0.1:1")
+	o.EnsureTopic = nil
+	f("no broker, and no check", o, "millrace.state")
+	o.Brokers = nil
+	f("none named", o, "kafka.brokers is empty")
 }
