@@ -177,3 +177,6 @@ func (s *Store) heartbeat(ctx context.Context, gen *kafka.Generation) error {
 	}
 	return nil
 }
+
+// Snapshot is that of the store.
+func (t *Term) Snapshot() *Snapshot { return t.s.Snapshot() }
