@@ -187,3 +187,48 @@ func (s *Store) trouble(err error) {
 		s.o.Logger.Info("following the state again", "topic", s.o.Topic)
 	}
 }
+
+// Follow reads the log once more, from its beginning, and tells f of its records, those of
+// one answer of Kafka at a time and none when there are none; next is the place behind
+// them. It ends with f's error, or when ctx ends.
+func (s *Store) Follow(ctx context.Context, f func(records []Record, next Version) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(s.life, func() { cancel(errClosed) })()
+	s.journal.follow(ctx, &follower{machine: newMachine(), tell: f, stop: cancel})
+	return context.Cause(ctx)
+}
+
+var (
+	errClosed  = errors.New("the state is closed")
+	errRestart = errors.New("the log of state was cut or made anew")
+)
+
+// follower reads for Follow.
+type follower struct {
+	machine *machine
+	started bool
+	records []Record
+	tell    func([]Record, Version) error
+	stop    context.CancelCauseFunc
+}
+
+func (f *follower) restart() {
+	if f.started {
+		f.stop(errRestart)
+	}
+	f.started = true
+}
+
+func (f *follower) record(offset int64, key, value []byte) {
+	f.records = append(f.records, f.machine.apply(offset, key, value))
+}
+
+func (f *follower) reached(next int64) {
+	if err := f.tell(f.records, Version(next)); err != nil {
+		f.stop(err)
+	}
+	f.records = f.records[:0]
+}
+
+func (f *follower) trouble(error) {} // the store says it
