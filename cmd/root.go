@@ -42,6 +42,7 @@ the source was given, carries every event through Kafka and lands it in ClickHou
 		&cobra.Group{ID: groupRun, Title: "Run it:"},
 		&cobra.Group{ID: groupPrepare, Title: "Prepare it:"},
 		&cobra.Group{ID: groupUse, Title: "Use it:"},
+		&cobra.Group{ID: groupDecide, Title: "Decide:"},
 	)
 	add := func(id string, commands ...*cobra.Command) {
 		for _, c := range commands {
@@ -51,7 +52,8 @@ the source was given, carries every event through Kafka and lands it in ClickHou
 	}
 	add(groupRun, newUp(), newIngest(), newTransform())
 	add(groupPrepare, newCapacity(), newCheck(), newSchema(), newTemplate(), newSource())
-	add(groupUse, newSearch(), newQuery(), newStatus(), newAudit(), newTap(), newCapture(), newReplay(), newTrail(), newImport(), newQuarantine(), newGenerate(), newClasses(), newReport())
+	add(groupUse, newSearch(), newQuery(), newStatus(), newAudit(), newTap(), newCapture(), newReplay(), newTrail(), newReport(), newClasses(), newImport(), newQuarantine(), newGenerate())
+	add(groupDecide, newLock(), newUnlock(), newLocks(), newBlock(), newUnblock(), newBlocks(), newOutgoingUser(), newUser(), newToken())
 	root.AddCommand(newVersion())
 	return root
 }
@@ -60,6 +62,7 @@ const (
 	groupRun     = "run"
 	groupPrepare = "prepare"
 	groupUse     = "use"
+	groupDecide  = "decide"
 )
 
 // Main runs the command line of this process and returns its exit code.

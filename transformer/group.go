@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,16 +11,14 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"millrace/internal/fetch"
+	"millrace/internal/kafkagroup"
 	"millrace/schema"
 )
-
-// leaveTimeout bounds how long leaving the group may take.
-const leaveTimeout = 3 * time.Second
 
 // member joins the group and works through its generations, until soft or hard
 // ends, a topic is missing, or the membership must be given up.
 func (t *Transformer) member(soft, hard context.Context) {
-	dialer := newGroupDialer(t.o.Dialer)
+	dialer := kafkagroup.NewDialer(t.o.Dialer)
 	group, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
 		ID: t.o.Group, Brokers: t.o.Brokers, Dialer: dialer.Dialer, Topics: t.topics,
 		SessionTimeout: t.o.SessionTimeout, RebalanceTimeout: t.o.RebalanceTimeout,
@@ -35,7 +32,7 @@ func (t *Transformer) member(soft, hard context.Context) {
 		sleep(soft, time.Second)
 		return
 	}
-	defer dialer.leave(group)
+	defer dialer.Leave(group)
 	ctx, cancel := context.WithCancel(soft)
 	defer cancel()
 	defer context.AfterFunc(hard, cancel)()
@@ -183,72 +180,6 @@ func (t *Transformer) watchTopics(ctx context.Context, counts map[string]int) <-
 		}
 	}()
 	return changed
-}
-
-// groupDialer knows the group's connections, to cut them: kafka-go waits for the
-// answer to a JoinGroup for up to two minutes, whatever is asked of it meanwhile.
-type groupDialer struct {
-	*kafka.Dialer
-	mutex sync.Mutex
-	conns map[net.Conn]struct{}
-}
-
-func newGroupDialer(d *kafka.Dialer) *groupDialer {
-	g := &groupDialer{conns: map[net.Conn]struct{}{}}
-	own := *d
-	dial := own.DialFunc
-	if dial == nil {
-		dial = (&net.Dialer{Timeout: own.Timeout, KeepAlive: own.KeepAlive}).DialContext
-	}
-	own.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
-		c, err := dial(ctx, network, address)
-		if err != nil {
-			return nil, err
-		}
-		w := &groupConn{Conn: c, g: g}
-		g.mutex.Lock()
-		g.conns[w] = struct{}{}
-		g.mutex.Unlock()
-		return w, nil
-	}
-	g.Dialer = &own
-	return g
-}
-
-type groupConn struct {
-	net.Conn
-	g *groupDialer
-}
-
-func (c *groupConn) Close() error {
-	c.g.mutex.Lock()
-	delete(c.g.conns, c)
-	c.g.mutex.Unlock()
-	return c.Conn.Close()
-}
-
-// leave leaves the group, or cuts its connections when that takes too long.
-func (g *groupDialer) leave(group *kafka.ConsumerGroup) {
-	left := make(chan struct{})
-	go func() { group.Close(); close(left) }()
-	cut := time.NewTicker(leaveTimeout)
-	defer cut.Stop()
-	for range 3 {
-		select {
-		case <-left:
-			return
-		case <-cut.C:
-			g.mutex.Lock()
-			conns := make([]net.Conn, 0, len(g.conns))
-			for c := range g.conns {
-				conns = append(conns, c)
-			}
-			g.mutex.Unlock()
-			for _, c := range conns {
-				c.Close()
-			}
-		}
-	}
 }
 
 // shortTopic is the topic's name in rows and tokens: without the prefix.

@@ -257,6 +257,43 @@ func TestBroker_DoesNotApplyRetentionOfTopics(t *testing.T) {
 	}
 }
 
+// What is kept by key is not shortened by age or size, whatever is committed or said.
+func TestBroker_NeverShortensACompactedTopic(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	o := embedded.BrokerOptions{
+		DataDir: dir, Topics: map[string]int{"events": 1},
+		SegmentBytes: 10_000, RetentionBytes: 20_000, RetentionAge: time.Millisecond, RetentionInterval: 10 * time.Millisecond,
+		RetentionFloor: func(string, int32) int64 { return 1 << 40 },
+	}
+	b := startBroker(t, o)
+	client := &kafka.Client{Addr: kafka.TCP(b.Addr)}
+	response, err := client.CreateTopics(context.Background(), &kafka.CreateTopicsRequest{Topics: []kafka.TopicConfig{{
+		Topic: "state", NumPartitions: 1, ReplicationFactor: 1,
+		ConfigEntries: []kafka.ConfigEntry{{ConfigName: "cleanup.policy", ConfigValue: "compact"}, {ConfigName: "min.compaction.lag.ms", ConfigValue: "86400000"}},
+	}}})
+	if err != nil || response.Errors["state"] != nil {
+		t.Fatal(err, response)
+	}
+	produce(t, b.Addr, "state", 50, 1000)
+	produce(t, b.Addr, "events", 50, 1000)
+	eventually(t, "retention shortens the other topic", func() bool {
+		first, _ := offsets(t, b, "events")
+		return first > 20
+	})
+	// Nor after a restart, which reads the topic's settings back.
+	b.Close()
+	b = startBroker(t, o)
+	produce(t, b.Addr, "events", 50, 1000)
+	eventually(t, "retention shortens the other topic again", func() bool {
+		first, _ := offsets(t, b, "events")
+		return first > 70
+	})
+	if first, end := offsets(t, b, "state"); first != 0 || end != 50 {
+		t.Fatalf("the log has offsets %d to %d, want 0 to 50", first, end)
+	}
+}
+
 func TestBroker_DemandsCredentialsBeyondLoopback(t *testing.T) {
 	t.Parallel()
 	if _, err := embedded.StartBroker(embedded.BrokerOptions{Address: "0.0.0.0:0"}); err == nil || !strings.Contains(err.Error(), "credentials") {

@@ -43,8 +43,8 @@ func (b *Broker) retain(ctx context.Context) {
 }
 
 // applyRetention deletes whole segments, the oldest first: those that are too
-// old, and as many as the log is too big. Never the segment in use, and never
-// one that reaches above the partition's low-water mark.
+// old, and as many as the log is too big. Never the segment in use, never one that
+// reaches above the partition's low-water mark, and never one of a compacted topic.
 func (b *Broker) applyRetention(now time.Time) error {
 	closed, total, err := readSegments(filepath.Join(b.logDir, "partitions"))
 	if err != nil {
@@ -54,6 +54,7 @@ func (b *Broker) applyRetention(now time.Time) error {
 		return cmp.Or(a.modified.Compare(b.modified), cmp.Compare(a.base, b.base))
 	})
 	floor := b.lowWaterMarks()
+	compacted := map[string]bool{}
 	type partition struct {
 		topic string
 		n     int32
@@ -61,9 +62,12 @@ func (b *Broker) applyRetention(now time.Time) error {
 	held := make(map[partition]bool) // an older segment stays, so a newer one must
 	for _, s := range closed {
 		key := partition{s.topic, s.partition}
+		if _, looked := compacted[s.topic]; !looked {
+			compacted[s.topic] = b.compacted(s.topic)
+		}
 		tooOld := now.Sub(s.modified) > b.options.RetentionAge
 		tooBig := b.options.RetentionBytes > 0 && total > b.options.RetentionBytes
-		if held[key] || !tooOld && !tooBig || s.end > floor(s.topic, s.partition) {
+		if held[key] || compacted[s.topic] || !tooOld && !tooBig || s.end > floor(s.topic, s.partition) {
 			held[key] = true
 			continue
 		}
@@ -79,6 +83,17 @@ func (b *Broker) applyRetention(now time.Time) error {
 		}
 	}
 	return nil
+}
+
+// compacted tells whether a topic keeps the last record of each key for ever. The broker
+// never compacts, so that such a log grows; it is never shortened either.
+func (b *Broker) compacted(topic string) bool {
+	t := b.cluster.TopicInfo(topic)
+	if t == nil {
+		return false
+	}
+	policy := t.Configs["cleanup.policy"]
+	return policy != nil && strings.Contains(*policy, "compact")
 }
 
 // lowWaterMarks returns, by partition, the lowest offset that must stay; -1

@@ -65,3 +65,25 @@ func Await(ctx context.Context, o Options, log *slog.Logger) error {
 		}
 	}
 }
+
+// State is the topic of what people have decided: locks, users, what was sent.
+const State = "state"
+
+// StateFromConfig are the options for the topic of state: one partition, so that there
+// is one order, and compacted, so that what holds is kept for ever.
+func StateFromConfig(cfg *config.Config) (Options, error) {
+	k := &cfg.Kafka
+	o := Options{
+		Brokers: k.Brokers, Create: k.CreateTopics, Partitions: 1, Replication: k.Replication,
+		Topics: []string{k.Topic(State)}, Compact: true, BatchBytes: StateBatchBytes,
+	}
+	transport, err := cfg.KafkaTransport(o.Topics...)
+	if err != nil {
+		return Options{}, err
+	}
+	o.Transport = transport
+	return o, nil
+}
+
+// StateBatchBytes bounds one batch of records of state.
+const StateBatchBytes = 512 << 10

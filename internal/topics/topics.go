@@ -33,6 +33,8 @@ type Options struct {
 	Replication int                // of a created topic; 0: three, or as many as there are brokers
 	Retention   time.Duration      // of a created topic
 	BatchBytes  int                // largest batch that will be sent; 0: not checked
+	// Compact: of each key the last record is kept for ever, and Retention is of no account.
+	Compact bool
 }
 
 // Topic is what Ensure found or made.
@@ -137,13 +139,27 @@ func (o *Options) missing(names []string, why error) error {
 	return fmt.Errorf("%w %s: %w; create with:%s", ErrMissing, strings.Join(names, ", "), why, b.String())
 }
 
+// CompactionLag is how long each record of a compacted topic stays although a later one
+// has its key.
+const CompactionLag = 24 * time.Hour
+
+// policy is what cleans the topic.
+func (o *Options) policy() string {
+	if o.Compact {
+		return "compact"
+	}
+	return "delete"
+}
+
 // settings are those of a created topic.
 func (o *Options) settings() []kafka.ConfigEntry {
 	s := []kafka.ConfigEntry{
-		{ConfigName: "cleanup.policy", ConfigValue: "delete"},
+		{ConfigName: "cleanup.policy", ConfigValue: o.policy()},
 		{ConfigName: "compression.type", ConfigValue: "producer"},
 	}
-	if o.Retention > 0 {
+	if o.Compact {
+		s = append(s, kafka.ConfigEntry{ConfigName: "min.compaction.lag.ms", ConfigValue: strconv.FormatInt(CompactionLag.Milliseconds(), 10)})
+	} else if o.Retention > 0 {
 		s = append(s, kafka.ConfigEntry{ConfigName: "retention.ms", ConfigValue: strconv.FormatInt(o.Retention.Milliseconds(), 10)})
 	}
 	if o.Replication > 1 {
@@ -232,7 +248,7 @@ func (o *Options) inspect(ctx context.Context, client *kafka.Client, found []Top
 				t.Partitions, o.Partitions, o.Brokers[0], t.Name, o.Partitions))
 		}
 		req.Resources = append(req.Resources, kafka.DescribeConfigRequestResource{
-			ResourceType: kafka.ResourceTypeTopic, ResourceName: t.Name, ConfigNames: []string{"cleanup.policy", "max.message.bytes"},
+			ResourceType: kafka.ResourceTypeTopic, ResourceName: t.Name, ConfigNames: o.inspected(),
 		})
 	}
 	res, err := client.DescribeConfigs(ctx, req)
@@ -258,15 +274,29 @@ func (o *Options) inspect(ctx context.Context, client *kafka.Client, found []Top
 	return nil
 }
 
+func (o *Options) inspected() []string {
+	names := []string{"cleanup.policy", "max.message.bytes"}
+	if o.Compact {
+		names = append(names, "min.compaction.lag.ms")
+	}
+	return names
+}
+
 func (o *Options) unfit(topic, setting, value string) error {
 	change := ""
 	switch setting {
 	case "cleanup.policy":
-		// Compaction keeps one record per key, and ours have none.
-		if !strings.Contains(value, "compact") {
+		// Compaction keeps one record per key, and those of events have none. Deletion
+		// forgets what nobody has changed for long.
+		if value == o.policy() || !o.Compact && !strings.Contains(value, "compact") {
 			return nil
 		}
-		change = "cleanup.policy=delete"
+		change = "cleanup.policy=" + o.policy()
+	case "min.compaction.lag.ms":
+		if ms, err := strconv.ParseInt(value, 10, 64); err != nil || ms >= CompactionLag.Milliseconds()/24 {
+			return nil
+		}
+		change = fmt.Sprintf("min.compaction.lag.ms=%d", CompactionLag.Milliseconds())
 	case "max.message.bytes":
 		if n, err := strconv.Atoi(value); err != nil || n >= o.BatchBytes {
 			return nil

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"millrace/internal/mailname"
 	"millrace/internal/sqltext"
 	"millrace/query"
 	"millrace/schema"
@@ -56,7 +57,7 @@ func (s Scope) Parameters() map[string]string {
 	case DomainUser:
 		var domains, at []string
 		for _, d := range s.Domains {
-			for _, f := range Forms(d) {
+			for _, f := range mailname.Forms(d) {
 				domains, at = append(domains, f), append(at, "@"+f)
 			}
 		}
@@ -64,7 +65,7 @@ func (s Scope) Parameters() map[string]string {
 	case AddressUser:
 		var all []string
 		for _, a := range s.Addresses {
-			all = append(all, AddressForms(a)...)
+			all = append(all, mailname.AddressForms(a)...)
 		}
 		return map[string]string{addressesParameter: sqltext.Array(all)}
 	}

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"millrace/internal/mailname"
 	"millrace/internal/sqltext"
-	"millrace/query/access"
 )
 
 // Op is how a rule compares.
@@ -201,9 +201,9 @@ func (w *writer) compareText(f field, column string, r Rule) (string, error) {
 			case exact:
 				all = append(all, x)
 			case domains:
-				all = append(all, access.Forms(x)...)
+				all = append(all, mailname.Forms(x)...)
 			case addresses:
-				all = append(all, access.AddressForms(x)...)
+				all = append(all, mailname.AddressForms(x)...)
 			default:
 				all = append(all, strings.ToLower(x))
 			}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"millrace/internal/mailname"
 	"millrace/internal/sqltext"
 	"millrace/query"
 	"millrace/query/access"
@@ -162,7 +163,7 @@ func (q Query) stretches(ctx context.Context, o query.Options, scope access.Scop
 func (q Query) oneDomain(params map[string]string) string {
 	for _, p := range append([]Rule{q.Where}, q.Where.All...) {
 		if p.Field == "domain" && p.Op == Is && !p.Not && len(p.Values) == 1 && !q.Where.Not {
-			params["stretch_domains"] = sqltext.Array(access.Forms(p.Values[0]))
+			params["stretch_domains"] = sqltext.Array(mailname.Forms(p.Values[0]))
 			return " AND domain IN {stretch_domains:Array(String)}"
 		}
 	}

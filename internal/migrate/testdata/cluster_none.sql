@@ -540,6 +540,29 @@ SELECT event_time, 'quarantine', toString(server), id, toDateTime(0, 'UTC'), toU
     concat('kept in ', folder, if(evidence = '', '', concat(': ', evidence))), toString(listener), received_at
 FROM `millrace`.`quarantine_messages`;
 
+-- 0005_state
+CREATE TABLE IF NOT EXISTS `millrace`.`state_changes` ON CLUSTER `main`
+(
+    epoch UInt64,
+    offset UInt64 CODEC(Delta, Default),
+    time DateTime64(3, 'UTC') CODEC(Delta, Default),
+    actor LowCardinality(String),
+    how LowCardinality(String),
+    kind LowCardinality(String),
+    parts Array(String),
+    action LowCardinality(String),
+    reason String,
+    effect LowCardinality(String),
+    term UInt64,
+    before String,
+    after String,
+    record String,
+    copied_at DateTime64(3, 'UTC')
+)
+ENGINE = ReplacingMergeTree(copied_at)
+ORDER BY (epoch, offset)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
+
 -- views
 CREATE OR REPLACE VIEW `millrace`.`message_trail` ON CLUSTER `main` AS
 SELECT event_time, 'message' AS kind, toString(filtering_host) AS host, id, toDateTime(0, 'UTC') AS qmail_time, toUInt64(0) AS qp, domain, sender, [recipient] AS recipients, sender_ip AS client,
