@@ -21,6 +21,7 @@ type Config struct {
 	StateDir   string
 	Formats    []Format
 	Classes    []Class
+	Reports    Reports
 	Kafka      Kafka
 	ClickHouse ClickHouse
 	Transform  Transform
@@ -313,8 +314,9 @@ const (
 
 // Retention is how long ClickHouse keeps what.
 type Retention struct {
-	Events time.Duration
-	Raw    time.Duration
+	Events  time.Duration
+	Raw     time.Duration
+	Rollups time.Duration
 }
 
 // HTTP is where the daemons serve metrics, health and profiles.

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"millrace/schema"
 )
 
 //go:embed migrations/*.sql
@@ -104,6 +106,7 @@ func (s Settings) render(statement string) (string, error) {
 		"{{database}}", s.Database,
 		"{{on_cluster}}", s.onCluster(),
 		"{{engine}}", s.engine(),
+		"{{replacing}}", schema.Replacing(s.engine()),
 	).Replace(statement)
 	if i := strings.Index(out, "{{"); i >= 0 {
 		return "", fmt.Errorf("cannot render a statement: unknown placeholder %q", out[i:min(i+20, len(out))])

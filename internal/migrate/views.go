@@ -16,7 +16,42 @@ func (s Settings) createView(v schema.View) string {
 }
 
 func (s Settings) createReadView(v schema.View) string {
-	return v.Create(s.Views, s.readDatabase(), s.everywhere(), true)
+	views := s.Views
+	views.Home = s.Database
+	return v.Create(views, s.readDatabase(), s.everywhere(), true)
+}
+
+// createRefresh are the statements that make what counts. On a cluster a message and its
+// statuses may lie on different shards: each server counts those of all, for itself, so that
+// whoever is asked has the whole.
+func (s Settings) createRefresh(f schema.Refresh) []string {
+	events := s.Database
+	if s.Cluster != "" {
+		events = s.readDatabase()
+	}
+	return f.Create(s.Views, events, s.Database, s.onCluster())
+}
+
+func refreshes() (all []schema.Refresh) {
+	for _, r := range schema.Rollups() {
+		all = append(all, r.Refreshes()...)
+	}
+	return all
+}
+
+// planRefreshes makes what counts, where it is not there or of another definition.
+func (m *Migrator) planRefreshes(ctx context.Context, servers uint64) ([]Step, error) {
+	var steps []Step
+	for _, f := range refreshes() {
+		why, err := m.commentDiffers(ctx, servers, m.settings.Database, f.Name, f.Comment(m.settings.Views))
+		if err != nil {
+			return nil, err
+		}
+		if why != "" {
+			steps = append(steps, Step{Kind: StepRollup, Name: f.Name, Reason: why, Statements: m.settings.createRefresh(f)})
+		}
+	}
+	return steps, nil
 }
 
 const missingView = "does not exist on all servers"
@@ -38,20 +73,23 @@ func (m *Migrator) planViews(ctx context.Context, servers uint64) ([]Step, error
 
 // viewDiffers says why the view has to be made on one of the servers; empty: it need not.
 func (m *Migrator) viewDiffers(ctx context.Context, servers uint64, database string, v schema.View) (string, error) {
+	return m.commentDiffers(ctx, servers, database, v.Name, v.Comment(m.settings.Views))
+}
+
+func (m *Migrator) commentDiffers(ctx context.Context, servers uint64, database, name, want string) (string, error) {
 	s := m.settings
 	s.Database = database
-	ctx = (&Migrator{settings: s}).params(ctx, v.Name)
+	ctx = (&Migrator{settings: s}).params(ctx, name)
 	rows, err := m.conn.Query(ctx, "SELECT comment FROM "+s.system("tables")+" WHERE database = {database:String} AND name = {table:String}")
 	if err != nil {
-		return "", fmt.Errorf("cannot read the description of view %s.%s: %w", database, v.Name, err)
+		return "", fmt.Errorf("cannot read the description of view %s.%s: %w", database, name, err)
 	}
 	defer rows.Close()
 	var found, same uint64
-	want := v.Comment(s.Views)
 	for rows.Next() {
 		var comment string
 		if err := rows.Scan(&comment); err != nil {
-			return "", fmt.Errorf("cannot read the description of view %s.%s: %w", database, v.Name, err)
+			return "", fmt.Errorf("cannot read the description of view %s.%s: %w", database, name, err)
 		}
 		found++
 		if comment == want {
@@ -59,7 +97,7 @@ func (m *Migrator) viewDiffers(ctx context.Context, servers uint64, database str
 		}
 	}
 	if err := rows.Err(); err != nil {
-		return "", fmt.Errorf("cannot read the description of view %s.%s: %w", database, v.Name, err)
+		return "", fmt.Errorf("cannot read the description of view %s.%s: %w", database, name, err)
 	}
 	switch {
 	case found < servers:
