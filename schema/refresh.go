@@ -86,9 +86,9 @@ func (f Refresh) query(s ViewSettings, database, home string) string {
 		return fmt.Sprintf("SELECT '%s' AS rollup, hour, max(events) AS events, max(computed_at) AS computed_at\nFROM %s.`%s_rows`\nWHERE direction = ''\nGROUP BY hour",
 			f.rollup.View.Name, home, f.rollup.View.Name)
 	}
-	// An hour's events, and no event of another time: the first two conditions are the third's, for the parts' bounds.
-	const where = "\n                    WHERE received_at >= arrayMin(hours) - toIntervalDay(1) AND id_time >= arrayMin(hours) AND id_time < arrayMax(hours) + toIntervalHour(1)" +
-		" AND has(hours, toStartOfHour(id_time)) AND received_at >= id_time - toIntervalDay(1)"
+	// Each place that names the hours is work for the server's analysis, once for each of its kind: the
+	// hours themselves are asked for once, around the messages, and reach both tables from there.
+	const where = "\n                    WHERE received_at >= since AND received_at >= id_time - toIntervalDay(1)"
 	touched, err := rollupFiles.ReadFile("rollups/touched.sql")
 	if err != nil {
 		panic("BUG: " + err.Error())

@@ -55,12 +55,12 @@ func (m *Migrator) Check(ctx context.Context) ([]Difference, error) {
 		}
 		out = append(out, m.compare(k, t)...)
 	}
+	have, err := m.commentsOf(ctx, m.settings.Database)
+	if err != nil {
+		return nil, err
+	}
 	for _, v := range schema.Views() {
-		why, err := m.viewDiffers(ctx, 1, m.settings.Database, v)
-		if err != nil {
-			return nil, err
-		}
-		if why != "" {
+		if why := have.differs(1, v.Name, v.Comment(m.settings.Views)); why != "" {
 			d := Difference{
 				Table: v.Name, Want: fmt.Sprintf("a view of %d columns", len(v.Columns)), Statement: m.settings.createView(v),
 				Note: "`millrace schema apply` makes it",
@@ -79,11 +79,7 @@ func (m *Migrator) Check(ctx context.Context) ([]Difference, error) {
 		out = append(out, d...)
 	}
 	for _, f := range refreshes() {
-		why, err := m.commentDiffers(ctx, 1, m.settings.Database, f.Name, f.Comment(m.settings.Views))
-		if err != nil {
-			return nil, err
-		}
-		if why != "" {
+		if why := have.differs(1, f.Name, f.Comment(m.settings.Views)); why != "" {
 			d := Difference{
 				Table: f.Name, Want: "a view that counts", Note: "`millrace schema apply` makes it",
 				Statement: strings.Join(m.settings.createRefresh(f), ";\n"),

@@ -1,6 +1,7 @@
 WITH
     ({{touched}}) AS touched,
-    touched.1 AS hours
+    touched.1 AS hours,
+    arrayMin(hours) - toIntervalDay(1) AS since
 SELECT hour, direction, domain, auth_user, identity, class_norm, status_norm, messages, bytes, recipients, invalid_recipients, invalid_senders,
     content, events, now64(3, 'UTC') AS computed_at, deleted
 FROM
@@ -17,7 +18,7 @@ FROM
         (
             {{messages}}
         )
-        WHERE has_message = 1
+        WHERE has_message = 1 AND has(hours, toStartOfHour(id_time))
         GROUP BY hour, direction, domain, auth_user, identity, class_norm, status_norm
         UNION ALL
         SELECT hour, toString(direction), domain, auth_user, identity, toString(class_norm), toString(status_norm), 0, 0, uniqCombinedStateIf(12)(domain, false), 0, 0,

@@ -1,6 +1,7 @@
 WITH
     ({{touched}}) AS touched,
-    touched.1 AS hours
+    touched.1 AS hours,
+    arrayMin(hours) - toIntervalDay(1) AS since
 SELECT hour, direction, domain, auth_user, identity, sender, messages, accepted, rejected, temporarily_rejected, quarantined, bytes, recipients, invalid_recipients, invalid_senders,
     content, events, now64(3, 'UTC') AS computed_at, deleted
 FROM
@@ -29,7 +30,7 @@ FROM
                 (
                     {{messages}}
                 )
-                WHERE has_message = 1
+                WHERE has_message = 1 AND has(hours, toStartOfHour(id_time))
                 GROUP BY hour, direction, domain, auth_user, identity, low_sender
             )
         )

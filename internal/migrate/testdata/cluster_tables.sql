@@ -910,7 +910,8 @@ SELECT toStartOfHour(id_time) FROM `millrace_all`.`message_events` WHERE receive
         WINDOW grown AS (ORDER BY (n - stored) / n DESC, hour DESC ROWS UNBOUNDED PRECEDING)
     )
     WHERE upto <= 5000000 OR place = 1) AS touched,
-    touched.1 AS hours
+    touched.1 AS hours,
+    arrayMin(hours) - toIntervalDay(1) AS since
 SELECT hour, direction, domain, auth_user, identity, class_norm, status_norm, messages, bytes, recipients, invalid_recipients, invalid_senders,
     content, events, now64(3, 'UTC') AS computed_at, deleted
 FROM
@@ -960,7 +961,7 @@ FROM
         toDateTime64(0, 3, 'UTC') AS s_delivery_date, toIPv6('::') AS s_delivery_ip, toUInt16(0) AS s_delivery_port, '' AS s_delivery_fqdn,
         '' AS s_delivery_interface, '' AS s_delivery_data
     FROM `millrace_all`.`message_events`
-                    WHERE received_at >= arrayMin(hours) - toIntervalDay(1) AND id_time >= arrayMin(hours) AND id_time < arrayMax(hours) + toIntervalHour(1) AND has(hours, toStartOfHour(id_time)) AND received_at >= id_time - toIntervalDay(1)
+                    WHERE received_at >= since AND received_at >= id_time - toIntervalDay(1)
     UNION ALL
     SELECT domain, id_time, id, recipient, toString(filtering_host), if(id = '', concat(toString(k_topic), ' ', toString(k_epoch), ' ', toString(k_part), ' ', toString(k_off)), ''),
         ((toInt256((toUnixTimestamp64Milli(event_time) + 4398046511104) * 256 + transform(toString(status_norm), ['queued', 'temporarily-rejected', 'queue-frozen', 'quarantined', 'accepted', 'released', 'auto-released', 'not-accepted', 'rejected', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'quarantine-expired', 'quarantine-removed', 'blackholed', 'bounced', 'delivered'], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18], 0)) * 35184372088832 + ((toUnixTimestamp64Milli(received_at) + 4398046511104) * 2 + 1)) * 4294967296 + (k_epoch * 65536 + k_part)) * 4294967296 * 4294967296 + k_off, event_time,
@@ -968,11 +969,11 @@ FROM
         '', '', toIPv6('::'), '', '', toUInt64(0), toUInt64(0), toUInt64(0), '', '', '', '', '', '', '', '', '', '', '', '', '',
         delivery_date, delivery_ip, delivery_port, delivery_fqdn, delivery_interface, delivery_data
     FROM `millrace_all`.`status_events`
-                    WHERE received_at >= arrayMin(hours) - toIntervalDay(1) AND id_time >= arrayMin(hours) AND id_time < arrayMax(hours) + toIntervalHour(1) AND has(hours, toStartOfHour(id_time)) AND received_at >= id_time - toIntervalDay(1)
+                    WHERE received_at >= since AND received_at >= id_time - toIntervalDay(1)
 )
 GROUP BY domain, id_time, id, recipient, host, own
         )
-        WHERE has_message = 1
+        WHERE has_message = 1 AND has(hours, toStartOfHour(id_time))
         GROUP BY hour, direction, domain, auth_user, identity, class_norm, status_norm
         UNION ALL
         SELECT hour, toString(direction), domain, auth_user, identity, toString(class_norm), toString(status_norm), 0, 0, uniqCombinedStateIf(12)(domain, false), 0, 0,
@@ -990,7 +991,7 @@ GROUP BY domain, id_time, id, recipient, host, own
 )
 ORDER BY direction = ''
 SETTINGS max_bytes_before_external_group_by = 536870912, max_bytes_before_external_sort = 536870912
-COMMENT 'made by millrace schema apply, definition bcb5e7490ad00e21';
+COMMENT 'made by millrace schema apply, definition 5b687e84bff1b286';
 DROP VIEW IF EXISTS `millrace`.`messages_hourly_heal` ON CLUSTER `main`;
 CREATE MATERIALIZED VIEW IF NOT EXISTS `millrace`.`messages_hourly_heal` ON CLUSTER `main` REFRESH EVERY 1 HOUR OFFSET 20 MINUTE APPEND TO `millrace`.`messages_hourly_rows` EMPTY AS
 WITH
@@ -1015,7 +1016,8 @@ WITH
         WINDOW grown AS (ORDER BY (n - stored) / n DESC, hour DESC ROWS UNBOUNDED PRECEDING)
     )
     WHERE upto <= 5000000 OR place = 1) AS touched,
-    touched.1 AS hours
+    touched.1 AS hours,
+    arrayMin(hours) - toIntervalDay(1) AS since
 SELECT hour, direction, domain, auth_user, identity, class_norm, status_norm, messages, bytes, recipients, invalid_recipients, invalid_senders,
     content, events, now64(3, 'UTC') AS computed_at, deleted
 FROM
@@ -1065,7 +1067,7 @@ FROM
         toDateTime64(0, 3, 'UTC') AS s_delivery_date, toIPv6('::') AS s_delivery_ip, toUInt16(0) AS s_delivery_port, '' AS s_delivery_fqdn,
         '' AS s_delivery_interface, '' AS s_delivery_data
     FROM `millrace_all`.`message_events`
-                    WHERE received_at >= arrayMin(hours) - toIntervalDay(1) AND id_time >= arrayMin(hours) AND id_time < arrayMax(hours) + toIntervalHour(1) AND has(hours, toStartOfHour(id_time)) AND received_at >= id_time - toIntervalDay(1)
+                    WHERE received_at >= since AND received_at >= id_time - toIntervalDay(1)
     UNION ALL
     SELECT domain, id_time, id, recipient, toString(filtering_host), if(id = '', concat(toString(k_topic), ' ', toString(k_epoch), ' ', toString(k_part), ' ', toString(k_off)), ''),
         ((toInt256((toUnixTimestamp64Milli(event_time) + 4398046511104) * 256 + transform(toString(status_norm), ['queued', 'temporarily-rejected', 'queue-frozen', 'quarantined', 'accepted', 'released', 'auto-released', 'not-accepted', 'rejected', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'quarantine-expired', 'quarantine-removed', 'blackholed', 'bounced', 'delivered'], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18], 0)) * 35184372088832 + ((toUnixTimestamp64Milli(received_at) + 4398046511104) * 2 + 1)) * 4294967296 + (k_epoch * 65536 + k_part)) * 4294967296 * 4294967296 + k_off, event_time,
@@ -1073,11 +1075,11 @@ FROM
         '', '', toIPv6('::'), '', '', toUInt64(0), toUInt64(0), toUInt64(0), '', '', '', '', '', '', '', '', '', '', '', '', '',
         delivery_date, delivery_ip, delivery_port, delivery_fqdn, delivery_interface, delivery_data
     FROM `millrace_all`.`status_events`
-                    WHERE received_at >= arrayMin(hours) - toIntervalDay(1) AND id_time >= arrayMin(hours) AND id_time < arrayMax(hours) + toIntervalHour(1) AND has(hours, toStartOfHour(id_time)) AND received_at >= id_time - toIntervalDay(1)
+                    WHERE received_at >= since AND received_at >= id_time - toIntervalDay(1)
 )
 GROUP BY domain, id_time, id, recipient, host, own
         )
-        WHERE has_message = 1
+        WHERE has_message = 1 AND has(hours, toStartOfHour(id_time))
         GROUP BY hour, direction, domain, auth_user, identity, class_norm, status_norm
         UNION ALL
         SELECT hour, toString(direction), domain, auth_user, identity, toString(class_norm), toString(status_norm), 0, 0, uniqCombinedStateIf(12)(domain, false), 0, 0,
@@ -1095,7 +1097,7 @@ GROUP BY domain, id_time, id, recipient, host, own
 )
 ORDER BY direction = ''
 SETTINGS max_bytes_before_external_group_by = 536870912, max_bytes_before_external_sort = 536870912
-COMMENT 'made by millrace schema apply, definition 97d4f262b9127814';
+COMMENT 'made by millrace schema apply, definition 085e8aac39410b5a';
 DROP VIEW IF EXISTS `millrace`.`senders_hourly_noted` ON CLUSTER `main`;
 CREATE MATERIALIZED VIEW IF NOT EXISTS `millrace`.`senders_hourly_noted` ON CLUSTER `main` TO `millrace`.`rollup_hours` AS
 SELECT 'senders_hourly' AS rollup, hour, max(events) AS events, max(computed_at) AS computed_at
@@ -1129,7 +1131,8 @@ SELECT toStartOfHour(id_time) FROM `millrace_all`.`message_events` WHERE receive
         WINDOW grown AS (ORDER BY (n - stored) / n DESC, hour DESC ROWS UNBOUNDED PRECEDING)
     )
     WHERE upto <= 5000000 OR place = 1) AS touched,
-    touched.1 AS hours
+    touched.1 AS hours,
+    arrayMin(hours) - toIntervalDay(1) AS since
 SELECT hour, direction, domain, auth_user, identity, sender, messages, accepted, rejected, temporarily_rejected, quarantined, bytes, recipients, invalid_recipients, invalid_senders,
     content, events, now64(3, 'UTC') AS computed_at, deleted
 FROM
@@ -1191,7 +1194,7 @@ FROM
         toDateTime64(0, 3, 'UTC') AS s_delivery_date, toIPv6('::') AS s_delivery_ip, toUInt16(0) AS s_delivery_port, '' AS s_delivery_fqdn,
         '' AS s_delivery_interface, '' AS s_delivery_data
     FROM `millrace_all`.`message_events`
-                    WHERE received_at >= arrayMin(hours) - toIntervalDay(1) AND id_time >= arrayMin(hours) AND id_time < arrayMax(hours) + toIntervalHour(1) AND has(hours, toStartOfHour(id_time)) AND received_at >= id_time - toIntervalDay(1)
+                    WHERE received_at >= since AND received_at >= id_time - toIntervalDay(1)
     UNION ALL
     SELECT domain, id_time, id, recipient, toString(filtering_host), if(id = '', concat(toString(k_topic), ' ', toString(k_epoch), ' ', toString(k_part), ' ', toString(k_off)), ''),
         ((toInt256((toUnixTimestamp64Milli(event_time) + 4398046511104) * 256 + transform(toString(status_norm), ['queued', 'temporarily-rejected', 'queue-frozen', 'quarantined', 'accepted', 'released', 'auto-released', 'not-accepted', 'rejected', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'quarantine-expired', 'quarantine-removed', 'blackholed', 'bounced', 'delivered'], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18], 0)) * 35184372088832 + ((toUnixTimestamp64Milli(received_at) + 4398046511104) * 2 + 1)) * 4294967296 + (k_epoch * 65536 + k_part)) * 4294967296 * 4294967296 + k_off, event_time,
@@ -1199,11 +1202,11 @@ FROM
         '', '', toIPv6('::'), '', '', toUInt64(0), toUInt64(0), toUInt64(0), '', '', '', '', '', '', '', '', '', '', '', '', '',
         delivery_date, delivery_ip, delivery_port, delivery_fqdn, delivery_interface, delivery_data
     FROM `millrace_all`.`status_events`
-                    WHERE received_at >= arrayMin(hours) - toIntervalDay(1) AND id_time >= arrayMin(hours) AND id_time < arrayMax(hours) + toIntervalHour(1) AND has(hours, toStartOfHour(id_time)) AND received_at >= id_time - toIntervalDay(1)
+                    WHERE received_at >= since AND received_at >= id_time - toIntervalDay(1)
 )
 GROUP BY domain, id_time, id, recipient, host, own
                 )
-                WHERE has_message = 1
+                WHERE has_message = 1 AND has(hours, toStartOfHour(id_time))
                 GROUP BY hour, direction, domain, auth_user, identity, low_sender
             )
         )
@@ -1224,7 +1227,7 @@ GROUP BY domain, id_time, id, recipient, host, own
 )
 ORDER BY direction = ''
 SETTINGS max_bytes_before_external_group_by = 536870912, max_bytes_before_external_sort = 536870912
-COMMENT 'made by millrace schema apply, definition fd6eff9538af241b';
+COMMENT 'made by millrace schema apply, definition c6bb037641c1553f';
 DROP VIEW IF EXISTS `millrace`.`senders_hourly_heal` ON CLUSTER `main`;
 CREATE MATERIALIZED VIEW IF NOT EXISTS `millrace`.`senders_hourly_heal` ON CLUSTER `main` REFRESH EVERY 1 HOUR OFFSET 20 MINUTE APPEND TO `millrace`.`senders_hourly_rows` EMPTY AS
 WITH
@@ -1249,7 +1252,8 @@ WITH
         WINDOW grown AS (ORDER BY (n - stored) / n DESC, hour DESC ROWS UNBOUNDED PRECEDING)
     )
     WHERE upto <= 5000000 OR place = 1) AS touched,
-    touched.1 AS hours
+    touched.1 AS hours,
+    arrayMin(hours) - toIntervalDay(1) AS since
 SELECT hour, direction, domain, auth_user, identity, sender, messages, accepted, rejected, temporarily_rejected, quarantined, bytes, recipients, invalid_recipients, invalid_senders,
     content, events, now64(3, 'UTC') AS computed_at, deleted
 FROM
@@ -1311,7 +1315,7 @@ FROM
         toDateTime64(0, 3, 'UTC') AS s_delivery_date, toIPv6('::') AS s_delivery_ip, toUInt16(0) AS s_delivery_port, '' AS s_delivery_fqdn,
         '' AS s_delivery_interface, '' AS s_delivery_data
     FROM `millrace_all`.`message_events`
-                    WHERE received_at >= arrayMin(hours) - toIntervalDay(1) AND id_time >= arrayMin(hours) AND id_time < arrayMax(hours) + toIntervalHour(1) AND has(hours, toStartOfHour(id_time)) AND received_at >= id_time - toIntervalDay(1)
+                    WHERE received_at >= since AND received_at >= id_time - toIntervalDay(1)
     UNION ALL
     SELECT domain, id_time, id, recipient, toString(filtering_host), if(id = '', concat(toString(k_topic), ' ', toString(k_epoch), ' ', toString(k_part), ' ', toString(k_off)), ''),
         ((toInt256((toUnixTimestamp64Milli(event_time) + 4398046511104) * 256 + transform(toString(status_norm), ['queued', 'temporarily-rejected', 'queue-frozen', 'quarantined', 'accepted', 'released', 'auto-released', 'not-accepted', 'rejected', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'quarantine-expired', 'quarantine-removed', 'blackholed', 'bounced', 'delivered'], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18], 0)) * 35184372088832 + ((toUnixTimestamp64Milli(received_at) + 4398046511104) * 2 + 1)) * 4294967296 + (k_epoch * 65536 + k_part)) * 4294967296 * 4294967296 + k_off, event_time,
@@ -1319,11 +1323,11 @@ FROM
         '', '', toIPv6('::'), '', '', toUInt64(0), toUInt64(0), toUInt64(0), '', '', '', '', '', '', '', '', '', '', '', '', '',
         delivery_date, delivery_ip, delivery_port, delivery_fqdn, delivery_interface, delivery_data
     FROM `millrace_all`.`status_events`
-                    WHERE received_at >= arrayMin(hours) - toIntervalDay(1) AND id_time >= arrayMin(hours) AND id_time < arrayMax(hours) + toIntervalHour(1) AND has(hours, toStartOfHour(id_time)) AND received_at >= id_time - toIntervalDay(1)
+                    WHERE received_at >= since AND received_at >= id_time - toIntervalDay(1)
 )
 GROUP BY domain, id_time, id, recipient, host, own
                 )
-                WHERE has_message = 1
+                WHERE has_message = 1 AND has(hours, toStartOfHour(id_time))
                 GROUP BY hour, direction, domain, auth_user, identity, low_sender
             )
         )
@@ -1344,4 +1348,4 @@ GROUP BY domain, id_time, id, recipient, host, own
 )
 ORDER BY direction = ''
 SETTINGS max_bytes_before_external_group_by = 536870912, max_bytes_before_external_sort = 536870912
-COMMENT 'made by millrace schema apply, definition bfaa1819a0ddfb4e';
+COMMENT 'made by millrace schema apply, definition 722c0c4018188009';
