@@ -21,6 +21,7 @@ type Config struct {
 	StateDir   string
 	Formats    []Format
 	Classes    []Class
+	Reports    Reports
 	Kafka      Kafka
 	ClickHouse ClickHouse
 	Transform  Transform
@@ -31,7 +32,6 @@ type Config struct {
 	Up         Up
 	Source     Source
 	Quarantine Quarantine
-	Reports    Reports
 
 	// File is what the configuration was read from; empty: the defaults.
 	File string
@@ -314,8 +314,9 @@ const (
 
 // Retention is how long ClickHouse keeps what.
 type Retention struct {
-	Events time.Duration
-	Raw    time.Duration
+	Events  time.Duration
+	Raw     time.Duration
+	Rollups time.Duration
 }
 
 // HTTP is where the daemons serve metrics, health and profiles.

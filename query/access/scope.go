@@ -93,7 +93,7 @@ func (s Scope) Relation(database, name string) (string, error) {
 		as := " AS " + schema.QuoteName(f.Name)
 		switch {
 		case slices.Contains(owners.Hidden, f.Name):
-			replaced = append(replaced, fmt.Sprintf("defaultValueOfTypeName('%s')%s", strings.ReplaceAll(f.Type.ClickHouse(), "'", `\'`), as))
+			replaced = append(replaced, fmt.Sprintf("defaultValueOfTypeName('%s')%s", strings.ReplaceAll(f.ClickHouse(), "'", `\'`), as))
 		case f.Type == schema.Texts && slices.Contains(owners.Recipients, f.Name):
 			replaced = append(replaced, fmt.Sprintf("if(%s, %s, arrayFilter(r -> %s, %[2]s))%s", or(whole), column, or(part("r")), as))
 		case slices.Contains(owners.Beside, f.Name):
