@@ -19,9 +19,7 @@ func Tables(t testing.TB, inserts ...string) (database string) {
 	for _, k := range schema.Kinds() {
 		all = append(all, k.CreateTable(schema.Layout{Database: database}))
 	}
-	for _, v := range schema.Views() {
-		all = append(all, v.Create(schema.ViewSettings{}, database, "", false))
-	}
+	all = append(all, schema.Derived(schema.Layout{Database: database}, schema.DefaultRetention, schema.ViewSettings{})...)
 	for _, sql := range append(all, inserts...) {
 		if err := admin.Exec(t.Context(), sql); err != nil {
 			t.Fatal(err)

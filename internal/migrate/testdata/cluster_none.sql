@@ -599,6 +599,29 @@ ENGINE = ReplacingMergeTree(computed_at, deleted)
 PARTITION BY toMonday(hour)
 ORDER BY (hour, direction, domain, auth_user, identity, sender);
 
+-- 0006_state
+CREATE TABLE IF NOT EXISTS `millrace`.`state_changes` ON CLUSTER `main`
+(
+    epoch UInt64,
+    offset UInt64 CODEC(Delta, Default),
+    time DateTime64(3, 'UTC') CODEC(Delta, Default),
+    actor LowCardinality(String),
+    how LowCardinality(String),
+    kind LowCardinality(String),
+    parts Array(String),
+    action LowCardinality(String),
+    reason String,
+    effect LowCardinality(String),
+    term UInt64,
+    before String,
+    after String,
+    record String,
+    copied_at DateTime64(3, 'UTC')
+)
+ENGINE = ReplacingMergeTree(copied_at)
+ORDER BY (epoch, offset)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
+
 -- views
 CREATE OR REPLACE VIEW `millrace`.`message_trail` ON CLUSTER `main` AS
 SELECT event_time, 'message' AS kind, toString(filtering_host) AS host, id, toDateTime(0, 'UTC') AS qmail_time, toUInt64(0) AS qp, domain, sender, [recipient] AS recipients, sender_ip AS client,
@@ -665,7 +688,7 @@ FROM
 )
 COMMENT 'made by millrace schema apply, definition 496148e48d3aaa14';
 CREATE OR REPLACE VIEW `millrace`.`messages` ON CLUSTER `main` AS
-SELECT domain, id_time, id, recipient, host AS filtering_host, min(happened) AS first_time, max(happened) AS last_time,
+SELECT domain, id_time, id, recipient, host AS filtering_host, own AS event_key, min(happened) AS first_time, max(happened) AS last_time,
     argMax(word, at) AS status, argMax(word_norm, at) AS status_norm, toUInt8(max(is_message)) AS has_message,
     uniqExactIf((happened, word, s_delivery_data), NOT is_message AND (s_delivery_data != '' OR s_delivery_ip != toIPv6('::'))) AS attempts,
     argMaxIf(m_sender, at, is_message) AS sender, argMaxIf(m_sender_host, at, is_message) AS sender_host,
@@ -678,7 +701,7 @@ SELECT domain, id_time, id, recipient, host AS filtering_host, min(happened) AS 
     argMaxIf(m_classification_code, at, is_message) AS classification_code, argMaxIf(m_main_class, at, is_message) AS main_class,
     argMaxIf(m_sub_class, at, is_message) AS sub_class, argMaxIf(m_extra_class, at, is_message) AS extra_class,
     argMaxIf(m_class_norm, at, is_message) AS class_norm, multiIf(status_norm IN ('not-accepted', 'rejected'), 'rejected', status_norm IN ('temporarily-rejected'), 'temporarily-rejected', status_norm IN ('quarantined', 'quarantine-expired', 'quarantine-removed'), 'quarantined', class_norm IN ('allow-list', 'not-spam', 'unsure'), 'accepted', class_norm IN ('block-list', 'error', 'locked', 'oversize', 'phish', 'spam', 'virus'), 'rejected', class_norm IN ('deferred'), 'temporarily-rejected', status_norm IN ('queued', 'queue-frozen', 'accepted', 'released', 'auto-released', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'blackholed', 'bounced', 'delivered'), 'accepted', '') AS class_group, argMaxIf(m_auth_user, at, is_message) AS auth_user,
-    argMaxIf(m_identity, at, is_message) AS identity, if(argMaxIf(heard, at, is_message) != '', argMaxIf(heard, at, is_message), argMax(heard, at)) AS listener,
+    argMaxIf(m_identity, at, is_message) AS identity, argMaxIf(m_extra, at, is_message) AS extra, if(argMaxIf(heard, at, is_message) != '', argMaxIf(heard, at, is_message), argMax(heard, at)) AS listener,
     multiIf(auth_user != '' OR identity != '', 'outgoing', argMaxIf(way, at, is_message) != '', argMaxIf(way, at, is_message), argMax(way, at) != '', argMax(way, at), 'unknown') AS direction,
     argMaxIf(s_delivery_date, at, NOT is_message) AS delivery_date, argMaxIf(s_delivery_ip, at, NOT is_message) AS delivery_ip,
     argMaxIf(s_delivery_port, at, NOT is_message) AS delivery_port, argMaxIf(s_delivery_fqdn, at, NOT is_message) AS delivery_fqdn,
@@ -696,7 +719,7 @@ FROM
         to_header AS m_to_header, cc_header AS m_cc_header, subject_header AS m_subject_header, classification AS m_classification,
         classification_details AS m_classification_details, toString(classification_code) AS m_classification_code,
         toString(main_class) AS m_main_class, toString(sub_class) AS m_sub_class, extra_class AS m_extra_class, toString(class_norm) AS m_class_norm,
-        auth_user AS m_auth_user, identity AS m_identity,
+        auth_user AS m_auth_user, identity AS m_identity, extra AS m_extra,
         toDateTime64(0, 3, 'UTC') AS s_delivery_date, toIPv6('::') AS s_delivery_ip, toUInt16(0) AS s_delivery_port, '' AS s_delivery_fqdn,
         '' AS s_delivery_interface, '' AS s_delivery_data
     FROM `millrace`.`message_events`
@@ -704,12 +727,12 @@ FROM
     SELECT domain, id_time, id, recipient, toString(filtering_host), if(id = '', concat(toString(k_topic), ' ', toString(k_epoch), ' ', toString(k_part), ' ', toString(k_off)), ''),
         ((toInt256((toUnixTimestamp64Milli(event_time) + 4398046511104) * 256 + transform(toString(status_norm), ['queued', 'temporarily-rejected', 'queue-frozen', 'quarantined', 'accepted', 'released', 'auto-released', 'not-accepted', 'rejected', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'quarantine-expired', 'quarantine-removed', 'blackholed', 'bounced', 'delivered'], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18], 0)) * 35184372088832 + ((toUnixTimestamp64Milli(received_at) + 4398046511104) * 2 + 1)) * 4294967296 + (k_epoch * 65536 + k_part)) * 4294967296 * 4294967296 + k_off, event_time,
         false, toString(status), toString(status_norm), toString(direction), toString(listener),
-        '', '', toIPv6('::'), '', '', toUInt64(0), toUInt64(0), toUInt64(0), '', '', '', '', '', '', '', '', '', '', '', '', '',
+        '', '', toIPv6('::'), '', '', toUInt64(0), toUInt64(0), toUInt64(0), '', '', '', '', '', '', '', '', '', '', '', '', '', CAST(map(), 'Map(String, String)'),
         delivery_date, delivery_ip, delivery_port, delivery_fqdn, delivery_interface, delivery_data
     FROM `millrace`.`status_events`
 )
 GROUP BY domain, id_time, id, recipient, host, own
-COMMENT 'made by millrace schema apply, definition d3e749e78d97db17';
+COMMENT 'made by millrace schema apply, definition 2ff763d5a5461ca9';
 CREATE OR REPLACE VIEW `millrace`.`messages_hourly` ON CLUSTER `main` AS
 SELECT hour, direction, domain, auth_user, identity, class_norm, status_norm, messages, bytes, recipients, invalid_recipients, invalid_senders, multiIf(status_norm IN ('not-accepted', 'rejected'), 'rejected', status_norm IN ('temporarily-rejected'), 'temporarily-rejected', status_norm IN ('quarantined', 'quarantine-expired', 'quarantine-removed'), 'quarantined', class_norm IN ('allow-list', 'not-spam', 'unsure'), 'accepted', class_norm IN ('block-list', 'error', 'locked', 'oversize', 'phish', 'spam', 'virus'), 'rejected', class_norm IN ('deferred'), 'temporarily-rejected', status_norm IN ('queued', 'queue-frozen', 'accepted', 'released', 'auto-released', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'blackholed', 'bounced', 'delivered'), 'accepted', '') AS class_group, computed_at
 FROM `millrace`.`messages_hourly_rows` FINAL
@@ -820,7 +843,7 @@ FROM
 )
 COMMENT 'made by millrace schema apply, definition 496148e48d3aaa14';
 CREATE OR REPLACE VIEW `millrace_all`.`messages` ON CLUSTER `main` AS
-SELECT domain, id_time, id, recipient, host AS filtering_host, min(happened) AS first_time, max(happened) AS last_time,
+SELECT domain, id_time, id, recipient, host AS filtering_host, own AS event_key, min(happened) AS first_time, max(happened) AS last_time,
     argMax(word, at) AS status, argMax(word_norm, at) AS status_norm, toUInt8(max(is_message)) AS has_message,
     uniqExactIf((happened, word, s_delivery_data), NOT is_message AND (s_delivery_data != '' OR s_delivery_ip != toIPv6('::'))) AS attempts,
     argMaxIf(m_sender, at, is_message) AS sender, argMaxIf(m_sender_host, at, is_message) AS sender_host,
@@ -833,7 +856,7 @@ SELECT domain, id_time, id, recipient, host AS filtering_host, min(happened) AS 
     argMaxIf(m_classification_code, at, is_message) AS classification_code, argMaxIf(m_main_class, at, is_message) AS main_class,
     argMaxIf(m_sub_class, at, is_message) AS sub_class, argMaxIf(m_extra_class, at, is_message) AS extra_class,
     argMaxIf(m_class_norm, at, is_message) AS class_norm, multiIf(status_norm IN ('not-accepted', 'rejected'), 'rejected', status_norm IN ('temporarily-rejected'), 'temporarily-rejected', status_norm IN ('quarantined', 'quarantine-expired', 'quarantine-removed'), 'quarantined', class_norm IN ('allow-list', 'not-spam', 'unsure'), 'accepted', class_norm IN ('block-list', 'error', 'locked', 'oversize', 'phish', 'spam', 'virus'), 'rejected', class_norm IN ('deferred'), 'temporarily-rejected', status_norm IN ('queued', 'queue-frozen', 'accepted', 'released', 'auto-released', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'blackholed', 'bounced', 'delivered'), 'accepted', '') AS class_group, argMaxIf(m_auth_user, at, is_message) AS auth_user,
-    argMaxIf(m_identity, at, is_message) AS identity, if(argMaxIf(heard, at, is_message) != '', argMaxIf(heard, at, is_message), argMax(heard, at)) AS listener,
+    argMaxIf(m_identity, at, is_message) AS identity, argMaxIf(m_extra, at, is_message) AS extra, if(argMaxIf(heard, at, is_message) != '', argMaxIf(heard, at, is_message), argMax(heard, at)) AS listener,
     multiIf(auth_user != '' OR identity != '', 'outgoing', argMaxIf(way, at, is_message) != '', argMaxIf(way, at, is_message), argMax(way, at) != '', argMax(way, at), 'unknown') AS direction,
     argMaxIf(s_delivery_date, at, NOT is_message) AS delivery_date, argMaxIf(s_delivery_ip, at, NOT is_message) AS delivery_ip,
     argMaxIf(s_delivery_port, at, NOT is_message) AS delivery_port, argMaxIf(s_delivery_fqdn, at, NOT is_message) AS delivery_fqdn,
@@ -851,7 +874,7 @@ FROM
         to_header AS m_to_header, cc_header AS m_cc_header, subject_header AS m_subject_header, classification AS m_classification,
         classification_details AS m_classification_details, toString(classification_code) AS m_classification_code,
         toString(main_class) AS m_main_class, toString(sub_class) AS m_sub_class, extra_class AS m_extra_class, toString(class_norm) AS m_class_norm,
-        auth_user AS m_auth_user, identity AS m_identity,
+        auth_user AS m_auth_user, identity AS m_identity, extra AS m_extra,
         toDateTime64(0, 3, 'UTC') AS s_delivery_date, toIPv6('::') AS s_delivery_ip, toUInt16(0) AS s_delivery_port, '' AS s_delivery_fqdn,
         '' AS s_delivery_interface, '' AS s_delivery_data
     FROM `millrace_all`.`message_events`
@@ -859,12 +882,12 @@ FROM
     SELECT domain, id_time, id, recipient, toString(filtering_host), if(id = '', concat(toString(k_topic), ' ', toString(k_epoch), ' ', toString(k_part), ' ', toString(k_off)), ''),
         ((toInt256((toUnixTimestamp64Milli(event_time) + 4398046511104) * 256 + transform(toString(status_norm), ['queued', 'temporarily-rejected', 'queue-frozen', 'quarantined', 'accepted', 'released', 'auto-released', 'not-accepted', 'rejected', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'quarantine-expired', 'quarantine-removed', 'blackholed', 'bounced', 'delivered'], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18], 0)) * 35184372088832 + ((toUnixTimestamp64Milli(received_at) + 4398046511104) * 2 + 1)) * 4294967296 + (k_epoch * 65536 + k_part)) * 4294967296 * 4294967296 + k_off, event_time,
         false, toString(status), toString(status_norm), toString(direction), toString(listener),
-        '', '', toIPv6('::'), '', '', toUInt64(0), toUInt64(0), toUInt64(0), '', '', '', '', '', '', '', '', '', '', '', '', '',
+        '', '', toIPv6('::'), '', '', toUInt64(0), toUInt64(0), toUInt64(0), '', '', '', '', '', '', '', '', '', '', '', '', '', CAST(map(), 'Map(String, String)'),
         delivery_date, delivery_ip, delivery_port, delivery_fqdn, delivery_interface, delivery_data
     FROM `millrace_all`.`status_events`
 )
 GROUP BY domain, id_time, id, recipient, host, own
-COMMENT 'made by millrace schema apply, definition d3e749e78d97db17';
+COMMENT 'made by millrace schema apply, definition 2ff763d5a5461ca9';
 CREATE OR REPLACE VIEW `millrace_all`.`messages_hourly` ON CLUSTER `main` AS
 SELECT hour, direction, domain, auth_user, identity, class_norm, status_norm, messages, bytes, recipients, invalid_recipients, invalid_senders, multiIf(status_norm IN ('not-accepted', 'rejected'), 'rejected', status_norm IN ('temporarily-rejected'), 'temporarily-rejected', status_norm IN ('quarantined', 'quarantine-expired', 'quarantine-removed'), 'quarantined', class_norm IN ('allow-list', 'not-spam', 'unsure'), 'accepted', class_norm IN ('block-list', 'error', 'locked', 'oversize', 'phish', 'spam', 'virus'), 'rejected', class_norm IN ('deferred'), 'temporarily-rejected', status_norm IN ('queued', 'queue-frozen', 'accepted', 'released', 'auto-released', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'blackholed', 'bounced', 'delivered'), 'accepted', '') AS class_group, computed_at
 FROM `millrace`.`messages_hourly_rows` FINAL
@@ -926,7 +949,7 @@ FROM
             sum(cityHash64(id_time, id, recipient, filtering_host, incoming_size, (trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'invalid-recipient' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'unknown-recipient' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'recipient-invalid' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'recipient-unknown' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'unknown-user' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'no-such-user'), (trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'invalid-sender' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'unknown-sender' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'sender-invalid' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'sender-unknown' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'sender-verify' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'sender-verification'))) AS now_content, toUInt64(0) AS then_content, 1 AS is_now, 0 AS is_then
         FROM
         (
-            SELECT domain, id_time, id, recipient, host AS filtering_host, min(happened) AS first_time, max(happened) AS last_time,
+            SELECT domain, id_time, id, recipient, host AS filtering_host, own AS event_key, min(happened) AS first_time, max(happened) AS last_time,
     argMax(word, at) AS status, argMax(word_norm, at) AS status_norm, toUInt8(max(is_message)) AS has_message,
     uniqExactIf((happened, word, s_delivery_data), NOT is_message AND (s_delivery_data != '' OR s_delivery_ip != toIPv6('::'))) AS attempts,
     argMaxIf(m_sender, at, is_message) AS sender, argMaxIf(m_sender_host, at, is_message) AS sender_host,
@@ -939,7 +962,7 @@ FROM
     argMaxIf(m_classification_code, at, is_message) AS classification_code, argMaxIf(m_main_class, at, is_message) AS main_class,
     argMaxIf(m_sub_class, at, is_message) AS sub_class, argMaxIf(m_extra_class, at, is_message) AS extra_class,
     argMaxIf(m_class_norm, at, is_message) AS class_norm, multiIf(status_norm IN ('not-accepted', 'rejected'), 'rejected', status_norm IN ('temporarily-rejected'), 'temporarily-rejected', status_norm IN ('quarantined', 'quarantine-expired', 'quarantine-removed'), 'quarantined', class_norm IN ('allow-list', 'not-spam', 'unsure'), 'accepted', class_norm IN ('block-list', 'error', 'locked', 'oversize', 'phish', 'spam', 'virus'), 'rejected', class_norm IN ('deferred'), 'temporarily-rejected', status_norm IN ('queued', 'queue-frozen', 'accepted', 'released', 'auto-released', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'blackholed', 'bounced', 'delivered'), 'accepted', '') AS class_group, argMaxIf(m_auth_user, at, is_message) AS auth_user,
-    argMaxIf(m_identity, at, is_message) AS identity, if(argMaxIf(heard, at, is_message) != '', argMaxIf(heard, at, is_message), argMax(heard, at)) AS listener,
+    argMaxIf(m_identity, at, is_message) AS identity, argMaxIf(m_extra, at, is_message) AS extra, if(argMaxIf(heard, at, is_message) != '', argMaxIf(heard, at, is_message), argMax(heard, at)) AS listener,
     multiIf(auth_user != '' OR identity != '', 'outgoing', argMaxIf(way, at, is_message) != '', argMaxIf(way, at, is_message), argMax(way, at) != '', argMax(way, at), 'unknown') AS direction,
     argMaxIf(s_delivery_date, at, NOT is_message) AS delivery_date, argMaxIf(s_delivery_ip, at, NOT is_message) AS delivery_ip,
     argMaxIf(s_delivery_port, at, NOT is_message) AS delivery_port, argMaxIf(s_delivery_fqdn, at, NOT is_message) AS delivery_fqdn,
@@ -957,7 +980,7 @@ FROM
         to_header AS m_to_header, cc_header AS m_cc_header, subject_header AS m_subject_header, classification AS m_classification,
         classification_details AS m_classification_details, toString(classification_code) AS m_classification_code,
         toString(main_class) AS m_main_class, toString(sub_class) AS m_sub_class, extra_class AS m_extra_class, toString(class_norm) AS m_class_norm,
-        auth_user AS m_auth_user, identity AS m_identity,
+        auth_user AS m_auth_user, identity AS m_identity, extra AS m_extra,
         toDateTime64(0, 3, 'UTC') AS s_delivery_date, toIPv6('::') AS s_delivery_ip, toUInt16(0) AS s_delivery_port, '' AS s_delivery_fqdn,
         '' AS s_delivery_interface, '' AS s_delivery_data
     FROM `millrace_all`.`message_events`
@@ -966,7 +989,7 @@ FROM
     SELECT domain, id_time, id, recipient, toString(filtering_host), if(id = '', concat(toString(k_topic), ' ', toString(k_epoch), ' ', toString(k_part), ' ', toString(k_off)), ''),
         ((toInt256((toUnixTimestamp64Milli(event_time) + 4398046511104) * 256 + transform(toString(status_norm), ['queued', 'temporarily-rejected', 'queue-frozen', 'quarantined', 'accepted', 'released', 'auto-released', 'not-accepted', 'rejected', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'quarantine-expired', 'quarantine-removed', 'blackholed', 'bounced', 'delivered'], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18], 0)) * 35184372088832 + ((toUnixTimestamp64Milli(received_at) + 4398046511104) * 2 + 1)) * 4294967296 + (k_epoch * 65536 + k_part)) * 4294967296 * 4294967296 + k_off, event_time,
         false, toString(status), toString(status_norm), toString(direction), toString(listener),
-        '', '', toIPv6('::'), '', '', toUInt64(0), toUInt64(0), toUInt64(0), '', '', '', '', '', '', '', '', '', '', '', '', '',
+        '', '', toIPv6('::'), '', '', toUInt64(0), toUInt64(0), toUInt64(0), '', '', '', '', '', '', '', '', '', '', '', '', '', CAST(map(), 'Map(String, String)'),
         delivery_date, delivery_ip, delivery_port, delivery_fqdn, delivery_interface, delivery_data
     FROM `millrace_all`.`status_events`
                     WHERE received_at >= since AND received_at >= id_time - toIntervalDay(1)
@@ -991,7 +1014,7 @@ GROUP BY domain, id_time, id, recipient, host, own
 )
 ORDER BY direction = ''
 SETTINGS max_bytes_before_external_group_by = 536870912, max_bytes_before_external_sort = 536870912
-COMMENT 'made by millrace schema apply, definition 5b687e84bff1b286';
+COMMENT 'made by millrace schema apply, definition 2e0837d1bd12a8c2';
 DROP VIEW IF EXISTS `millrace`.`messages_hourly_heal` ON CLUSTER `main`;
 CREATE MATERIALIZED VIEW IF NOT EXISTS `millrace`.`messages_hourly_heal` ON CLUSTER `main` REFRESH EVERY 1 HOUR OFFSET 20 MINUTE APPEND TO `millrace`.`messages_hourly_rows` EMPTY AS
 WITH
@@ -1032,7 +1055,7 @@ FROM
             sum(cityHash64(id_time, id, recipient, filtering_host, incoming_size, (trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'invalid-recipient' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'unknown-recipient' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'recipient-invalid' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'recipient-unknown' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'unknown-user' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'no-such-user'), (trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'invalid-sender' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'unknown-sender' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'sender-invalid' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'sender-unknown' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'sender-verify' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'sender-verification'))) AS now_content, toUInt64(0) AS then_content, 1 AS is_now, 0 AS is_then
         FROM
         (
-            SELECT domain, id_time, id, recipient, host AS filtering_host, min(happened) AS first_time, max(happened) AS last_time,
+            SELECT domain, id_time, id, recipient, host AS filtering_host, own AS event_key, min(happened) AS first_time, max(happened) AS last_time,
     argMax(word, at) AS status, argMax(word_norm, at) AS status_norm, toUInt8(max(is_message)) AS has_message,
     uniqExactIf((happened, word, s_delivery_data), NOT is_message AND (s_delivery_data != '' OR s_delivery_ip != toIPv6('::'))) AS attempts,
     argMaxIf(m_sender, at, is_message) AS sender, argMaxIf(m_sender_host, at, is_message) AS sender_host,
@@ -1045,7 +1068,7 @@ FROM
     argMaxIf(m_classification_code, at, is_message) AS classification_code, argMaxIf(m_main_class, at, is_message) AS main_class,
     argMaxIf(m_sub_class, at, is_message) AS sub_class, argMaxIf(m_extra_class, at, is_message) AS extra_class,
     argMaxIf(m_class_norm, at, is_message) AS class_norm, multiIf(status_norm IN ('not-accepted', 'rejected'), 'rejected', status_norm IN ('temporarily-rejected'), 'temporarily-rejected', status_norm IN ('quarantined', 'quarantine-expired', 'quarantine-removed'), 'quarantined', class_norm IN ('allow-list', 'not-spam', 'unsure'), 'accepted', class_norm IN ('block-list', 'error', 'locked', 'oversize', 'phish', 'spam', 'virus'), 'rejected', class_norm IN ('deferred'), 'temporarily-rejected', status_norm IN ('queued', 'queue-frozen', 'accepted', 'released', 'auto-released', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'blackholed', 'bounced', 'delivered'), 'accepted', '') AS class_group, argMaxIf(m_auth_user, at, is_message) AS auth_user,
-    argMaxIf(m_identity, at, is_message) AS identity, if(argMaxIf(heard, at, is_message) != '', argMaxIf(heard, at, is_message), argMax(heard, at)) AS listener,
+    argMaxIf(m_identity, at, is_message) AS identity, argMaxIf(m_extra, at, is_message) AS extra, if(argMaxIf(heard, at, is_message) != '', argMaxIf(heard, at, is_message), argMax(heard, at)) AS listener,
     multiIf(auth_user != '' OR identity != '', 'outgoing', argMaxIf(way, at, is_message) != '', argMaxIf(way, at, is_message), argMax(way, at) != '', argMax(way, at), 'unknown') AS direction,
     argMaxIf(s_delivery_date, at, NOT is_message) AS delivery_date, argMaxIf(s_delivery_ip, at, NOT is_message) AS delivery_ip,
     argMaxIf(s_delivery_port, at, NOT is_message) AS delivery_port, argMaxIf(s_delivery_fqdn, at, NOT is_message) AS delivery_fqdn,
@@ -1063,7 +1086,7 @@ FROM
         to_header AS m_to_header, cc_header AS m_cc_header, subject_header AS m_subject_header, classification AS m_classification,
         classification_details AS m_classification_details, toString(classification_code) AS m_classification_code,
         toString(main_class) AS m_main_class, toString(sub_class) AS m_sub_class, extra_class AS m_extra_class, toString(class_norm) AS m_class_norm,
-        auth_user AS m_auth_user, identity AS m_identity,
+        auth_user AS m_auth_user, identity AS m_identity, extra AS m_extra,
         toDateTime64(0, 3, 'UTC') AS s_delivery_date, toIPv6('::') AS s_delivery_ip, toUInt16(0) AS s_delivery_port, '' AS s_delivery_fqdn,
         '' AS s_delivery_interface, '' AS s_delivery_data
     FROM `millrace_all`.`message_events`
@@ -1072,7 +1095,7 @@ FROM
     SELECT domain, id_time, id, recipient, toString(filtering_host), if(id = '', concat(toString(k_topic), ' ', toString(k_epoch), ' ', toString(k_part), ' ', toString(k_off)), ''),
         ((toInt256((toUnixTimestamp64Milli(event_time) + 4398046511104) * 256 + transform(toString(status_norm), ['queued', 'temporarily-rejected', 'queue-frozen', 'quarantined', 'accepted', 'released', 'auto-released', 'not-accepted', 'rejected', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'quarantine-expired', 'quarantine-removed', 'blackholed', 'bounced', 'delivered'], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18], 0)) * 35184372088832 + ((toUnixTimestamp64Milli(received_at) + 4398046511104) * 2 + 1)) * 4294967296 + (k_epoch * 65536 + k_part)) * 4294967296 * 4294967296 + k_off, event_time,
         false, toString(status), toString(status_norm), toString(direction), toString(listener),
-        '', '', toIPv6('::'), '', '', toUInt64(0), toUInt64(0), toUInt64(0), '', '', '', '', '', '', '', '', '', '', '', '', '',
+        '', '', toIPv6('::'), '', '', toUInt64(0), toUInt64(0), toUInt64(0), '', '', '', '', '', '', '', '', '', '', '', '', '', CAST(map(), 'Map(String, String)'),
         delivery_date, delivery_ip, delivery_port, delivery_fqdn, delivery_interface, delivery_data
     FROM `millrace_all`.`status_events`
                     WHERE received_at >= since AND received_at >= id_time - toIntervalDay(1)
@@ -1097,7 +1120,7 @@ GROUP BY domain, id_time, id, recipient, host, own
 )
 ORDER BY direction = ''
 SETTINGS max_bytes_before_external_group_by = 536870912, max_bytes_before_external_sort = 536870912
-COMMENT 'made by millrace schema apply, definition 085e8aac39410b5a';
+COMMENT 'made by millrace schema apply, definition 3c0637e265a37991';
 DROP VIEW IF EXISTS `millrace`.`senders_hourly_noted` ON CLUSTER `main`;
 CREATE MATERIALIZED VIEW IF NOT EXISTS `millrace`.`senders_hourly_noted` ON CLUSTER `main` TO `millrace`.`rollup_hours` AS
 SELECT 'senders_hourly' AS rollup, hour, max(events) AS events, max(computed_at) AS computed_at
@@ -1159,7 +1182,7 @@ FROM
                     sum(cityHash64(id_time, id, recipient, filtering_host, incoming_size, class_group, (trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'invalid-recipient' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'unknown-recipient' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'recipient-invalid' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'recipient-unknown' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'unknown-user' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'no-such-user'), (trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'invalid-sender' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'unknown-sender' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'sender-invalid' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'sender-unknown' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'sender-verify' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'sender-verification'))) AS now_content
                 FROM
                 (
-                    SELECT domain, id_time, id, recipient, host AS filtering_host, min(happened) AS first_time, max(happened) AS last_time,
+                    SELECT domain, id_time, id, recipient, host AS filtering_host, own AS event_key, min(happened) AS first_time, max(happened) AS last_time,
     argMax(word, at) AS status, argMax(word_norm, at) AS status_norm, toUInt8(max(is_message)) AS has_message,
     uniqExactIf((happened, word, s_delivery_data), NOT is_message AND (s_delivery_data != '' OR s_delivery_ip != toIPv6('::'))) AS attempts,
     argMaxIf(m_sender, at, is_message) AS sender, argMaxIf(m_sender_host, at, is_message) AS sender_host,
@@ -1172,7 +1195,7 @@ FROM
     argMaxIf(m_classification_code, at, is_message) AS classification_code, argMaxIf(m_main_class, at, is_message) AS main_class,
     argMaxIf(m_sub_class, at, is_message) AS sub_class, argMaxIf(m_extra_class, at, is_message) AS extra_class,
     argMaxIf(m_class_norm, at, is_message) AS class_norm, multiIf(status_norm IN ('not-accepted', 'rejected'), 'rejected', status_norm IN ('temporarily-rejected'), 'temporarily-rejected', status_norm IN ('quarantined', 'quarantine-expired', 'quarantine-removed'), 'quarantined', class_norm IN ('allow-list', 'not-spam', 'unsure'), 'accepted', class_norm IN ('block-list', 'error', 'locked', 'oversize', 'phish', 'spam', 'virus'), 'rejected', class_norm IN ('deferred'), 'temporarily-rejected', status_norm IN ('queued', 'queue-frozen', 'accepted', 'released', 'auto-released', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'blackholed', 'bounced', 'delivered'), 'accepted', '') AS class_group, argMaxIf(m_auth_user, at, is_message) AS auth_user,
-    argMaxIf(m_identity, at, is_message) AS identity, if(argMaxIf(heard, at, is_message) != '', argMaxIf(heard, at, is_message), argMax(heard, at)) AS listener,
+    argMaxIf(m_identity, at, is_message) AS identity, argMaxIf(m_extra, at, is_message) AS extra, if(argMaxIf(heard, at, is_message) != '', argMaxIf(heard, at, is_message), argMax(heard, at)) AS listener,
     multiIf(auth_user != '' OR identity != '', 'outgoing', argMaxIf(way, at, is_message) != '', argMaxIf(way, at, is_message), argMax(way, at) != '', argMax(way, at), 'unknown') AS direction,
     argMaxIf(s_delivery_date, at, NOT is_message) AS delivery_date, argMaxIf(s_delivery_ip, at, NOT is_message) AS delivery_ip,
     argMaxIf(s_delivery_port, at, NOT is_message) AS delivery_port, argMaxIf(s_delivery_fqdn, at, NOT is_message) AS delivery_fqdn,
@@ -1190,7 +1213,7 @@ FROM
         to_header AS m_to_header, cc_header AS m_cc_header, subject_header AS m_subject_header, classification AS m_classification,
         classification_details AS m_classification_details, toString(classification_code) AS m_classification_code,
         toString(main_class) AS m_main_class, toString(sub_class) AS m_sub_class, extra_class AS m_extra_class, toString(class_norm) AS m_class_norm,
-        auth_user AS m_auth_user, identity AS m_identity,
+        auth_user AS m_auth_user, identity AS m_identity, extra AS m_extra,
         toDateTime64(0, 3, 'UTC') AS s_delivery_date, toIPv6('::') AS s_delivery_ip, toUInt16(0) AS s_delivery_port, '' AS s_delivery_fqdn,
         '' AS s_delivery_interface, '' AS s_delivery_data
     FROM `millrace_all`.`message_events`
@@ -1199,7 +1222,7 @@ FROM
     SELECT domain, id_time, id, recipient, toString(filtering_host), if(id = '', concat(toString(k_topic), ' ', toString(k_epoch), ' ', toString(k_part), ' ', toString(k_off)), ''),
         ((toInt256((toUnixTimestamp64Milli(event_time) + 4398046511104) * 256 + transform(toString(status_norm), ['queued', 'temporarily-rejected', 'queue-frozen', 'quarantined', 'accepted', 'released', 'auto-released', 'not-accepted', 'rejected', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'quarantine-expired', 'quarantine-removed', 'blackholed', 'bounced', 'delivered'], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18], 0)) * 35184372088832 + ((toUnixTimestamp64Milli(received_at) + 4398046511104) * 2 + 1)) * 4294967296 + (k_epoch * 65536 + k_part)) * 4294967296 * 4294967296 + k_off, event_time,
         false, toString(status), toString(status_norm), toString(direction), toString(listener),
-        '', '', toIPv6('::'), '', '', toUInt64(0), toUInt64(0), toUInt64(0), '', '', '', '', '', '', '', '', '', '', '', '', '',
+        '', '', toIPv6('::'), '', '', toUInt64(0), toUInt64(0), toUInt64(0), '', '', '', '', '', '', '', '', '', '', '', '', '', CAST(map(), 'Map(String, String)'),
         delivery_date, delivery_ip, delivery_port, delivery_fqdn, delivery_interface, delivery_data
     FROM `millrace_all`.`status_events`
                     WHERE received_at >= since AND received_at >= id_time - toIntervalDay(1)
@@ -1227,7 +1250,7 @@ GROUP BY domain, id_time, id, recipient, host, own
 )
 ORDER BY direction = ''
 SETTINGS max_bytes_before_external_group_by = 536870912, max_bytes_before_external_sort = 536870912
-COMMENT 'made by millrace schema apply, definition c6bb037641c1553f';
+COMMENT 'made by millrace schema apply, definition 9b8c1533cc617047';
 DROP VIEW IF EXISTS `millrace`.`senders_hourly_heal` ON CLUSTER `main`;
 CREATE MATERIALIZED VIEW IF NOT EXISTS `millrace`.`senders_hourly_heal` ON CLUSTER `main` REFRESH EVERY 1 HOUR OFFSET 20 MINUTE APPEND TO `millrace`.`senders_hourly_rows` EMPTY AS
 WITH
@@ -1280,7 +1303,7 @@ FROM
                     sum(cityHash64(id_time, id, recipient, filtering_host, incoming_size, class_group, (trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'invalid-recipient' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'unknown-recipient' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'recipient-invalid' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'recipient-unknown' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'unknown-user' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'no-such-user'), (trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'invalid-sender' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'unknown-sender' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'sender-invalid' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'sender-unknown' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'sender-verify' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'sender-verification'))) AS now_content
                 FROM
                 (
-                    SELECT domain, id_time, id, recipient, host AS filtering_host, min(happened) AS first_time, max(happened) AS last_time,
+                    SELECT domain, id_time, id, recipient, host AS filtering_host, own AS event_key, min(happened) AS first_time, max(happened) AS last_time,
     argMax(word, at) AS status, argMax(word_norm, at) AS status_norm, toUInt8(max(is_message)) AS has_message,
     uniqExactIf((happened, word, s_delivery_data), NOT is_message AND (s_delivery_data != '' OR s_delivery_ip != toIPv6('::'))) AS attempts,
     argMaxIf(m_sender, at, is_message) AS sender, argMaxIf(m_sender_host, at, is_message) AS sender_host,
@@ -1293,7 +1316,7 @@ FROM
     argMaxIf(m_classification_code, at, is_message) AS classification_code, argMaxIf(m_main_class, at, is_message) AS main_class,
     argMaxIf(m_sub_class, at, is_message) AS sub_class, argMaxIf(m_extra_class, at, is_message) AS extra_class,
     argMaxIf(m_class_norm, at, is_message) AS class_norm, multiIf(status_norm IN ('not-accepted', 'rejected'), 'rejected', status_norm IN ('temporarily-rejected'), 'temporarily-rejected', status_norm IN ('quarantined', 'quarantine-expired', 'quarantine-removed'), 'quarantined', class_norm IN ('allow-list', 'not-spam', 'unsure'), 'accepted', class_norm IN ('block-list', 'error', 'locked', 'oversize', 'phish', 'spam', 'virus'), 'rejected', class_norm IN ('deferred'), 'temporarily-rejected', status_norm IN ('queued', 'queue-frozen', 'accepted', 'released', 'auto-released', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'blackholed', 'bounced', 'delivered'), 'accepted', '') AS class_group, argMaxIf(m_auth_user, at, is_message) AS auth_user,
-    argMaxIf(m_identity, at, is_message) AS identity, if(argMaxIf(heard, at, is_message) != '', argMaxIf(heard, at, is_message), argMax(heard, at)) AS listener,
+    argMaxIf(m_identity, at, is_message) AS identity, argMaxIf(m_extra, at, is_message) AS extra, if(argMaxIf(heard, at, is_message) != '', argMaxIf(heard, at, is_message), argMax(heard, at)) AS listener,
     multiIf(auth_user != '' OR identity != '', 'outgoing', argMaxIf(way, at, is_message) != '', argMaxIf(way, at, is_message), argMax(way, at) != '', argMax(way, at), 'unknown') AS direction,
     argMaxIf(s_delivery_date, at, NOT is_message) AS delivery_date, argMaxIf(s_delivery_ip, at, NOT is_message) AS delivery_ip,
     argMaxIf(s_delivery_port, at, NOT is_message) AS delivery_port, argMaxIf(s_delivery_fqdn, at, NOT is_message) AS delivery_fqdn,
@@ -1311,7 +1334,7 @@ FROM
         to_header AS m_to_header, cc_header AS m_cc_header, subject_header AS m_subject_header, classification AS m_classification,
         classification_details AS m_classification_details, toString(classification_code) AS m_classification_code,
         toString(main_class) AS m_main_class, toString(sub_class) AS m_sub_class, extra_class AS m_extra_class, toString(class_norm) AS m_class_norm,
-        auth_user AS m_auth_user, identity AS m_identity,
+        auth_user AS m_auth_user, identity AS m_identity, extra AS m_extra,
         toDateTime64(0, 3, 'UTC') AS s_delivery_date, toIPv6('::') AS s_delivery_ip, toUInt16(0) AS s_delivery_port, '' AS s_delivery_fqdn,
         '' AS s_delivery_interface, '' AS s_delivery_data
     FROM `millrace_all`.`message_events`
@@ -1320,7 +1343,7 @@ FROM
     SELECT domain, id_time, id, recipient, toString(filtering_host), if(id = '', concat(toString(k_topic), ' ', toString(k_epoch), ' ', toString(k_part), ' ', toString(k_off)), ''),
         ((toInt256((toUnixTimestamp64Milli(event_time) + 4398046511104) * 256 + transform(toString(status_norm), ['queued', 'temporarily-rejected', 'queue-frozen', 'quarantined', 'accepted', 'released', 'auto-released', 'not-accepted', 'rejected', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'quarantine-expired', 'quarantine-removed', 'blackholed', 'bounced', 'delivered'], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18], 0)) * 35184372088832 + ((toUnixTimestamp64Milli(received_at) + 4398046511104) * 2 + 1)) * 4294967296 + (k_epoch * 65536 + k_part)) * 4294967296 * 4294967296 + k_off, event_time,
         false, toString(status), toString(status_norm), toString(direction), toString(listener),
-        '', '', toIPv6('::'), '', '', toUInt64(0), toUInt64(0), toUInt64(0), '', '', '', '', '', '', '', '', '', '', '', '', '',
+        '', '', toIPv6('::'), '', '', toUInt64(0), toUInt64(0), toUInt64(0), '', '', '', '', '', '', '', '', '', '', '', '', '', CAST(map(), 'Map(String, String)'),
         delivery_date, delivery_ip, delivery_port, delivery_fqdn, delivery_interface, delivery_data
     FROM `millrace_all`.`status_events`
                     WHERE received_at >= since AND received_at >= id_time - toIntervalDay(1)
@@ -1348,4 +1371,4 @@ GROUP BY domain, id_time, id, recipient, host, own
 )
 ORDER BY direction = ''
 SETTINGS max_bytes_before_external_group_by = 536870912, max_bytes_before_external_sort = 536870912
-COMMENT 'made by millrace schema apply, definition 722c0c4018188009';
+COMMENT 'made by millrace schema apply, definition 4983d3298de42fa2';
