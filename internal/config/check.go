@@ -16,6 +16,7 @@ func (c *Config) crossCheck(d *decoder) {
 	c.checkFormats(d)
 	c.checkClasses(d)
 	c.checkReports(d)
+	c.checkAPI(d)
 	c.checkKafka(d)
 	c.checkClickHouse(d)
 	c.checkQuarantine(d)

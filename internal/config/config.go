@@ -22,6 +22,7 @@ type Config struct {
 	Formats    []Format
 	Classes    []Class
 	Reports    Reports
+	API        API
 	Kafka      Kafka
 	ClickHouse ClickHouse
 	Transform  Transform

@@ -30,6 +30,7 @@ func (c *Config) keys() []key {
 			doc: "Words for classes of messages beside the built-in ones: ingest brings them into one spelling (class_norm), and millrace schema apply puts them into the views " +
 				"classes and messages, where rows of before count too. millrace classes prints all."},
 		sub("reports", &c.Reports, "Questions with a name (millrace report), and what they count: millrace schema apply writes that into the views that count."),
+		sub("api", &c.API, "The HTTP API of millrace serve, and of millrace up."),
 		sub("kafka", &c.Kafka, "The log between ingest and transform."),
 		sub("clickhouse", &c.ClickHouse, "Where the rows go, and where query asks."),
 		sub("transform", &c.Transform, "What the transformer promises, and when a block of rows is complete: whichever of the limits comes first."),
