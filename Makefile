@@ -47,7 +47,7 @@ libchdb_stamp     := $(TOOLS)/libchdb/.installed
 kafka_stamp       := $(TOOLS)/kafka$(if $(KAFKA),-$(KAFKA))/.installed
 # The tests over it have the tag kafka, and TestKafka_ begins their names. One
 # package at a time: three brokers fill the machine.
-kafka_packages    := ./internal/topics ./ingester/publish ./transformer ./e2e
+kafka_packages    := ./internal/topics ./query/state ./ingester/publish ./transformer ./e2e
 kafka_test         = $(test_environment) MILLRACE_KAFKA=$(dir $(kafka_stamp)) go test $(test_arguments) -tags kafka -run '^TestKafka_' -count 1 -p 1 -parallel 4
 debian_stamp      := $(TOOLS)/debian/.installed
 staticcheck       := $(TOOLS)/bin/staticcheck-$(STATICCHECK)
