@@ -62,7 +62,7 @@ func (o Options) messages(from, n uint64) string {
 			share(draw(9), "rejected", 55.0, "quarantined", 40.0, "blackholed", 5.0) + ", class_norm IN ('error', 'unknown'), " + share(draw(9), "not-accepted", 80.0, "rejected", 20.0) + ", 'rejected')", "status_norm"},
 		{"multiIf(class_norm = 'error', " + share(draw(10), "invalid-recipient", 60.0, "invalid-sender", 20.0, "rate-limit", 20.0) + ", class_norm IN ('spam', 'phish'), " +
 			share(draw(10), "statistical-method1-global", 50.0, "statistical-method1-cluster", 20.0, "dnsbl", 30.0) + ", '')", "sub_class"},
-		{fmt.Sprintf("toUInt64(least(50000000, 18000 * exp(1.5 * sqrt(-2 * log(%s + 0.000001)) * cos(6.2831853 * %s))))", draw(11), draw(12)), "incoming_size"},
+		{fmt.Sprintf("toUInt64(least(50000000, 18000 * exp(1.5 * sqrt(-2 * log(0.0005 + 0.999 * %s)) * cos(6.2831853 * %s))))", draw(11), draw(12)), "incoming_size"},
 		{"concat(arrayElement(['Re: offer', 'Invoice', 'Your order', 'Meeting', 'Newsletter', 'Delivery'], 1 + number % 6), ' ', toString(cityHash64(number, 13) % 1000000))", "subject_header"},
 		{draw(14), "fate"},
 	}
