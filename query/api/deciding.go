@@ -2,7 +2,6 @@ package api
 
 import (
 	"net/http"
-	"slices"
 	"time"
 
 	"millrace/query/access"
@@ -190,7 +189,7 @@ func (r *request) done(result lock.Result, err error) error {
 	if err != nil {
 		return err
 	}
-	return r.json(Done{result.Done, slices.Concat([]string{}, result.Unchanged)})
+	return r.json(Done{result.Done, append([]string{}, result.Unchanged...)})
 }
 
 func (r *request) lock() error {

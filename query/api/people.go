@@ -110,7 +110,7 @@ func (r *request) login() error {
 	if err != nil {
 		return err
 	}
-	http.SetCookie(r.w, &http.Cookie{Name: sessionCookie, Value: token, Path: "/", Expires: ends, Secure: true, HttpOnly: true, SameSite: http.SameSiteStrictMode})
+	http.SetCookie(r.w, &http.Cookie{Name: sessionCookie, Value: token, Path: "/", MaxAge: int(sessionLife.Seconds()), Secure: true, HttpOnly: true, SameSite: http.SameSiteStrictMode})
 	return r.json(meOf(who))
 }
 
