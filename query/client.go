@@ -114,6 +114,9 @@ type Output struct {
 	Limit    int  // rows that are written; of one more [Summary.More] tells. 0: all
 	Hidden   int  // columns at the end, of type String, that are not written
 
+	// PlainAddresses: 192.0.2.1 for ::ffff:192.0.2.1, and nothing for ::.
+	PlainAddresses bool
+
 	// Row is told the hidden columns of each row, and says whether the row is written; nil: all are.
 	Row func(hidden []string) bool
 }

@@ -142,7 +142,7 @@ type OutgoingUser struct {
 func decided(m state.Mark) Decided { return Decided{m.At, m.Actor, m.Reason} }
 
 // sees tells whether what is the domain's is shown to the one who asks.
-func (r *request) sees(domain string) bool { return mayDecide(r.who, domain) == nil }
+func (r *request) sees(domain string) bool { return MayDecide(r.who, domain) == nil }
 
 func (r *request) filter() (lock.Filter, error) {
 	all, err := r.flag("all")
@@ -175,7 +175,7 @@ func (r *request) targets(named []Target) ([]lock.Target, error) {
 		if err != nil {
 			return nil, badRequest(err)
 		}
-		if err := mayDecide(r.who, parsed.Domain); err != nil {
+		if err := MayDecide(r.who, parsed.Domain); err != nil {
 			return nil, err
 		}
 		all = append(all, parsed)
@@ -246,7 +246,7 @@ func (r *request) senders() (order BlockOrder, all []lock.Sender, err error) {
 		if err != nil {
 			return order, nil, badRequest(err)
 		}
-		if err := mayDecide(r.who, parsed.Domain); err != nil {
+		if err := MayDecide(r.who, parsed.Domain); err != nil {
 			return order, nil, err
 		}
 		all = append(all, parsed)

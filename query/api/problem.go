@@ -61,6 +61,17 @@ func problemOf(err error) (p *problem, ok bool) {
 	return problemf(http.StatusInternalServerError, "the cause is in the log"), false
 }
 
+// Problem is what an error is to those who ask.
+type Problem = problem
+
+// ProblemOf gives an error its status and words; nil for one that is not for everybody to read.
+func ProblemOf(err error) *Problem {
+	if p, ours := problemOf(err); ours {
+		return p
+	}
+	return nil
+}
+
 // fail answers with a problem.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	p, ours := problemOf(err)

@@ -176,8 +176,8 @@ func By(who account.Principal, how string) state.By {
 	return state.By{Actor: how + ":" + who.Name, How: how}
 }
 
-// mayDecide tells whether somebody may change what is a domain's.
-func mayDecide(who account.Principal, domain string) error {
+// MayDecide tells whether somebody may change what is a domain's.
+func MayDecide(who account.Principal, domain string) error {
 	switch {
 	case who.Role == access.Admin:
 		return nil
