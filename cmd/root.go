@@ -50,7 +50,7 @@ the source was given, carries every event through Kafka and lands it in ClickHou
 			root.AddCommand(c)
 		}
 	}
-	add(groupRun, newUp(), newIngest(), newTransform())
+	add(groupRun, newUp(), newIngest(), newTransform(), newServe())
 	add(groupPrepare, newCapacity(), newCheck(), newSchema(), newTemplate(), newSource())
 	add(groupUse, newSearch(), newQuery(), newStatus(), newAudit(), newTap(), newCapture(), newReplay(), newTrail(), newReport(), newClasses(), newImport(), newQuarantine(), newGenerate())
 	add(groupDecide, newLock(), newUnlock(), newLocks(), newBlock(), newUnblock(), newBlocks(), newOutgoingUser(), newUser(), newToken())

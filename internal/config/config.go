@@ -324,6 +324,7 @@ type Retention struct {
 type HTTP struct {
 	Ingest    Endpoint // millrace ingest, and millrace up
 	Transform Endpoint // millrace transform alone
+	Serve     Endpoint // millrace serve alone
 	Pprof     string   // loopback, any, off
 	Tap       string   // loopback, any, off
 }

@@ -251,6 +251,7 @@ func (h *HTTP) keys() []key {
 	return []key{
 		endpoint("ingest", &h.Ingest, "127.0.0.1:8514", "Of millrace ingest, and of millrace up."),
 		endpoint("transform", &h.Transform, "127.0.0.1:8515", "Of millrace transform."),
+		endpoint("serve", &h.Serve, "127.0.0.1:8516", "Of millrace serve."),
 		oneOf("pprof", &h.Pprof, "loopback", "Who may ask for profiles, which show what is in memory.", "loopback", "any", "off"),
 		oneOf("tap", &h.Tap, "loopback", "Who may watch frames as they pass (/tap, /capture: millrace tap, millrace capture), with all that is in them.", "loopback", "any", "off"),
 	}

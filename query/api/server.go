@@ -40,6 +40,7 @@ type Options struct {
 type Server struct {
 	o       Options
 	exports *semaphore.Weighted
+	metrics *metrics
 	handler http.Handler
 	spec    []byte // the OpenAPI document
 }
@@ -52,15 +53,15 @@ func New(o Options) *Server {
 	if o.Exports == 0 {
 		o.Exports = 4
 	}
-	s := &Server{o: o, exports: semaphore.NewWeighted(int64(o.Exports))}
+	s := &Server{o: o, exports: semaphore.NewWeighted(int64(o.Exports)), metrics: newMetrics()}
 	mux := http.NewServeMux()
 	all := s.endpoints()
 	for _, e := range all {
-		mux.Handle(e.method+" "+base+e.path, s.handle(e))
+		mux.Handle(e.method+" "+base+e.path, s.measured(e.path, s.handle(e)))
 	}
 	s.spec = document(all)
 	if o.Compat != nil {
-		mux.Handle("/cgi-bin/api", o.Compat)
+		mux.Handle("/cgi-bin/api", s.measured("/cgi-bin/api", o.Compat))
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, problemf(http.StatusNotFound, "there is no %s; %s/openapi.json says what there is", r.URL.Path, base))
