@@ -323,9 +323,7 @@ func (c *corpus) insert(ctx context.Context, conn clickhouse.Conn) error {
 	for _, k := range schema.Kinds() {
 		statements = append(statements, k.CreateTable(schema.Layout{Database: c.database}))
 	}
-	for _, v := range schema.Views() {
-		statements = append(statements, v.Create(schema.ViewSettings{}, c.database, "", false))
-	}
+	statements = append(statements, schema.Derived(schema.Layout{Database: c.database}, schema.DefaultRetention, schema.ViewSettings{})...)
 	for _, sql := range statements {
 		if err := conn.Exec(ctx, sql); err != nil {
 			return err
