@@ -15,6 +15,7 @@ func (c *Config) crossCheck(d *decoder) {
 	c.checkFiles(d)
 	c.checkFormats(d)
 	c.checkClasses(d)
+	c.checkDomains(d)
 	c.checkReports(d)
 	c.checkAPI(d)
 	c.checkKafka(d)

@@ -21,6 +21,7 @@ type Config struct {
 	StateDir   string
 	Formats    []Format
 	Classes    []Class
+	Domains    Domains
 	Reports    Reports
 	API        API
 	Kafka      Kafka

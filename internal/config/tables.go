@@ -29,6 +29,7 @@ func (c *Config) keys() []key {
 			allowed: "a list of classes",
 			doc: "Words for classes of messages beside the built-in ones: ingest brings them into one spelling (class_norm), and millrace schema apply puts them into the views " +
 				"classes and messages, where rows of before count too. millrace classes prints all."},
+		sub("domains", &c.Domains, "The domains whose mail this is: they give a message its direction, where neither a user nor an identity does."),
 		sub("reports", &c.Reports, "Questions with a name (millrace report), and what they count: millrace schema apply writes that into the views that count."),
 		sub("api", &c.API, "The HTTP API of millrace serve, and of millrace up."),
 		sub("kafka", &c.Kafka, "The log between ingest and transform."),
