@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -217,13 +218,7 @@ func (r *request) message() error {
 		return err
 	}
 	out := bounded{max: maxAnswer}
-	columns := relation.Fields()
-	for i, c := range columns {
-		if c == "extra" {
-			columns = append(columns[:i:i], columns[i+1:]...)
-			break
-		}
-	}
+	columns := slices.DeleteFunc(relation.Fields(), func(c string) bool { return c == "extra" }) // which has keys
 	if _, err := search.Run(r.Context(), r.s.o.Query, r.who.Scope(), search.Query{Where: id, Columns: columns, Limit: maxPage, Ascending: true}, r.s.o.Limits, query.Output{To: &out, Format: query.JSON}); err != nil {
 		return err
 	}
