@@ -67,6 +67,7 @@ func Markdown() string {
 			fmt.Fprintf(&b, "| `%s` | `%s` | %s |\n", f.Name, f.ClickHouse(), f.Doc)
 		}
 	}
+	b.WriteString(ownersMarkdown())
 	b.WriteString("\n## Words in `flags`\n\n| Word | Meaning |\n|---|---|\n")
 	for i, w := range flagWords {
 		fmt.Fprintf(&b, "| `%s` | %s |\n", w, flagDocs[i])
