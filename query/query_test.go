@@ -19,7 +19,7 @@ import (
 	"time"
 
 	"millrace/internal/embedded/embeddedtest"
-	"millrace/schema"
+	"millrace/internal/migrate"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -367,14 +367,14 @@ func tables(t *testing.T, inserts ...string) (database string) {
 	t.Helper()
 	database = embeddedtest.Database(t)
 	admin := embeddedtest.Connect(t, database)
-	var all []string
-	for _, k := range schema.Kinds() {
-		all = append(all, k.CreateTable(schema.Layout{Database: database}))
+	m, err := migrate.New(admin, migrate.Settings{Database: database})
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, v := range schema.Views() {
-		all = append(all, v.Create(schema.ViewSettings{}, database, "", false))
+	if _, err := m.Apply(t.Context()); err != nil {
+		t.Fatal(err)
 	}
-	for _, sql := range append(all, inserts...) {
+	for _, sql := range inserts {
 		if err := admin.Exec(t.Context(), sql); err != nil {
 			t.Fatal(err)
 		}

@@ -21,6 +21,7 @@ var owners = map[string]Owners{
 		Hidden: []string{"extra"},
 	},
 	Classes.Name: {Public: true},
+	Locks.Name:   {Domains: []string{"domain"}, Identities: []string{"identity"}},
 	Trail.Name: {
 		Domains: []string{"domain"}, Senders: []string{"sender"}, Recipients: []string{"recipients"},
 	},

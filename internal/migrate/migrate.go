@@ -192,8 +192,8 @@ func Show(s Settings) (string, error) {
 	}
 	if m.settings.Cluster != "" {
 		b.WriteString("\n-- reading from all shards\n" + m.settings.createReadDatabase() + ";\n")
-		for _, k := range schema.Kinds() {
-			b.WriteString(m.settings.createReadTable(k) + ";\n")
+		for _, name := range readTables() {
+			b.WriteString(m.settings.createReadTable(name) + ";\n")
 		}
 		for _, v := range schema.Views() {
 			b.WriteString(m.settings.createReadView(v) + ";\n")

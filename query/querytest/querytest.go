@@ -6,8 +6,8 @@ import (
 	"testing"
 
 	"millrace/internal/embedded/embeddedtest"
+	"millrace/internal/migrate"
 	"millrace/query"
-	"millrace/schema"
 )
 
 // Tables makes all tables and views in a database of its own, and runs the inserts.
@@ -15,14 +15,14 @@ func Tables(t testing.TB, inserts ...string) (database string) {
 	t.Helper()
 	database = embeddedtest.Database(t)
 	admin := embeddedtest.Connect(t, database)
-	var all []string
-	for _, k := range schema.Kinds() {
-		all = append(all, k.CreateTable(schema.Layout{Database: database}))
+	m, err := migrate.New(admin, migrate.Settings{Database: database})
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, v := range schema.Views() {
-		all = append(all, v.Create(schema.ViewSettings{}, database, "", false))
+	if _, err := m.Apply(t.Context()); err != nil {
+		t.Fatal(err)
 	}
-	for _, sql := range append(all, inserts...) {
+	for _, sql := range inserts {
 		if err := admin.Exec(t.Context(), sql); err != nil {
 			t.Fatal(err)
 		}

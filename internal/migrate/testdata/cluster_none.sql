@@ -674,6 +674,22 @@ FROM
 )
 GROUP BY domain, id_time, id, recipient, host, own
 COMMENT 'made by millrace schema apply, definition bd665fd50f817eb2';
+CREATE OR REPLACE VIEW `millrace`.`locks` ON CLUSTER `main` AS
+SELECT parts[2] AS domain, parts[3] AS user, if(parts[1] = 'identity', parts[4], '') AS identity,
+    toUInt8(JSONExtractBool(state, 'locked') AND (until = toDateTime64(0, 3, 'UTC') OR until > now64(3))) AS locked,
+    parseDateTime64BestEffortOrZero(JSONExtractString(state, 'until'), 3, 'UTC') AS until,
+    JSONExtractString(state, 'code') AS code, JSONExtractString(state, 'rule') AS rule,
+    reason, actor, how, since
+FROM
+(
+    SELECT parts, argMax(after, offset) AS state, argMax(reason, offset) AS reason, toString(argMax(actor, offset)) AS actor,
+        toString(argMax(how, offset)) AS how, argMax(time, offset) AS since
+    FROM `millrace`.`state_changes`
+    WHERE kind = 'lock' AND effect IN ('applied', 'repaired') AND epoch = (SELECT max(epoch) FROM `millrace`.`state_changes`)
+    GROUP BY parts
+)
+WHERE state != ''
+COMMENT 'made by millrace schema apply, definition 4b0dec242214b2a1';
 
 -- retention
 ALTER TABLE `millrace`.`message_events` ON CLUSTER `main` MODIFY TTL toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalDay(7) RECOMPRESS CODEC(ZSTD(3)), toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalSecond(34560000);
@@ -706,6 +722,7 @@ CREATE OR REPLACE TABLE `millrace_all`.`generic_lines` ON CLUSTER `main` AS `mil
 CREATE OR REPLACE TABLE `millrace_all`.`feedback_reports` ON CLUSTER `main` AS `millrace`.`feedback_reports` ENGINE = Distributed(`main`, `millrace`, `feedback_reports`);
 CREATE OR REPLACE TABLE `millrace_all`.`quarantine_messages` ON CLUSTER `main` AS `millrace`.`quarantine_messages` ENGINE = Distributed(`main`, `millrace`, `quarantine_messages`);
 CREATE OR REPLACE TABLE `millrace_all`.`rejects` ON CLUSTER `main` AS `millrace`.`rejects` ENGINE = Distributed(`main`, `millrace`, `rejects`);
+CREATE OR REPLACE TABLE `millrace_all`.`state_changes` ON CLUSTER `main` AS `millrace`.`state_changes` ENGINE = Distributed(`main`, `millrace`, `state_changes`);
 CREATE OR REPLACE VIEW `millrace_all`.`message_trail` ON CLUSTER `main` AS
 SELECT event_time, 'message' AS kind, toString(filtering_host) AS host, id, toDateTime(0, 'UTC') AS qmail_time, toUInt64(0) AS qp, domain, sender, [recipient] AS recipients, sender_ip AS client,
     concat(status, if(main_class = '', '', concat(' ', main_class)), if(subject_header = '', '', concat(': ', subject_header))) AS what, toString(listener) AS listener, received_at
@@ -816,3 +833,19 @@ FROM
 )
 GROUP BY domain, id_time, id, recipient, host, own
 COMMENT 'made by millrace schema apply, definition bd665fd50f817eb2';
+CREATE OR REPLACE VIEW `millrace_all`.`locks` ON CLUSTER `main` AS
+SELECT parts[2] AS domain, parts[3] AS user, if(parts[1] = 'identity', parts[4], '') AS identity,
+    toUInt8(JSONExtractBool(state, 'locked') AND (until = toDateTime64(0, 3, 'UTC') OR until > now64(3))) AS locked,
+    parseDateTime64BestEffortOrZero(JSONExtractString(state, 'until'), 3, 'UTC') AS until,
+    JSONExtractString(state, 'code') AS code, JSONExtractString(state, 'rule') AS rule,
+    reason, actor, how, since
+FROM
+(
+    SELECT parts, argMax(after, offset) AS state, argMax(reason, offset) AS reason, toString(argMax(actor, offset)) AS actor,
+        toString(argMax(how, offset)) AS how, argMax(time, offset) AS since
+    FROM `millrace_all`.`state_changes`
+    WHERE kind = 'lock' AND effect IN ('applied', 'repaired') AND epoch = (SELECT max(epoch) FROM `millrace_all`.`state_changes`)
+    GROUP BY parts
+)
+WHERE state != ''
+COMMENT 'made by millrace schema apply, definition 4b0dec242214b2a1';
