@@ -32,6 +32,8 @@ type Config struct {
 	Source     Source
 	Quarantine Quarantine
 	Reports    Reports
+	Rules      []Rule
+	Effects    []Effect
 
 	// File is what the configuration was read from; empty: the defaults.
 	File string
@@ -364,6 +366,8 @@ type Source struct {
 	Enabled         bool
 	MessageTemplate string
 	StatusTemplate  string
+
+	ImportLocks time.Duration // 0: not
 }
 
 // Default is the configuration of an empty file.
