@@ -22,6 +22,12 @@ var owners = map[string]Owners{
 	},
 	Classes.Name: {Public: true},
 	Locks.Name:   {Domains: []string{"domain"}, Identities: []string{"identity"}},
+	MessagesHourly.View.Name: {
+		Domains: []string{"domain"}, Users: []string{"auth_user"}, Identities: []string{"identity"},
+	},
+	SendersHourly.View.Name: {
+		Domains: []string{"domain"}, Users: []string{"auth_user"}, Senders: []string{"sender"}, Identities: []string{"identity"},
+	},
 	Trail.Name: {
 		Domains: []string{"domain"}, Senders: []string{"sender"}, Recipients: []string{"recipients"},
 	},
@@ -66,10 +72,10 @@ func OwnersOf(relation string) (o Owners, ok bool) {
 }
 
 // ColumnsOf are the columns of a table or view, or nil.
-func ColumnsOf(relation string) []Field {
+func ColumnsOf(relation string) []Column {
 	for _, k := range Kinds() {
 		if k.Table == relation {
-			return k.Fields
+			return k.Columns()
 		}
 	}
 	for _, v := range Views() {
@@ -78,4 +84,13 @@ func ColumnsOf(relation string) []Field {
 		}
 	}
 	return nil
+}
+
+// Columns are the columns of the kind's table.
+func (k *Kind) Columns() []Column {
+	var all []Column
+	for _, f := range k.Fields {
+		all = append(all, Column{Name: f.Name, Type: f.Type, Doc: f.Doc})
+	}
+	return all
 }

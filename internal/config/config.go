@@ -21,6 +21,8 @@ type Config struct {
 	StateDir   string
 	Formats    []Format
 	Classes    []Class
+	Reports    Reports
+	API        API
 	Kafka      Kafka
 	ClickHouse ClickHouse
 	Transform  Transform
@@ -31,7 +33,6 @@ type Config struct {
 	Up         Up
 	Source     Source
 	Quarantine Quarantine
-	Reports    Reports
 	Rules      []Rule
 	Effects    []Effect
 
@@ -316,8 +317,9 @@ const (
 
 // Retention is how long ClickHouse keeps what.
 type Retention struct {
-	Events time.Duration
-	Raw    time.Duration
+	Events  time.Duration
+	Raw     time.Duration
+	Rollups time.Duration
 }
 
 // HTTP is where the daemons serve metrics, health and profiles.

@@ -63,6 +63,11 @@ func Parse(file string, data []byte, getenv func(string) string) (*Config, error
 			*path = resolve(dir, *path)
 		}
 	}
+	for _, path := range []*string{&c.API.TLS.Cert, &c.API.TLS.Key} {
+		if *path != "" {
+			*path = resolve(dir, *path)
+		}
+	}
 	c.where = d.where
 	c.serveFromUp()
 	for i := range c.Listeners {

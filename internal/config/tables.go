@@ -29,6 +29,8 @@ func (c *Config) keys() []key {
 			allowed: "a list of classes",
 			doc: "Words for classes of messages beside the built-in ones: ingest brings them into one spelling (class_norm), and millrace schema apply puts them into the views " +
 				"classes and messages, where rows of before count too. millrace classes prints all."},
+		sub("reports", &c.Reports, "Questions with a name (millrace report), and what they count: millrace schema apply writes that into the views that count."),
+		sub("api", &c.API, "The HTTP API of millrace serve, and of millrace up."),
 		sub("kafka", &c.Kafka, "The log between ingest and transform."),
 		sub("clickhouse", &c.ClickHouse, "Where the rows go, and where query asks."),
 		sub("transform", &c.Transform, "What the transformer promises, and when a block of rows is complete: whichever of the limits comes first."),
@@ -39,7 +41,6 @@ func (c *Config) keys() []key {
 		sub("up", &c.Up, "The trial stack on one machine, millrace up. Nothing else reads these keys."),
 		sub("source", &c.Source, "The mail filter's own API, which is told where to send its log: millrace source."),
 		sub("quarantine", &c.Quarantine, "The mail filter's quarantine, read over IMAP: millrace quarantine."),
-		sub("reports", &c.Reports, "Questions with a name: millrace report."),
 		{name: "rules", to: sections[Rule]{&c.Rules, (*Rule).keys}, def: "[{name: automatic}]",
 			allowed: "a list of rules",
 			doc: "What is locked and blocked by itself, by the instance that acts. A list that is given replaces the default one, which locks the identities of outgoing users that have " +
@@ -249,6 +250,7 @@ func (r *Retention) keys() []key {
 	return []key{
 		duration("events", &r.Events, "400d", day, maxRetention, "Events, counted from their arrival."),
 		duration("raw", &r.Raw, "30d", day, maxRetention, "The frame an event came from (column raw); not longer than events."),
+		duration("rollups", &r.Rollups, "1825d", 31*day, maxRetention, "What is counted by the hour (messages_hourly, senders_hourly), from that hour on: it may outlive the events."),
 	}
 }
 

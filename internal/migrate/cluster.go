@@ -154,12 +154,14 @@ func (m *Migrator) planReading(ctx context.Context, servers uint64, migrated boo
 		}
 		steps = append(steps, step)
 	}
+	views, err := m.commentsOf(ctx, s.readDatabase())
+	if err != nil {
+		return nil, err
+	}
 	for _, v := range schema.Views() {
 		step := Step{Kind: StepReading, Name: v.Name, Reason: "a migration is pending", Statements: []string{s.createReadView(v)}}
 		if !migrated {
-			if step.Reason, err = m.viewDiffers(ctx, servers, s.readDatabase(), v); err != nil {
-				return nil, err
-			}
+			step.Reason = views.differs(servers, v.Name, v.Comment(s.Views))
 		}
 		if step.Reason != "" {
 			steps = append(steps, step)

@@ -47,6 +47,10 @@ func (s Settings) withDefaults() Settings {
 	if s.Retention.Raw <= 0 {
 		s.Retention.Raw = schema.DefaultRetention.Raw
 	}
+	if s.Retention.Rollups <= 0 {
+		s.Retention.Rollups = schema.DefaultRetention.Rollups
+	}
+	s.Views.Rollups = s.Retention.Rollups
 	return s
 }
 
@@ -75,6 +79,7 @@ const (
 	StepView      = "view"
 	StepRetention = "retention"
 	StepReading   = "reading" // a table that reads from all shards
+	StepRollup    = "rollup"  // a view that counts
 )
 
 // Step is a part of a plan.
@@ -190,6 +195,9 @@ func Show(s Settings) (string, error) {
 			b.WriteString(q + ";\n")
 		}
 	}
+	for _, t := range schema.RollupTables() {
+		b.WriteString(t.ModifyTTL(m.settings.layout(), m.settings.Retention) + ";\n")
+	}
 	if m.settings.Cluster != "" {
 		b.WriteString("\n-- reading from all shards\n" + m.settings.createReadDatabase() + ";\n")
 		for _, name := range readTables() {
@@ -197,6 +205,12 @@ func Show(s Settings) (string, error) {
 		}
 		for _, v := range schema.Views() {
 			b.WriteString(m.settings.createReadView(v) + ";\n")
+		}
+	}
+	b.WriteString("\n-- counting by the hour\n")
+	for _, f := range refreshes() {
+		for _, q := range m.settings.createRefresh(f) {
+			b.WriteString(q + ";\n")
 		}
 	}
 	return b.String(), nil
@@ -284,6 +298,11 @@ func (m *Migrator) Plan(ctx context.Context) (Plan, error) {
 	p.Steps = append(p.Steps, retention...)
 	reading, err := m.planReading(ctx, servers, len(pending) > 0)
 	p.Steps = append(p.Steps, reading...)
+	if err != nil {
+		return p, err
+	}
+	rollups, err := m.planRefreshes(ctx, servers)
+	p.Steps = append(p.Steps, rollups...)
 	return p, err
 }
 
