@@ -20,6 +20,7 @@ import (
 
 	"millrace/internal/embedded/embeddedtest"
 	"millrace/internal/migrate"
+	"millrace/schema"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -371,10 +372,16 @@ func tables(t *testing.T, inserts ...string) (database string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := m.Apply(t.Context()); err != nil {
+	var all []string
+	for _, k := range schema.Kinds() {
+		all = append(all, k.CreateTable(schema.Layout{Database: database}))
+	}
+	trail, err := m.StateTable()
+	if err != nil {
 		t.Fatal(err)
 	}
-	for _, sql := range inserts {
+	all = append(append(all, trail), schema.Derived(schema.Layout{Database: database}, schema.DefaultRetention, schema.ViewSettings{})...)
+	for _, sql := range append(all, inserts...) {
 		if err := admin.Exec(t.Context(), sql); err != nil {
 			t.Fatal(err)
 		}

@@ -74,7 +74,7 @@ func readTables() []string {
 	for _, k := range schema.Kinds() {
 		all = append(all, k.Table)
 	}
-	return append(all, "state_changes")
+	return append(all, stateChanges)
 }
 
 // createReadTable replaces a table that holds nothing itself. It has no sharding key, so
