@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,6 +14,7 @@ import (
 	"millrace/internal/config"
 	"millrace/query"
 	"millrace/query/guard"
+	"millrace/query/lock"
 	"millrace/query/state"
 )
 
@@ -123,5 +125,45 @@ most messages that were not accepted come first. Times are UTC.`,
 	f.StringVar(&data, "data", "", "data `DIR` of millrace up, with the reader's password (default: where up keeps it)")
 	listFlag(c, &format)
 	_ = c.MarkFlagDirname("data")
+	return c
+}
+
+func newLists() *cobra.Command {
+	var path, format, domain string
+	var names, formats []string
+	for _, l := range guard.AllLists {
+		names = append(names, string(l))
+	}
+	for _, f := range guard.AllFormats {
+		formats = append(formats, string(f))
+	}
+	c := &cobra.Command{
+		Use:   "lists " + strings.Join(names, "|"),
+		Short: "Print what is locked as a table for a mail server's lookups",
+		Long: `Print locked identities, locked outgoing users, domains all of whose outgoing users are locked, or blocked senders, in the form in
+which a mail server looks them up: plain text, JSON, lsearch of Exim, texthash of Postfix, a map of rspamd's multimap.`,
+		Example: `  millrace lists users --format postfix > /etc/postfix/locked_users
+  millrace lists senders --format exim --domain example.com`,
+		Args:      cobra.ExactArgs(1),
+		ValidArgs: names,
+		RunE: func(c *cobra.Command, args []string) error {
+			l, err := guard.ParseList(args[0])
+			if err != nil {
+				return &usageError{err}
+			}
+			f, err := guard.ParseFormat(format)
+			if err != nil {
+				return &usageError{err}
+			}
+			return withState(c, path, func(_ context.Context, _ *config.Config, s *state.Store) error {
+				_, err := c.OutOrStdout().Write(guard.Render(f, l, guard.ListsOf(s.Snapshot(), l, lock.Filter{Domain: domain}, time.Now())))
+				return err
+			})
+		},
+	}
+	configFlag(c, &path, theDefaults)
+	c.Flags().StringVar(&format, "format", string(guard.Text), strings.Join(formats, ", "))
+	c.Flags().StringVar(&domain, "domain", "", "of this `DOMAIN` alone")
+	oneOfFlag(c, "format", formats...)
 	return c
 }

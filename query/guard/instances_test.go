@@ -22,10 +22,10 @@ import (
 const instanceEnv = "MILLRACE_GUARD_TEST_INSTANCE"
 
 type instanceOptions struct {
-	Broker string
-	Query  query.Options
-	Now    time.Time
-	Rules  string
+	Broker                            string
+	Address, Database, User, Password string
+	Now                               time.Time
+	Rules                             string
 }
 
 func init() {
@@ -60,7 +60,7 @@ func runInstance(text string) error {
 			fmt.Println("acts")
 		}
 	}()
-	g, err := New(Options{Store: store, Query: o.Query, Rules: rules(new(testing.T), o.Rules), Now: func() time.Time { return o.Now }, Interval: 20 * time.Millisecond})
+	g, err := New(Options{Store: store, Query: query.Options{Addresses: []string{o.Address}, Database: o.Database, User: o.User, Password: o.Password}, Rules: rules(new(testing.T), o.Rules), Now: func() time.Time { return o.Now }, Interval: 20 * time.Millisecond})
 	if err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func TestInstances_OneIsKilled(t *testing.T) {
 	t.Cleanup(b.Close)
 	f.store = statetest.OpenAt(t, b.Addr)
 	f.user("example.com", "*", state.BySender, true)
-	text, err := json.Marshal(instanceOptions{Broker: b.Addr, Query: f.reader, Now: f.clock.now(), Rules: burst + "}"})
+	text, err := json.Marshal(instanceOptions{Broker: b.Addr, Address: f.reader.Addresses[0], Database: f.database, User: f.reader.User, Password: f.reader.Password, Now: f.clock.now(), Rules: burst + "}"})
 	must(t, err)
 	start := func() (*exec.Cmd, chan string) {
 		exe, err := os.Executable()
