@@ -27,6 +27,7 @@ var owners = map[string]Owners{
 		Hidden: []string{"extra"},
 	},
 	Classes.Name: {Public: true},
+	Locks.Name:   {Domains: []string{"domain"}, Identities: []string{"identity"}},
 	MessagesHourly.View.Name: {
 		Domains: []string{"domain"}, Users: []string{"auth_user"}, Identities: []string{"identity"},
 	},

@@ -125,9 +125,30 @@ func messagesColumns() []Column {
 		Column{Name: "delivery_phase", Type: Text, Doc: "after what the server said so: rcpt to, end of data, ..."})
 }
 
+// Locks is the present state of locks, as far as changes of the state are copied.
+var Locks = View{
+	Name: "locks",
+	Doc: "Identities and outgoing users that are locked or have been: of each the last change that had effect, from the audit trail `state_changes` of the present log. " +
+		"Who acts copies it there within seconds; `millrace locks` asks the state itself.",
+	text: mustReadView("locks"),
+	Columns: []Column{
+		{Name: "domain", Type: Text, Doc: "of the outgoing user"},
+		{Name: "user", Type: Text, Doc: "the outgoing user; * is all of the domain"},
+		{Name: "identity", Type: Text, Doc: "empty: the whole outgoing user"},
+		{Name: "locked", Type: UInt8, Doc: "1: now"},
+		{Name: "until", Type: Millis, Doc: "it ends then by itself; 1970: it does not"},
+		{Name: "code", Type: Text, Doc: "the answer to the sender: empty, a code of SMTP, or blackhole"},
+		{Name: "rule", Type: Text, Doc: "that has made it; empty: a person"},
+		{Name: "reason", Type: Text, Doc: "of the last change"},
+		{Name: "actor", Type: Text, Doc: "who made it: cli:NAME, api:NAME, rule:NAME"},
+		{Name: "how", Type: Text, Doc: "cli, api, compat, rule, import or system"},
+		{Name: "since", Type: Millis, Doc: "when it was made"},
+	},
+}
+
 // Views are all views that hold nothing themselves.
 func Views() []View {
-	all := []View{Trail, Classes, Messages}
+	all := []View{Trail, Classes, Messages, Locks}
 	for _, r := range Rollups() {
 		all = append(all, r.View)
 	}

@@ -21,6 +21,7 @@ func (c *Config) crossCheck(d *decoder) {
 	c.checkKafka(d)
 	c.checkClickHouse(d)
 	c.checkQuarantine(d)
+	c.checkRules(d)
 	if c.Retention.Raw > c.Retention.Events && !d.failed("retention") {
 		d.report("retention.raw", Problem{Got: quoted(FormatDuration(c.Retention.Raw)),
 			Allowed: "at most retention.events, " + FormatDuration(c.Retention.Events)})

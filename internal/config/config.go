@@ -34,6 +34,8 @@ type Config struct {
 	Up         Up
 	Source     Source
 	Quarantine Quarantine
+	Rules      []Rule
+	Effects    []Effect
 
 	// File is what the configuration was read from; empty: the defaults.
 	File string
@@ -368,6 +370,8 @@ type Source struct {
 	Enabled         bool
 	MessageTemplate string
 	StatusTemplate  string
+
+	ImportLocks time.Duration // 0: not
 }
 
 // Default is the configuration of an empty file.

@@ -58,6 +58,11 @@ func Parse(file string, data []byte, getenv func(string) string) (*Config, error
 		c.Source.CA = resolve(dir, c.Source.CA)
 	}
 	c.Quarantine.resolve(dir)
+	for i := range c.Effects {
+		if path := &c.Effects[i].SecretFile; *path != "" {
+			*path = resolve(dir, *path)
+		}
+	}
 	for _, path := range []*string{&c.API.TLS.Cert, &c.API.TLS.Key, &c.Domains.File} {
 		if *path != "" {
 			*path = resolve(dir, *path)

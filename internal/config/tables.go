@@ -42,6 +42,13 @@ func (c *Config) keys() []key {
 		sub("up", &c.Up, "The trial stack on one machine, millrace up. Nothing else reads these keys."),
 		sub("source", &c.Source, "The mail filter's own API, which is told where to send its log: millrace source."),
 		sub("quarantine", &c.Quarantine, "The mail filter's quarantine, read over IMAP: millrace quarantine."),
+		{name: "rules", to: sections[Rule]{&c.Rules, (*Rule).keys}, def: "[{name: automatic}]",
+			allowed: "a list of rules",
+			doc: "What is locked and blocked by itself, by the instance that acts. A list that is given replaces the default one, which locks the identities of outgoing users that have " +
+				"lock identities automatically switched on (millrace outgoing-user set --lock-automatically=true), and nothing else. millrace rules says what each would do now."},
+		{name: "effects", to: sections[Effect]{&c.Effects, (*Effect).keys}, def: "[]",
+			allowed: "a list of effects",
+			doc:     "What is done when a lock or a block begins or ends, once for each change."},
 	}
 }
 
@@ -299,5 +306,6 @@ func (s *Source) keys() []key {
 		boolean("enabled", &s.Enabled, "true", "Whether it sends."),
 		text("message_template", &s.MessageTemplate, "m3", "Name of a format, its text, or the word default: the source's own."),
 		text("status_template", &s.StatusTemplate, "s3", "Name of a format, its text, or the word default: the source's own."),
+		duration("import_locks", &s.ImportLocks, "0s", 0, day, "So often the identities that are locked in the filter's panel are asked for (api_list_locked_identities) and taken over; 0s: not."),
 	}
 }

@@ -200,8 +200,8 @@ func Show(s Settings) (string, error) {
 	}
 	if m.settings.Cluster != "" {
 		b.WriteString("\n-- reading from all shards\n" + m.settings.createReadDatabase() + ";\n")
-		for _, k := range schema.Kinds() {
-			b.WriteString(m.settings.createReadTable(k) + ";\n")
+		for _, name := range readTables() {
+			b.WriteString(m.settings.createReadTable(name) + ";\n")
 		}
 		for _, v := range schema.Views() {
 			b.WriteString(m.settings.createReadView(v) + ";\n")
@@ -496,3 +496,18 @@ func (m *Migrator) count(ctx context.Context, sql, table string) (n uint64, err 
 	}
 	return n, nil
 }
+
+// StateTable is the statement that makes the audit trail, a table that no kind is of: for
+// who makes the tables of the kinds by themselves, and views over both.
+func (m *Migrator) StateTable() (string, error) {
+	for _, x := range m.migrations {
+		for _, q := range x.Statements {
+			if strings.Contains(q, "`"+stateChanges+"`") {
+				return m.settings.render(q)
+			}
+		}
+	}
+	return "", fmt.Errorf("cannot find the migration that makes %s", stateChanges)
+}
+
+const stateChanges = "state_changes"

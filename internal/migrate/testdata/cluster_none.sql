@@ -733,6 +733,22 @@ FROM
 )
 GROUP BY domain, id_time, id, recipient, host, own
 COMMENT 'made by millrace schema apply, definition 2ff763d5a5461ca9';
+CREATE OR REPLACE VIEW `millrace`.`locks` ON CLUSTER `main` AS
+SELECT parts[2] AS domain, parts[3] AS user, if(parts[1] = 'identity', parts[4], '') AS identity,
+    toUInt8(JSONExtractBool(state, 'locked') AND (until = toDateTime64(0, 3, 'UTC') OR until > now64(3))) AS locked,
+    parseDateTime64BestEffortOrZero(JSONExtractString(state, 'until'), 3, 'UTC') AS until,
+    JSONExtractString(state, 'code') AS code, JSONExtractString(state, 'rule') AS rule,
+    reason, actor, how, since
+FROM
+(
+    SELECT parts, argMax(after, offset) AS state, argMax(reason, offset) AS reason, toString(argMax(actor, offset)) AS actor,
+        toString(argMax(how, offset)) AS how, argMax(time, offset) AS since
+    FROM `millrace`.`state_changes`
+    WHERE kind = 'lock' AND effect IN ('applied', 'repaired') AND epoch = (SELECT max(epoch) FROM `millrace`.`state_changes`)
+    GROUP BY parts
+)
+WHERE state != ''
+COMMENT 'made by millrace schema apply, definition 4b0dec242214b2a1';
 CREATE OR REPLACE VIEW `millrace`.`messages_hourly` ON CLUSTER `main` AS
 SELECT hour, direction, domain, auth_user, identity, class_norm, status_norm, messages, bytes, recipients, invalid_recipients, invalid_senders, multiIf(status_norm IN ('not-accepted', 'rejected'), 'rejected', status_norm IN ('temporarily-rejected'), 'temporarily-rejected', status_norm IN ('quarantined', 'quarantine-expired', 'quarantine-removed'), 'quarantined', class_norm IN ('allow-list', 'not-spam', 'unsure'), 'accepted', class_norm IN ('block-list', 'error', 'locked', 'oversize', 'phish', 'spam', 'virus'), 'rejected', class_norm IN ('deferred'), 'temporarily-rejected', status_norm IN ('queued', 'queue-frozen', 'accepted', 'released', 'auto-released', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'blackholed', 'bounced', 'delivered'), 'accepted', '') AS class_group, computed_at
 FROM `millrace`.`messages_hourly_rows` FINAL
@@ -778,6 +794,7 @@ CREATE OR REPLACE TABLE `millrace_all`.`generic_lines` ON CLUSTER `main` AS `mil
 CREATE OR REPLACE TABLE `millrace_all`.`feedback_reports` ON CLUSTER `main` AS `millrace`.`feedback_reports` ENGINE = Distributed(`main`, `millrace`, `feedback_reports`);
 CREATE OR REPLACE TABLE `millrace_all`.`quarantine_messages` ON CLUSTER `main` AS `millrace`.`quarantine_messages` ENGINE = Distributed(`main`, `millrace`, `quarantine_messages`);
 CREATE OR REPLACE TABLE `millrace_all`.`rejects` ON CLUSTER `main` AS `millrace`.`rejects` ENGINE = Distributed(`main`, `millrace`, `rejects`);
+CREATE OR REPLACE TABLE `millrace_all`.`state_changes` ON CLUSTER `main` AS `millrace`.`state_changes` ENGINE = Distributed(`main`, `millrace`, `state_changes`);
 CREATE OR REPLACE VIEW `millrace_all`.`message_trail` ON CLUSTER `main` AS
 SELECT event_time, 'message' AS kind, toString(filtering_host) AS host, id, toDateTime(0, 'UTC') AS qmail_time, toUInt64(0) AS qp, domain, sender, [recipient] AS recipients, sender_ip AS client,
     concat(status, if(main_class = '', '', concat(' ', main_class)), if(subject_header = '', '', concat(': ', subject_header))) AS what, toString(listener) AS listener, received_at
@@ -888,6 +905,22 @@ FROM
 )
 GROUP BY domain, id_time, id, recipient, host, own
 COMMENT 'made by millrace schema apply, definition 2ff763d5a5461ca9';
+CREATE OR REPLACE VIEW `millrace_all`.`locks` ON CLUSTER `main` AS
+SELECT parts[2] AS domain, parts[3] AS user, if(parts[1] = 'identity', parts[4], '') AS identity,
+    toUInt8(JSONExtractBool(state, 'locked') AND (until = toDateTime64(0, 3, 'UTC') OR until > now64(3))) AS locked,
+    parseDateTime64BestEffortOrZero(JSONExtractString(state, 'until'), 3, 'UTC') AS until,
+    JSONExtractString(state, 'code') AS code, JSONExtractString(state, 'rule') AS rule,
+    reason, actor, how, since
+FROM
+(
+    SELECT parts, argMax(after, offset) AS state, argMax(reason, offset) AS reason, toString(argMax(actor, offset)) AS actor,
+        toString(argMax(how, offset)) AS how, argMax(time, offset) AS since
+    FROM `millrace_all`.`state_changes`
+    WHERE kind = 'lock' AND effect IN ('applied', 'repaired') AND epoch = (SELECT max(epoch) FROM `millrace_all`.`state_changes`)
+    GROUP BY parts
+)
+WHERE state != ''
+COMMENT 'made by millrace schema apply, definition 4b0dec242214b2a1';
 CREATE OR REPLACE VIEW `millrace_all`.`messages_hourly` ON CLUSTER `main` AS
 SELECT hour, direction, domain, auth_user, identity, class_norm, status_norm, messages, bytes, recipients, invalid_recipients, invalid_senders, multiIf(status_norm IN ('not-accepted', 'rejected'), 'rejected', status_norm IN ('temporarily-rejected'), 'temporarily-rejected', status_norm IN ('quarantined', 'quarantine-expired', 'quarantine-removed'), 'quarantined', class_norm IN ('allow-list', 'not-spam', 'unsure'), 'accepted', class_norm IN ('block-list', 'error', 'locked', 'oversize', 'phish', 'spam', 'virus'), 'rejected', class_norm IN ('deferred'), 'temporarily-rejected', status_norm IN ('queued', 'queue-frozen', 'accepted', 'released', 'auto-released', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'blackholed', 'bounced', 'delivered'), 'accepted', '') AS class_group, computed_at
 FROM `millrace`.`messages_hourly_rows` FINAL
