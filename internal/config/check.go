@@ -15,6 +15,8 @@ func (c *Config) crossCheck(d *decoder) {
 	c.checkFiles(d)
 	c.checkFormats(d)
 	c.checkClasses(d)
+	c.checkReports(d)
+	c.checkMail(d)
 	c.checkKafka(d)
 	c.checkClickHouse(d)
 	c.checkQuarantine(d)

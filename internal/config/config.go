@@ -32,6 +32,7 @@ type Config struct {
 	Source     Source
 	Quarantine Quarantine
 	Reports    Reports
+	Mail       Mail
 
 	// File is what the configuration was read from; empty: the defaults.
 	File string

@@ -58,6 +58,9 @@ func Parse(file string, data []byte, getenv func(string) string) (*Config, error
 		c.Source.CA = resolve(dir, c.Source.CA)
 	}
 	c.Quarantine.resolve(dir)
+	if c.Mail.TLS.CA != "" {
+		c.Mail.TLS.CA = resolve(dir, c.Mail.TLS.CA)
+	}
 	c.where = d.where
 	c.serveFromUp()
 	for i := range c.Listeners {

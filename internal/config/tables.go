@@ -39,7 +39,8 @@ func (c *Config) keys() []key {
 		sub("up", &c.Up, "The trial stack on one machine, millrace up. Nothing else reads these keys."),
 		sub("source", &c.Source, "The mail filter's own API, which is told where to send its log: millrace source."),
 		sub("quarantine", &c.Quarantine, "The mail filter's quarantine, read over IMAP: millrace quarantine."),
-		sub("reports", &c.Reports, "Questions with a name: millrace report."),
+		sub("reports", &c.Reports, "Questions with a name, millrace report: where yours are, what they count, and who gets which by mail."),
+		sub("mail", &c.Mail, "The server that takes mail of Millrace's own: the reports of reports.recipients and of millrace schedule."),
 	}
 }
 
