@@ -18,6 +18,7 @@ import (
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/segmentio/kafka-go"
 
 	"millrace/internal/certtest"
 	"millrace/internal/config"
@@ -164,7 +165,7 @@ func newPost(t testing.TB, set func(*smtp.Server), answer func(int, letter) erro
 	p.address = l.Addr().String()
 	done := make(chan struct{})
 	go func() { _ = server.Serve(l); close(done) }()
-	t.Cleanup(func() { server.Close(); <-done })
+	t.Cleanup(func() { l.Close(); server.Close(); <-done }) // the server may not have taken the listener over yet
 	return p
 }
 
@@ -178,7 +179,7 @@ func newTLSFront(t testing.TB, pair certtest.Pair, p *post) *post {
 	p.address = l.Addr().String()
 	done := make(chan struct{})
 	go func() { _ = server.Serve(l); close(done) }()
-	t.Cleanup(func() { server.Close(); <-done })
+	t.Cleanup(func() { l.Close(); server.Close(); <-done }) // the server may not have taken the listener over yet
 	return p
 }
 
@@ -224,6 +225,49 @@ func (r *rig) mailer() *Mailer {
 	o := r.o
 	o.Store = statetest.OpenAt(r.t, r.broker)
 	return New(o)
+}
+
+// dying is an instance that looks once, and of which Kafka hears nothing more when kill is
+// called.
+func (r *rig) dying(kill *func()) {
+	r.t.Helper()
+	var mutex sync.Mutex
+	var conns []net.Conn
+	dead := false
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		mutex.Lock()
+		defer mutex.Unlock()
+		if dead {
+			return nil, net.ErrClosed
+		}
+		var d net.Dialer
+		c, err := d.DialContext(ctx, network, address)
+		if err == nil {
+			conns = append(conns, c)
+		}
+		return c, err
+	}
+	*kill = func() {
+		mutex.Lock()
+		defer mutex.Unlock()
+		dead = true
+		for _, c := range conns {
+			c.Close()
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	so := statetest.Options(r.broker)
+	so.Transport = &kafka.Transport{ClientID: "millrace", MetadataTTL: time.Second, MetadataTopics: []string{so.Topic}, Dial: dial}
+	so.AppendTimeout = 3 * time.Second
+	s, err := state.Open(ctx, so)
+	must(r.t, err)
+	defer s.Close()
+	o := r.o
+	o.Store = s
+	term, err := s.Leader(ctx)
+	must(r.t, err)
+	New(o).round(ctx, term)
 }
 
 // rounds looks so often, in a term of the mailer's own.

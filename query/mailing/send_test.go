@@ -122,15 +122,7 @@ func TestRound_Crash(t *testing.T) {
 	t.Parallel()
 	var kill func()
 	r := newRig(t, morning, querytest.Reader(t, store(t, few())), func(int, letter) error { kill(); return nil }, daily)
-	die := func() {
-		m := r.mailer()
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		term, err := m.o.Store.Leader(ctx)
-		must(t, err)
-		kill = m.o.Store.Close
-		m.round(ctx, term)
-	}
+	die := func() { r.dying(&kill) }
 	die()
 	r.count(1)
 
@@ -171,16 +163,10 @@ func TestRound_CrashOnce(t *testing.T) {
 	t.Parallel()
 	var kill func()
 	r := newRig(t, morning, querytest.Reader(t, store(t, few())), func(int, letter) error { kill(); return nil }, daily)
-	m := r.mailer()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	term, err := m.o.Store.Leader(ctx)
-	must(t, err)
-	kill = m.o.Store.Close
-	m.round(ctx, term)
+	r.dying(&kill)
 	kill = func() {}
 	r.clock.add(3 * time.Minute)
-	m = r.mailer()
+	m := r.mailer()
 	r.rounds(m, 3)
 	r.count(2)
 	if s := r.sent(m, Daily, "example.com", state.AllUsers, period); s.Sent.IsZero() || s.Attempts != 2 || s.Unsure != 1 {
