@@ -53,7 +53,7 @@ the source was given, carries every event through Kafka and lands it in ClickHou
 	add(groupRun, newUp(), newIngest(), newTransform())
 	add(groupPrepare, newCapacity(), newCheck(), newSchema(), newTemplate(), newSource())
 	add(groupUse, newSearch(), newQuery(), newStatus(), newAudit(), newTap(), newCapture(), newReplay(), newTrail(), newReport(), newClasses(), newImport(), newQuarantine(), newGenerate())
-	add(groupDecide, newLock(), newUnlock(), newLocks(), newBlock(), newUnblock(), newBlocks(), newOutgoingUser(), newUser(), newToken())
+	add(groupDecide, newLock(), newUnlock(), newLocks(), newBlock(), newUnblock(), newBlocks(), newOutgoingUser(), newSchedule(), newUser(), newToken())
 	root.AddCommand(newVersion())
 	return root
 }
