@@ -11,8 +11,19 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"millrace/internal/config"
 	"millrace/query"
+	"millrace/schema"
 )
+
+// invalidSenders is the configuration's reports.invalid_sender.
+func invalidSenders(cfg *config.Config) []schema.Invalid {
+	var all []schema.Invalid
+	for _, i := range cfg.Reports.InvalidSender {
+		all = append(all, schema.Invalid(i))
+	}
+	return all
+}
 
 func newReport() *cobra.Command {
 	var path, data, server, format, dir, last string
@@ -79,6 +90,11 @@ template lacks a variable, comes as a note on standard error. Times are UTC, or 
 				return usagef("--param %q: want NAME=VALUE", p)
 			}
 			given[name] = value
+		}
+		for _, p := range r.Parameters {
+			if _, ok := given[p.Name]; !ok && p.Default == query.ConfiguredInvalidSender {
+				given[p.Name] = query.InvalidWords(invalidSenders(cfg))
+			}
 		}
 		asked, err := r.Ask(given, time.Now())
 		if err != nil {

@@ -53,7 +53,7 @@ the source was given, carries every event through Kafka and lands it in ClickHou
 	add(groupRun, newUp(), newIngest(), newTransform(), newServe())
 	add(groupPrepare, newCapacity(), newCheck(), newSchema(), newTemplate(), newSource())
 	add(groupUse, newSearch(), newMessage(), newQuery(), newStatus(), newAudit(), newTap(), newCapture(), newReplay(), newTrail(), newReport(), newClasses(), newImport(), newQuarantine(), newGenerate())
-	add(groupDecide, newLock(), newUnlock(), newLocks(), newBlock(), newUnblock(), newBlocks(), newIdentities(), newRules(), newLists(), newOutgoingUser(), newUser(), newToken())
+	add(groupDecide, newLock(), newUnlock(), newLocks(), newBlock(), newUnblock(), newBlocks(), newIdentities(), newRules(), newLists(), newOutgoingUser(), newSchedule(), newUser(), newToken())
 	root.AddCommand(newVersion())
 	return root
 }

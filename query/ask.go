@@ -10,9 +10,10 @@ import (
 	"strings"
 	"time"
 
-	"millrace/internal/sqltext"
-
 	"golang.org/x/net/idna"
+
+	"millrace/internal/sqltext"
+	"millrace/schema"
 )
 
 // Asked is a report with a value for each of its parameters.
@@ -80,6 +81,8 @@ func (a Asked) value(p Parameter, v string, now time.Time) (string, error) {
 		return t.UTC().Format(time.DateTime), nil
 	case len(p.Choices) > 0 && !slices.Contains(p.Choices, v):
 		return "", fmt.Errorf("want %s", strings.Join(p.Choices, ", "))
+	case v == ConfiguredInvalidSender && p.Type == "String":
+		return InvalidWords(schema.DefaultInvalidSenders), nil
 	case p.Name == "domain" && p.Type == "String":
 		return domainForms(v), nil
 	}

@@ -28,7 +28,8 @@ var (
 //	-- needs: column identity of kind message when group_by = identity | template variable %(identity)s
 //
 // then comes one SELECT with ClickHouse's own {name:Type} parameters. The default of a time
-// may be now, or so long ago as in -24h. The type of a choice is String.
+// may be now, or so long ago as in -24h; that of what an invalid sender is may be
+// reports.invalid_sender. The type of a choice is String.
 func parseReport(file, text string) (Report, error) {
 	r := Report{Name: strings.TrimSuffix(filepath.Base(file), ".sql")}
 	line := 0
@@ -111,6 +112,21 @@ func parseReport(file, text string) (Report, error) {
 		}
 	}
 	return r, nil
+}
+
+// ConfiguredInvalidSender is the default of a parameter that stands for the configuration's
+// key of that name. Ask, which knows no configuration, takes that key's own default for it:
+// who has one gives [InvalidWords] of it.
+const ConfiguredInvalidSender = "reports.invalid_sender"
+
+// InvalidWords is the value of a parameter invalid_sender: STATUS/CLASS/SUB_CLASS, with
+// commas; empty: nothing is.
+func InvalidWords(list []schema.Invalid) string {
+	var all []string
+	for _, i := range list {
+		all = append(all, strings.Join([]string{schema.NormalWord(i.Status), schema.NormalWord(i.Class), schema.NormalWord(i.SubClass)}, "/"))
+	}
+	return strings.Join(all, ",")
 }
 
 // check finds what the need names.

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"millrace/schema"
 )
 
 func TestParseReport(t *testing.T) {
@@ -228,5 +230,20 @@ func TestDocumentedReport(t *testing.T) {
 		if !slices.Contains(plain, r.Name) && !strings.Contains(string(page), "| `"+r.Name+"` | "+r.Title+" |") {
 			t.Errorf("docs/reports.md does not list %s", r.Name)
 		}
+	}
+}
+
+func TestInvalidWords(t *testing.T) {
+	t.Parallel()
+	r, err := FindReport("invalid_senders")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := r.Ask(nil, time.Now())
+	if want := "//invalid-sender,//unknown-sender,//sender-invalid,//sender-unknown,//sender-verify,//sender-verification"; err != nil || a.Values["invalid_sender"] != want {
+		t.Errorf("%q, %v", a.Values["invalid_sender"], err)
+	}
+	if got := InvalidWords([]schema.Invalid{{Status: "Rejected", Class: "Block List"}, {SubClass: "a b"}}); got != "rejected/block-list/,//a-b" {
+		t.Errorf("%q", got)
 	}
 }

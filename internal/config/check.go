@@ -18,6 +18,7 @@ func (c *Config) crossCheck(d *decoder) {
 	c.checkDomains(d)
 	c.checkReports(d)
 	c.checkAPI(d)
+	c.checkMail(d)
 	c.checkKafka(d)
 	c.checkClickHouse(d)
 	c.checkQuarantine(d)

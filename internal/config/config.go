@@ -34,6 +34,7 @@ type Config struct {
 	Up         Up
 	Source     Source
 	Quarantine Quarantine
+	Mail       Mail
 	Rules      []Rule
 	Effects    []Effect
 

@@ -63,7 +63,7 @@ func Parse(file string, data []byte, getenv func(string) string) (*Config, error
 			*path = resolve(dir, *path)
 		}
 	}
-	for _, path := range []*string{&c.API.TLS.Cert, &c.API.TLS.Key, &c.Domains.File} {
+	for _, path := range []*string{&c.API.TLS.Cert, &c.API.TLS.Key, &c.Domains.File, &c.Mail.TLS.CA} {
 		if *path != "" {
 			*path = resolve(dir, *path)
 		}

@@ -42,6 +42,7 @@ func (c *Config) keys() []key {
 		sub("up", &c.Up, "The trial stack on one machine, millrace up. Nothing else reads these keys."),
 		sub("source", &c.Source, "The mail filter's own API, which is told where to send its log: millrace source."),
 		sub("quarantine", &c.Quarantine, "The mail filter's quarantine, read over IMAP: millrace quarantine."),
+		sub("mail", &c.Mail, "The server that takes mail of Millrace's own: the reports of reports.recipients and of millrace schedule."),
 		{name: "rules", to: sections[Rule]{&c.Rules, (*Rule).keys}, def: "[{name: automatic}]",
 			allowed: "a list of rules",
 			doc: "What is locked and blocked by itself, by the instance that acts. A list that is given replaces the default one, which locks the identities of outgoing users that have " +

@@ -65,3 +65,24 @@ func TestIdentity(t *testing.T) {
 	f("Customer 4711", "Customer 4711")
 	f("192.0.2.1", "192.0.2.1")
 }
+
+func TestMailbox(t *testing.T) {
+	t.Parallel()
+	f := func(in, want string) {
+		t.Helper()
+		if got, err := mailname.Mailbox(in); got != want || (err != nil) != (want == "") {
+			t.Errorf("%q: %q, %v, want %q", in, got, err, want)
+		}
+	}
+	f(" Abuse+outgoing@Bücher.example ", "Abuse+outgoing@xn--bcher-kva.example")
+	f("a@b.example\r\nBcc: c@d.example", "")
+	f("a@b.example> NOTIFY=NEVER", "")
+	f("a\r\nRSET@b.example", "")
+	f("a,b@c.example", "")
+	f("jürgen@c.example", "")
+	f(`"a b"@c.example`, "")
+	f("a..b@c.example", "")
+	f("@c.example", "")
+	f("bob", "")
+	f("", "")
+}

@@ -6,7 +6,7 @@
 -- param: direction String = outgoing | incoming, outgoing, unknown, with commas; empty: all
 -- param: class String = | only these classes, with commas, in any spelling, or groups: accepted, rejected, temporarily-rejected, quarantined; empty: all
 -- choice: group_by = auth_user, identity, sender, domain, sender_ip | what a row is
--- param: invalid_sender String = //invalid-sender,//unknown-sender,//sender-verify,//sender-verification,//sender-not-allowed | what an invalid sender is: STATUS/CLASS/SUB_CLASS with commas, an empty part is any
+-- param: invalid_sender String = reports.invalid_sender | what an invalid sender is: STATUS/CLASS/SUB_CLASS with commas, each in one spelling (small letters, hyphens), an empty part is any; by default what the configuration says; empty: none
 -- param: tz String = UTC | zone of the times
 -- param: limit UInt32 = 100 | rows
 -- needs: column identity of kind message when group_by = identity | template variable %(identity)s
@@ -38,7 +38,7 @@ FROM
 (
     SELECT
         *,
-        arrayExists(t -> t[1] IN ('', status_norm) AND t[2] IN ('', class_norm) AND t[3] IN ('', sub_class),
+        {invalid_sender:String} != '' AND arrayExists(t -> t[1] IN ('', status_norm) AND t[2] IN ('', class_norm) AND t[3] IN ('', trimBoth(replaceRegexpAll(lower(sub_class), '[ _\\t-]+', '-'), '-')),
             arrayMap(t -> splitByChar('/', t), splitByChar(',', {invalid_sender:String}))) AS invalid
     FROM messages
     WHERE id_time >= {since:DateTime('UTC')} AND id_time < {until:DateTime('UTC')}

@@ -85,8 +85,10 @@ func TokenKey(id string) Key { return NewKey(KindToken, id) }
 // ScheduleKey is who gets a kind of report about an outgoing user.
 func ScheduleKey(report, domain, user string) Key { return NewKey(KindSchedule, report, domain, user) }
 
-// SentKey is one report of one period.
-func SentKey(report, period string) Key { return NewKey(KindSent, report, period) }
+// SentKey is one report of one period about an outgoing user.
+func SentKey(report, domain, user, period string) Key {
+	return NewKey(KindSent, report, domain, user, period)
+}
 
 // FiredKey is a rule and what it has fired for.
 func FiredKey(rule, subject string) Key { return NewKey(KindFired, rule, subject) }

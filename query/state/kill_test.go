@@ -54,7 +54,7 @@ func TestStore_OverKill9OfTheBroker(t *testing.T) {
 	done := make(chan error, 1)
 	go func() {
 		for i := range changes {
-			c := Change{Key: SentKey("outgoing", fmt.Sprint(i)), Action: "claim", Value: Sent{Attempts: i}, If: Absent()}
+			c := Change{Key: SentKey("daily", "example.com", AllUsers, fmt.Sprint(i)), Action: "claim", Value: Sent{Attempts: i}, If: Absent()}
 			err := s.Append(within(t), root, c)
 			if err != nil {
 				done <- fmt.Errorf("change %d: %w", i, err)
@@ -82,12 +82,12 @@ func TestStore_OverKill9OfTheBroker(t *testing.T) {
 	for _, store := range []*Store{s, open(t, options(address))} {
 		snap := store.Snapshot()
 		for i := range changes {
-			if got, ok := snap.Sent("outgoing", fmt.Sprint(i)); !ok || got.Attempts != i {
+			if got, ok := snap.Sent("daily", "example.com", AllUsers, fmt.Sprint(i)); !ok || got.Attempts != i {
 				t.Errorf("change %d: %v %+v", i, ok, got)
 			}
 		}
 	}
-	if err := s.Append(within(t), root, Change{Key: SentKey("outgoing", "0"), Action: "claim", Value: Sent{}, If: Absent()}); !errors.Is(err, ErrConflict) {
+	if err := s.Append(within(t), root, Change{Key: SentKey("daily", "example.com", AllUsers, "0"), Action: "claim", Value: Sent{}, If: Absent()}); !errors.Is(err, ErrConflict) {
 		t.Errorf("claimed twice: %v", err)
 	}
 }

@@ -121,6 +121,8 @@ type Schedule struct {
 // Sent is how far a report of one period is.
 type Sent struct {
 	Report string `json:"-"`
+	Domain string `json:"-"`
+	User   string `json:"-"`
 	Period string `json:"-"`
 
 	Claimed   time.Time `json:"claimed,omitzero"` // somebody has begun to send it
@@ -129,7 +131,10 @@ type Sent struct {
 	Recipient string    `json:"recipient,omitempty"`
 	MessageID string    `json:"message_id,omitempty"`
 	Rows      int       `json:"rows,omitempty"`
-	Error     string    `json:"error,omitempty"` // of the last attempt
+	Error     string    `json:"error,omitempty"`   // of the last attempt
+	Unsure    int       `json:"unsure,omitempty"`  // attempts of which nobody knows whether they arrived
+	Over      string    `json:"over,omitempty"`    // why it is not tried any more
+	Skipped   int       `json:"skipped,omitempty"` // periods before it that nobody has sent
 
 	Last Mark `json:"-"`
 }
@@ -215,11 +220,13 @@ var kinds = map[string]kind{
 	KindUser:                      kindOf(1, func(v *User, p []string, m Mark) { v.Name, v.Last = p[0], m }, func(v *User) { v.Password = "" }),
 	KindToken:                     kindOf(1, func(v *Token, p []string, m Mark) { v.ID, v.Last = p[0], m }, func(v *Token) { v.Hash = "" }),
 	KindSchedule:                  kindOf(3, func(v *Schedule, p []string, m Mark) { v.Report, v.Domain, v.User, v.Last = p[0], p[1], p[2], m }, nil),
-	KindSent:                      kindOf(2, func(v *Sent, p []string, m Mark) { v.Report, v.Period, v.Last = p[0], p[1], m }, nil),
-	KindFired:                     kindOf(2, func(v *Fired, p []string, m Mark) { v.Rule, v.Subject, v.Last = p[0], p[1], m }, nil),
-	KindEffect:                    kindOf(1, func(v *EffectState, p []string, m Mark) { v.Name, v.Last = p[0], m }, nil),
-	kindLeader:                    kindOf(0, func(*leaderState, []string, Mark) {}, nil),
-	kindOrigin:                    kindOf(0, func(*originState, []string, Mark) {}, nil),
+	KindSent: kindOf(4, func(v *Sent, p []string, m Mark) {
+		v.Report, v.Domain, v.User, v.Period, v.Last = p[0], p[1], p[2], p[3], m
+	}, nil),
+	KindFired:  kindOf(2, func(v *Fired, p []string, m Mark) { v.Rule, v.Subject, v.Last = p[0], p[1], m }, nil),
+	KindEffect: kindOf(1, func(v *EffectState, p []string, m Mark) { v.Name, v.Last = p[0], m }, nil),
+	kindLeader: kindOf(0, func(*leaderState, []string, Mark) {}, nil),
+	kindOrigin: kindOf(0, func(*originState, []string, Mark) {}, nil),
 }
 
 // lookUp finds how a key's state is read; ok is false for a kind of a newer version.

@@ -133,8 +133,8 @@ func (s *Snapshot) Schedule(report, domain, user string) (Schedule, bool) {
 func (s *Snapshot) Schedules() []Schedule { return all[Schedule](s, KindSchedule) }
 
 // Sent is how far one report of one period is.
-func (s *Snapshot) Sent(report, period string) (Sent, bool) {
-	return one[Sent](s, SentKey(report, period))
+func (s *Snapshot) Sent(report, domain, user, period string) (Sent, bool) {
+	return one[Sent](s, SentKey(report, domain, user, period))
 }
 
 // AllSent are all reports that were begun.

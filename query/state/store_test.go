@@ -144,7 +144,7 @@ func TestStore_OneOfManyWins(t *testing.T) {
 		stores = append(stores, open(t, options(b.Addr)))
 	}
 	for round := range 5 {
-		key := SentKey("outgoing", fmt.Sprint(round))
+		key := SentKey("daily", "example.com", AllUsers, fmt.Sprint(round))
 		var mutex sync.Mutex
 		var won []string
 		var wg sync.WaitGroup
@@ -167,7 +167,7 @@ func TestStore_OneOfManyWins(t *testing.T) {
 		}
 		for _, s := range append(stores, open(t, options(b.Addr))) {
 			must(t, s.CatchUp(within(t)))
-			if got, _ := s.Snapshot().Sent("outgoing", fmt.Sprint(round)); got.Recipient != won[0] || got.Last.Actor != won[0] {
+			if got, _ := s.Snapshot().Sent("daily", "example.com", AllUsers, fmt.Sprint(round)); got.Recipient != won[0] || got.Last.Actor != won[0] {
 				t.Errorf("%+v, and %s won", got, won[0])
 			}
 		}

@@ -177,7 +177,7 @@ func TestCopy_Conflicts(t *testing.T) {
 	t.Parallel()
 	conn, db := database(t)
 	store := statetest.Open(t)
-	key := state.SentKey("outgoing", "2026-11-04")
+	key := state.SentKey("daily", "example.com", state.AllUsers, "2026-11-04")
 	done := make(chan error, 4)
 	for range 4 {
 		go func() {
