@@ -29,6 +29,8 @@ SECONDS     ?= 2
 BENCHFLAGS  ?=
 # Of "make bench-transform": rows of each run.
 ROWS        ?= 2000000
+# Of "make bench-query": messages of the past that is asked about.
+MESSAGES    ?= 10000000
 # Of "make bench-capacity": of a core that each instance may use, and records for the transformers.
 SHARE       ?= 0.05
 RECORDS     ?= 2000000
@@ -47,7 +49,7 @@ libchdb_stamp     := $(TOOLS)/libchdb/.installed
 kafka_stamp       := $(TOOLS)/kafka$(if $(KAFKA),-$(KAFKA))/.installed
 # The tests over it have the tag kafka, and TestKafka_ begins their names. One
 # package at a time: three brokers fill the machine.
-kafka_packages    := ./internal/topics ./ingester/publish ./transformer ./e2e
+kafka_packages    := ./internal/topics ./query/state ./ingester/publish ./transformer ./e2e
 kafka_test         = $(test_environment) MILLRACE_KAFKA=$(dir $(kafka_stamp)) go test $(test_arguments) -tags kafka -run '^TestKafka_' -count 1 -p 1 -parallel 4
 debian_stamp      := $(TOOLS)/debian/.installed
 staticcheck       := $(TOOLS)/bin/staticcheck-$(STATICCHECK)
@@ -163,6 +165,11 @@ bench-ingest: build debian ## measure the ingester beside rsyslog and syslog-ng,
 bench-transform: build libchdb ## measure the transformer beside ClickHouse's Kafka engine, the disk, and the whole of up: ROUNDS=3 ROWS=2000000
 	@go build -o bin/bench-transform ./benchmarks/transform
 	taskset -c 0,1 bin/bench-transform -rounds $(ROUNDS) -rows $(ROWS) $(BENCHFLAGS)
+
+.PHONY: bench-query
+bench-query: build libchdb ## measure the questions of every day over a made-up past: MESSAGES=10000000 BENCHFLAGS="-rounds 11 -data DIR"
+	@go build -o bin/bench-query ./benchmarks/query
+	taskset -c 0,1 bin/bench-query -messages $(MESSAGES) $(BENCHFLAGS)
 
 .PHONY: bench-parts
 bench-parts: libchdb ## measure the transformer's two parts alone: records to columns, columns to ClickHouse

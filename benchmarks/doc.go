@@ -10,7 +10,8 @@
 //
 // Beside rsyslog and syslog-ng the ingester is measured by `make bench-ingest`, the
 // program in benchmarks/ingest; beside ClickHouse's Kafka engine the transformer is, by
-// `make bench-transform`. Whether a second and a third of each bring what the first did, and
+// `make bench-transform`. How long the questions of every day take is measured by query,
+// `make bench-query`. Whether a second and a third of each bring what the first did, and
 // what an event costs at each stage, is measured over three real brokers by `make
 // bench-capacity`. The directory results has what they found, version by
 // version: the tables, all figures of all rounds as JSON and CSV, and the plot.

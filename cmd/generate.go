@@ -12,11 +12,13 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"millrace/ingester/framing"
 	"millrace/internal/config"
+	"millrace/internal/history"
 	"millrace/internal/traffic"
 )
 
@@ -24,8 +26,10 @@ func newGenerate() *cobra.Command {
 	var (
 		o                 traffic.SendOptions
 		metrics, listener string
-		from              string
+		from, path        string
 		logs, zone        string
+		direct            uint64
+		days, domains     int
 		patience          time.Duration
 	)
 	c := &cobra.Command{
@@ -39,6 +43,9 @@ Kafka acknowledged all of it, and fails when a frame was dropped.
 --logs writes a mail host's logs of as many messages into a directory instead, in step with each other: the SMTP logs of
 ports 25 and 587, the delivery log, Spamdyke's, and an mbox of abuse reports, for "millrace import" and files.
 
+--direct makes up a past of so many messages in ClickHouse, without the pipeline and without Kafka: for a database of its own,
+to try searches and reports on. millrace schema apply comes first, and millrace schema count behind it.
+
 --from sends the frames of a file in place of made-up ones, once or, with --count, as often as it takes: what
 "millrace capture" wrote, or frames ended by NUL or line ends. They are sent as they are, with their times and ids.`,
 
@@ -47,6 +54,7 @@ ports 25 and 587, the delivery log, Spamdyke's, and an mbox of abuse reports, fo
   millrace generate --to udp://127.0.0.1:5514 --rate 5000 --count 0        # until Ctrl-C
   millrace generate --framing lf --format mixed --seed 42 --count 100000
   millrace generate --logs /tmp/logs --count 100000 --tz Europe/Sofia
+  millrace generate --direct 10000000 --days 400 --domains 20000 --config trial.yaml
   millrace generate --from filter.frames --framing octet --rate 100 --count 0`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -62,6 +70,19 @@ ports 25 and 587, the delivery log, Spamdyke's, and an mbox of abuse reports, fo
 					}
 				}
 				return writeLogs(ctx, c, logs, zone, o.Seed, o.Count)
+			}
+			if direct > 0 {
+				for _, name := range []string{"from", "to", "rate", "connections", "framing", "header", "format", "count", "wait-published"} {
+					if c.Flags().Changed(name) {
+						return usagef("--%s is for frames that are sent, not for --direct", name)
+					}
+				}
+				return writeHistory(ctx, c, path, history.Options{Messages: direct, Days: days, Domains: domains, Seed: o.Seed})
+			}
+			for _, name := range []string{"days", "domains", "config"} {
+				if c.Flags().Changed(name) {
+					return usagef("--%s is for --direct", name)
+				}
 			}
 			if from != "" {
 				for _, name := range []string{"format", "seed", "header", "separator-share"} {
@@ -103,6 +124,10 @@ ports 25 and 587, the delivery log, Spamdyke's, and an mbox of abuse reports, fo
 	f.StringVar(&from, "from", "", "send the frames of this `FILE`; - is standard input")
 	f.StringVar(&logs, "logs", "", "write a mail host's logs into this `DIR` instead")
 	f.StringVar(&zone, "tz", "UTC", "with --logs: `ZONE` of their stamps")
+	f.Uint64Var(&direct, "direct", 0, "make up a past of so many messages in ClickHouse instead")
+	f.IntVar(&days, "days", 90, "with --direct: of so many `DAYS` up to now")
+	f.IntVar(&domains, "domains", 20_000, "with --direct: of so many domains")
+	configFlag(c, &path, theDefaults)
 	f.Uint64Var(&o.Count, "count", 1000, "frames in all (with --from: each once); 0: until Ctrl-C")
 	f.Float64Var(&o.Rate, "rate", 0, "frames a second in all; 0: as fast as TCP takes them, 20000 over UDP")
 	f.IntVar(&o.Connections, "connections", 1, "connections, or UDP sockets")
@@ -118,6 +143,33 @@ ports 25 and 587, the delivery log, Spamdyke's, and an mbox of abuse reports, fo
 	oneOfFlag(c, "header", "bare", "rfc3164", "rfc5424")
 	oneOfFlag(c, "format", traffic.Formats()...)
 	return c
+}
+
+// writeHistory makes messages up in ClickHouse.
+func writeHistory(ctx context.Context, c *cobra.Command, path string, o history.Options) error {
+	cfg, err := loadConfig(c, path)
+	if err != nil {
+		return err
+	}
+	options, err := cfg.ClickHouseOptions()
+	if err != nil {
+		return err
+	}
+	conn, err := clickhouse.Open(options)
+	if err != nil {
+		return fmt.Errorf("cannot use the ClickHouse options: %w", err)
+	}
+	defer conn.Close()
+	line := newProgress(c.ErrOrStderr())
+	o.Progress = func(done uint64) { line.show("made up %d of %d messages", done, o.Messages) }
+	begin := time.Now()
+	err = history.Write(ctx, conn, o)
+	line.end()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(c.OutOrStdout(), "made up %d messages in %.1f s\n", o.Messages, time.Since(begin).Seconds())
+	return nil
 }
 
 // writeLogs writes the logs of so many messages.

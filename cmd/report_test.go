@@ -7,30 +7,16 @@ import (
 	"testing"
 
 	"millrace/internal/embedded/embeddedtest"
-	"millrace/schema"
+	"millrace/query/querytest"
 )
 
 func TestReport(t *testing.T) {
 	t.Parallel()
 	ch := embeddedtest.ClickHouse(t)
-	database := embeddedtest.Database(t)
-	conn := embeddedtest.Connect(t, database)
-	statements := []string{}
-	for _, k := range schema.Kinds() {
-		statements = append(statements, k.CreateTable(schema.Layout{Database: database}))
-	}
-	for _, v := range schema.Views() {
-		statements = append(statements, v.Create(schema.ViewSettings{}, database, "", false))
-	}
-	statements = append(statements, `INSERT INTO message_events (event_time, id_time, received_at, id, domain, sender, recipient, auth_user, status_norm, class_norm, direction) VALUES
+	database := querytest.Tables(t, `INSERT INTO message_events (event_time, id_time, received_at, id, domain, sender, recipient, auth_user, status_norm, class_norm, direction) VALUES
 		('2026-11-20 22:30:00', '2026-11-20 22:30:00', now64(3), 'a', 'a.example', 's@a.example', 'r@far.example', 'bob', 'rejected', 'spam', 'outgoing'),
 		('2026-11-20 11:00:00', '2026-11-20 11:00:00', now64(3), 'b', 'b.example', 's@b.example', 'r@far.example', 'al', 'delivered', 'not-spam', 'outgoing'),
 		(now64(3) - 3600, now() - 3600, now64(3), 'c', 'b.example', 'late@b.example', 'r@far.example', 'al', 'delivered', 'not-spam', 'outgoing')`)
-	for _, sql := range statements {
-		if err := conn.Exec(t.Context(), sql); err != nil {
-			t.Fatal(err)
-		}
-	}
 	path := configured(t, database, ch.Reader.Password)
 	ask := func(args ...string) result {
 		return execute(t, "", append([]string{"report", "--config", path}, args...)...)

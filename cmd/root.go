@@ -50,10 +50,10 @@ the source was given, carries every event through Kafka and lands it in ClickHou
 			root.AddCommand(c)
 		}
 	}
-	add(groupRun, newUp(), newIngest(), newTransform())
+	add(groupRun, newUp(), newIngest(), newTransform(), newServe())
 	add(groupPrepare, newCapacity(), newCheck(), newSchema(), newTemplate(), newSource())
-	add(groupUse, newSearch(), newQuery(), newStatus(), newAudit(), newTap(), newCapture(), newReplay(), newTrail(), newReport(), newClasses(), newImport(), newQuarantine(), newGenerate())
-	add(groupDecide, newLock(), newUnlock(), newLocks(), newBlock(), newUnblock(), newBlocks(), newOutgoingUser(), newSchedule(), newUser(), newToken())
+	add(groupUse, newSearch(), newMessage(), newQuery(), newStatus(), newAudit(), newTap(), newCapture(), newReplay(), newTrail(), newReport(), newClasses(), newImport(), newQuarantine(), newGenerate())
+	add(groupDecide, newLock(), newUnlock(), newLocks(), newBlock(), newUnblock(), newBlocks(), newIdentities(), newRules(), newLists(), newOutgoingUser(), newSchedule(), newUser(), newToken())
 	root.AddCommand(newVersion())
 	return root
 }

@@ -14,6 +14,7 @@ import (
 	"millrace/internal/config"
 	"millrace/internal/migrate"
 	"millrace/internal/service"
+	"millrace/schema"
 )
 
 func newSchema() *cobra.Command {
@@ -91,11 +92,33 @@ with clickhouse.cluster one server is asked, and makes all with ON CLUSTER.`,
 			}
 			return fmt.Errorf("cannot call the tables good: %d differences", len(differences))
 		})),
+		schemaCommand(&cobra.Command{
+			Use:   "count",
+			Short: "Count what is not counted yet by the hour",
+			Long: "Fill messages_hourly and senders_hourly with all hours that are not counted yet, now: the server does the same by itself,\n" +
+				"five million events an hour. For a database that is older than these views, and after many old events have come.",
+			Example: "  millrace schema count --config /etc/millrace.yaml",
+		}, withMigrator(func(ctx context.Context, c *cobra.Command, m *migrate.Migrator) error {
+			line := newProgress(c.ErrOrStderr())
+			counted := map[string]uint64{}
+			err := m.Count(ctx, func(rollup string, events uint64) {
+				counted[rollup] = events
+				line.show("%s: %d events counted", rollup, events)
+			})
+			line.end()
+			if err != nil {
+				return err
+			}
+			for _, r := range schema.Rollups() {
+				fmt.Fprintf(c.OutOrStdout(), "%s: %d events counted\n", r.View.Name, counted[r.View.Name])
+			}
+			return nil
+		})),
 	)
 	return c
 }
 
-// schemaCommand adds what the four have in common.
+// schemaCommand adds what the five have in common.
 func schemaCommand(c *cobra.Command, f func(c *cobra.Command, cfg *config.Config, s migrate.Settings) error) *cobra.Command {
 	var path string
 	c.Args = cobra.NoArgs

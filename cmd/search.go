@@ -171,7 +171,7 @@ func printFields(w io.Writer, kind string) error {
 		return &usageError{err}
 	}
 	for _, f := range r.Columns() {
-		fmt.Fprintf(w, "%-24s %-22s %s\n", f.Name, f.Type.ClickHouse(), f.Doc)
+		fmt.Fprintf(w, "%-24s %-22s %s\n", f.Name, f.ClickHouse(), f.Doc)
 	}
 	return nil
 }

@@ -11,9 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"millrace/ingester/format"
 	"millrace/internal/config"
 	"millrace/internal/source"
+	"millrace/stack"
 )
 
 // sourceFlags are the keys of the section source, each with a flag that wins.
@@ -106,7 +106,7 @@ func (s *sourceFlags) load(c *cobra.Command) (*config.Config, error) {
 // settings are the eight arguments, with the templates' texts.
 func settings(c *cobra.Command, cfg *config.Config) (source.Settings, error) {
 	src := &cfg.Source
-	known := knownTemplates(cfg)
+	known := stack.KnownTemplates(cfg)
 	message, err := source.Resolve(source.KindMessage, src.MessageTemplate, known)
 	if err != nil {
 		return source.Settings{}, &usageError{err}
@@ -126,17 +126,6 @@ func settings(c *cobra.Command, cfg *config.Config) (source.Settings, error) {
 		fmt.Fprintf(c.ErrOrStderr(), "millrace: warning: %s\n", w)
 	}
 	return s, nil
-}
-
-func knownTemplates(cfg *config.Config) []source.Template {
-	var all []source.Template
-	for _, f := range format.Builtin() {
-		all = append(all, source.Template{Name: f.Name, Kind: f.Kind.Name, Text: f.Template.String()})
-	}
-	for _, f := range cfg.Formats {
-		all = append(all, source.Template{Name: f.Name, Kind: f.Kind, Text: f.Template})
-	}
-	return all
 }
 
 func client(cfg *config.Config) (*source.Client, error) {
@@ -231,7 +220,7 @@ configuration.`,
 				if err := w.Flush(); err != nil {
 					return err
 				}
-				formats, notes := source.Formats(have.Settings, knownTemplates(cfg))
+				formats, notes := source.Formats(have.Settings, stack.KnownTemplates(cfg))
 				for _, n := range notes {
 					fmt.Fprintf(c.OutOrStdout(), "# %s\n", n)
 				}
@@ -292,7 +281,7 @@ func compare(ctx context.Context, c *cobra.Command, api *source.Client, cfg *con
 	if err != nil {
 		return err
 	}
-	differences := append(source.Diff(want, have), source.DiffFormats(want, have.Settings, knownTemplates(cfg))...)
+	differences := append(source.Diff(want, have), source.DiffFormats(want, have.Settings, stack.KnownTemplates(cfg))...)
 	if len(differences) == 0 {
 		fmt.Fprintln(c.OutOrStdout(), "the filter has what is configured")
 		return nil

@@ -74,6 +74,7 @@ and ends with exit code 0; a second one ends at once. Data survive either, and k
 		{"clickhouse-native", "ClickHouse's native protocol", "127.0.0.1:9000"},
 		{"clickhouse-http", "ClickHouse over HTTP", "127.0.0.1:8123"},
 		{"http", "metrics, health and profiles", "127.0.0.1:8514"},
+		{"api", "the HTTPS API", "127.0.0.1:8443"},
 	} {
 		addresses[a.flag] = f.String(a.flag, "", fmt.Sprintf("`HOST:PORT` or off: %s (default %s)", a.what, a.def))
 	}
@@ -97,6 +98,8 @@ func setAddress(cfg *config.Config, flag, value string) error {
 		err = cfg.Up.ClickHouseHTTP.Set(value)
 	case "http":
 		err = cfg.HTTP.Ingest.Set(value)
+	case "api":
+		err = cfg.API.Address.Set(value)
 	}
 	if err != nil {
 		return usagef("--%s %q: %w; allowed: HOST:PORT or off", flag, value, err)

@@ -219,7 +219,7 @@ func TestGarbage(t *testing.T) {
 	if err := os.WriteFile(config, []byte("listeners:\n"+listeners.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := start(t, "up", "--config", config, "--data", filepath.Join(dir, "data"), "--kafka", "127.0.0.1:0", "--clickhouse-native", "127.0.0.1:0", "--clickhouse-http", "127.0.0.1:0", "--http", "127.0.0.1:0")
+	p := start(t, "up", "--config", config, "--data", filepath.Join(dir, "data"), "--kafka", "127.0.0.1:0", "--clickhouse-native", "127.0.0.1:0", "--clickhouse-http", "127.0.0.1:0", "--http", "127.0.0.1:0", "--api", "127.0.0.1:0")
 	p.data = filepath.Join(dir, "data")
 	p.waitReady()
 	var addresses []string

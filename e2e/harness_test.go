@@ -97,7 +97,7 @@ func up(t *testing.T, data string, args ...string) *process {
 // freePorts asks for a free port for every listener that args do not name.
 func freePorts(args []string) []string {
 	var ports []string
-	for _, flag := range []string{"--syslog-udp", "--syslog-tcp", "--kafka", "--clickhouse-native", "--clickhouse-http", "--http"} {
+	for _, flag := range []string{"--syslog-udp", "--syslog-tcp", "--kafka", "--clickhouse-native", "--clickhouse-http", "--http", "--api"} {
 		named := false
 		for _, a := range args {
 			named = named || a == flag || strings.HasPrefix(a, flag+"=")

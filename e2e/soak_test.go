@@ -141,7 +141,7 @@ func TestSoak_Up(t *testing.T) {
 		t.Fatal(err)
 	}
 	data := filepath.Join(dir, "data")
-	p := start(t, "up", "--config", config, "--data", data, "--kafka", "127.0.0.1:0", "--clickhouse-native", "127.0.0.1:0", "--clickhouse-http", "127.0.0.1:0", "--http", "127.0.0.1:0")
+	p := start(t, "up", "--config", config, "--data", data, "--kafka", "127.0.0.1:0", "--clickhouse-native", "127.0.0.1:0", "--clickhouse-http", "127.0.0.1:0", "--http", "127.0.0.1:0", "--api", "127.0.0.1:0")
 	p.data = data
 	p.waitReady()
 	kafka := []string{p.addr["kafka"], p.addr["clickhouse_native"]}

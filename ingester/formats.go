@@ -52,7 +52,7 @@ func compile(cfg *config.Config, known map[string]*format.Format, l *config.List
 
 // optionsOf is how a listener's values are read.
 func optionsOf(cfg *config.Config, l *config.Listener) format.Options {
-	return format.Options{TimeZone: l.TimeZone, Nulls: l.Nulls, Direction: l.Direction, Classes: cfg.ClassTable()}
+	return format.Options{TimeZone: l.TimeZone, Nulls: l.Nulls, Direction: l.Direction, Classes: cfg.ClassTable(), Own: cfg.OwnDomains()}
 }
 
 // knownFormats are the built-in and the configured formats, by name.

@@ -195,5 +195,5 @@ func (a Asked) statement(sql string) Statement {
 
 // Run runs the report and writes its result to w.
 func (a Asked) Run(ctx context.Context, o Options, w io.Writer, f Format) (Summary, error) {
-	return RunStatement(ctx, o, a.statement(a.Report.SQL), Output{To: w, Format: f})
+	return RunStatement(ctx, o, a.statement(a.Report.SQL), Output{To: w, Format: f, PlainAddresses: true})
 }

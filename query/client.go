@@ -114,6 +114,9 @@ type Output struct {
 	Limit    int  // rows that are written; of one more [Summary.More] tells. 0: all
 	Hidden   int  // columns at the end, of type String, that are not written
 
+	// PlainAddresses: 192.0.2.1 for ::ffff:192.0.2.1, and nothing for ::.
+	PlainAddresses bool
+
 	// Row is told the hidden columns of each row, and says whether the row is written; nil: all are.
 	Row func(hidden []string) bool
 }
@@ -138,7 +141,15 @@ func RunStatement(ctx context.Context, o Options, st Statement, out Output) (Sum
 		return Summary{}, fmt.Errorf("cannot run a query that ends in FORMAT %s: the format is chosen apart (--format table, tsv, csv or json)", m[1])
 	}
 	o = o.withDefaults()
-	s, err := runWith(ctx, o, st.Limits.settings(), sql, st.Parameters, out)
+	settings := st.Limits.settings()
+	s, err := runWith(ctx, o, settings, sql, st.Parameters, out)
+	// A limit that the user's profile does not let grow is stricter there. Nothing was run yet.
+	for name := range st.Limits.settings() {
+		if isConstraint(err, name) {
+			delete(settings, name)
+			s, err = runWith(ctx, o, settings, sql, st.Parameters, out)
+		}
+	}
 	// A user whose profile has readonly=1 may not touch the setting, and needs
 	// nothing of it: nothing was run yet, and its profile is stricter.
 	if isReadonlySetting(err) {
@@ -151,8 +162,16 @@ func RunStatement(ctx context.Context, o Options, st Statement, out Output) (Sum
 // would pass over in silence. "ORDER BY format DESC" is none.
 var formatClause = regexp.MustCompile(`(?is)\sFORMAT\s+([A-Za-z][A-Za-z0-9]*)$`)
 
-// codeReadonly is ClickHouse's READONLY.
-const codeReadonly = 164
+// ClickHouse's READONLY and SETTING_CONSTRAINT_VIOLATION.
+const (
+	codeReadonly   = 164
+	codeConstraint = 452
+)
+
+func isConstraint(err error, setting string) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Code == codeConstraint && strings.Contains(e.Text, "Setting "+setting+" ")
+}
 
 func isReadonlySetting(err error) bool {
 	var e *Error

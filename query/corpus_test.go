@@ -12,7 +12,7 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2"
 
 	"millrace/internal/embedded/embeddedtest"
-	"millrace/schema"
+	"millrace/internal/migrate"
 )
 
 // The corpus: events of all kinds from a fixed seed, in ClickHouse and as what they were
@@ -319,17 +319,12 @@ func (c *corpus) logs(r *rand.Rand, arrival time.Time) {
 
 // insert makes the tables and fills them.
 func (c *corpus) insert(ctx context.Context, conn clickhouse.Conn) error {
-	statements := []string{"CREATE DATABASE " + c.database}
-	for _, k := range schema.Kinds() {
-		statements = append(statements, k.CreateTable(schema.Layout{Database: c.database}))
+	m, err := migrate.New(conn, migrate.Settings{Database: c.database})
+	if err != nil {
+		return err
 	}
-	for _, v := range schema.Views() {
-		statements = append(statements, v.Create(schema.ViewSettings{}, c.database, "", false))
-	}
-	for _, sql := range statements {
-		if err := conn.Exec(ctx, sql); err != nil {
-			return err
-		}
+	if _, err := m.Apply(ctx); err != nil {
+		return err
 	}
 	into := func(table, columns string, n int, row func(i int) []any) error {
 		b, err := conn.PrepareBatch(ctx, "INSERT INTO "+c.database+"."+table+" ("+columns+")")

@@ -95,6 +95,9 @@ func write(rows driver.Rows, o Output) (n int, end ending, err error) {
 	}
 	dest := make([]any, len(all))
 	for i := range all {
+		if o.PlainAddresses {
+			all[i].typ.plainAddresses()
+		}
 		dest[i] = all[i].dest
 	}
 	cols, hidden := all[:len(all)-o.Hidden], make([]string, o.Hidden)

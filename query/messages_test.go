@@ -114,7 +114,7 @@ func TestViews_Columns(t *testing.T) {
 	for _, v := range schema.Views() {
 		var want []string
 		for _, f := range v.Columns {
-			want = append(want, f.Name+" "+f.Type.ClickHouse())
+			want = append(want, f.Name+" "+f.ClickHouse())
 		}
 		got := answer(t, database, "SELECT name, type FROM system.columns WHERE database = '"+database+"' AND table = '"+v.Name+"' ORDER BY position")
 		if strings.Join(got, ", ") != strings.Join(want, ", ") {

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"millrace/internal/embedded/embeddedtest"
+	"millrace/internal/migrate"
 	"millrace/schema"
 )
 
@@ -367,13 +368,19 @@ func tables(t *testing.T, inserts ...string) (database string) {
 	t.Helper()
 	database = embeddedtest.Database(t)
 	admin := embeddedtest.Connect(t, database)
+	m, err := migrate.New(admin, migrate.Settings{Database: database})
+	if err != nil {
+		t.Fatal(err)
+	}
 	var all []string
 	for _, k := range schema.Kinds() {
 		all = append(all, k.CreateTable(schema.Layout{Database: database}))
 	}
-	for _, v := range schema.Views() {
-		all = append(all, v.Create(schema.ViewSettings{}, database, "", false))
+	trail, err := m.StateTable()
+	if err != nil {
+		t.Fatal(err)
 	}
+	all = append(append(all, trail), schema.Derived(schema.Layout{Database: database}, schema.DefaultRetention, schema.ViewSettings{})...)
 	for _, sql := range append(all, inserts...) {
 		if err := admin.Exec(t.Context(), sql); err != nil {
 			t.Fatal(err)

@@ -125,6 +125,9 @@ func visible(s string) string {
 	return b.String()
 }
 
+// Visible is s as a table shows it: without what would drive a terminal.
+func Visible(s string) string { return visible(s) }
+
 func hidden(r rune) bool {
 	if r < 0x80 {
 		return r < 0x20 || r == 0x7f

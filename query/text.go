@@ -242,6 +242,12 @@ func durationText(t *chType, d time.Duration) string {
 // ipText keeps ClickHouse's spelling of an IPv4 address in an IPv6 column,
 // which a query has to compare with.
 func ipText(t *chType, ip net.IP) string {
+	if typeName(t) == addressType {
+		if ip.IsUnspecified() {
+			return ""
+		}
+		return ip.String() // IPv4 as IPv4
+	}
 	if typeName(t) == "IPv6" {
 		if v4 := ip.To4(); v4 != nil {
 			return "::ffff:" + v4.String()

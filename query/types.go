@@ -98,6 +98,19 @@ func (t *chType) plain() *chType {
 	return t
 }
 
+// addressType is what IPv6 becomes where addresses print as mail people write them: IPv4 ones
+// without their prefix, and none as nothing.
+const addressType = "address"
+
+func (t *chType) plainAddresses() {
+	if t.name == "IPv6" {
+		t.name = addressType
+	}
+	for _, a := range t.args {
+		a.plainAddresses()
+	}
+}
+
 func (t *chType) arg(i int) *chType {
 	if t == nil || i >= len(t.args) {
 		return nil

@@ -20,17 +20,21 @@ type Layout struct {
 type Retention struct {
 	Events time.Duration
 	Raw    time.Duration // the column raw, which most of the bytes are in
+
+	Rollups time.Duration // what was counted by the hour, from that hour on
 }
 
-// DefaultRetention is 400 days, raw frames 30 days.
-var DefaultRetention = Retention{Events: 400 * 24 * time.Hour, Raw: 30 * 24 * time.Hour}
+// DefaultRetention is 400 days, raw frames 30 days, rollups five years.
+var DefaultRetention = Retention{Events: 400 * 24 * time.Hour, Raw: 30 * 24 * time.Hour, Rollups: 1825 * 24 * time.Hour}
 
-func (l Layout) table(k *Kind) string {
+func (l Layout) table(k *Kind) string { return l.name(k.Table) }
+
+func (l Layout) name(table string) string {
 	db := l.Database
 	if db == "" {
 		db = "millrace"
 	}
-	return fmt.Sprintf("%s.%s", QuoteName(db), QuoteName(k.Table))
+	return fmt.Sprintf("%s.%s", QuoteName(db), QuoteName(table))
 }
 
 // QuoteName quotes an identifier for SQL.

@@ -64,9 +64,10 @@ func Markdown() string {
 	for _, v := range Views() {
 		fmt.Fprintf(&b, "\n## %s\n\nA view. %s\n\n| Column | Type | Meaning |\n|---|---|---|\n", v.Name, v.Doc)
 		for _, f := range v.Columns {
-			fmt.Fprintf(&b, "| `%s` | `%s` | %s |\n", f.Name, f.Type.ClickHouse(), f.Doc)
+			fmt.Fprintf(&b, "| `%s` | `%s` | %s |\n", f.Name, f.ClickHouse(), f.Doc)
 		}
 	}
+	b.WriteString(ownersMarkdown())
 	b.WriteString("\n## Words in `flags`\n\n| Word | Meaning |\n|---|---|\n")
 	for i, w := range flagWords {
 		fmt.Fprintf(&b, "| `%s` | %s |\n", w, flagDocs[i])

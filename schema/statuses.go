@@ -44,3 +44,12 @@ func statusRank(column string) string {
 	}
 	return fmt.Sprintf("transform(toString(%s), [%s], [%s], 0)", column, strings.Join(words, ", "), strings.Join(ranks, ", "))
 }
+
+// orderOf is SQL for an event's place in the life of its message: (event_time, rank of the
+// status, received_at, topic, epoch, partition, offset) in one number of 193 bits, whose
+// parts have 44, 8, 44, 1, 16, 16 and 64. A comparison of tuples would cost ten times as
+// much. Times are counted from 1830 on, so that none is negative.
+func orderOf(topic int) string {
+	return fmt.Sprintf("((toInt256((toUnixTimestamp64Milli(event_time) + %[1]d) * 256 + %[2]s) * 35184372088832 + ((toUnixTimestamp64Milli(received_at) + %[1]d) * 2 + %[3]d)) * 4294967296 + (k_epoch * 65536 + k_part)) * 4294967296 * 4294967296 + k_off",
+		1<<42, statusRank("status_norm"), topic)
+}

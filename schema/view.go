@@ -5,14 +5,31 @@ import (
 	"embed"
 	"encoding/hex"
 	"strings"
+	"time"
 )
 
 // View is a question over several tables that has a name of its own in ClickHouse.
 type View struct {
 	Name    string
 	Doc     string
-	Columns []Field // Number is 0: no record has them
-	text    string  // {{database}} stands for where the tables are
+	Columns []Column
+	text    string // {{database}} stands for where the events are, {{home}} for where the rollups are
+}
+
+// Column is a column of a view, or of a table that holds no events.
+type Column struct {
+	Name string
+	Type Type
+	Of   string // ClickHouse's type, where it is none that a record has
+	Doc  string
+}
+
+// ClickHouse is the column's type.
+func (c Column) ClickHouse() string {
+	if c.Of != "" {
+		return c.Of
+	}
+	return c.Type.ClickHouse()
 }
 
 //go:embed views/*.sql
@@ -24,7 +41,7 @@ var Trail = View{
 	Doc: "Every event of a message, of all kinds: what Spamdyke said, the SMTP session, delivery attempts, the filter's message and its statuses, reports, the quarantine. " +
 		"`millrace trail` asks it, and says what belongs together by a shared key and what by addresses and time alone.",
 	text: mustReadView("message_trail"),
-	Columns: []Field{
+	Columns: []Column{
 		{Name: "event_time", Type: Millis, Doc: "the event's own time"},
 		{Name: "kind", Type: Text, Doc: "message, status, spamdyke, smtp, delivery, feedback or quarantine"},
 		{Name: "host", Type: Text, Doc: "host that it happened on: the filtering host, that of the syslog header, the quarantine's server"},
@@ -46,7 +63,7 @@ var Classes = View{
 	Name: "classes",
 	Doc:  "Every word for a class that is known, from this version and the configuration (`classes`); `millrace classes` prints the same.",
 	text: "SELECT c.1 AS word, c.2 AS class, c.3 AS `group`, c.4 AS meaning, c.5 AS advice, c.6 AS own\nFROM\n(\n    SELECT arrayJoin([{{classes}}]) AS c\n)",
-	Columns: []Field{
+	Columns: []Column{
 		{Name: "word", Type: Text, Doc: "spelling, in lower case with hyphens"},
 		{Name: "class", Type: Text, Doc: "the class that it means: a value of `class_norm`"},
 		{Name: "group", Type: Text, Doc: "accepted, rejected, temporarily-rejected, quarantined; empty: the status alone says"},
@@ -66,8 +83,8 @@ var Messages = View{
 	Columns: messagesColumns(),
 }
 
-func messagesColumns() []Field {
-	all := []Field{
+func messagesColumns() []Column {
+	all := []Column{
 		{Name: "domain", Type: Text, Doc: "filtered or authenticated domain"},
 		{Name: "id_time", Type: Seconds, Doc: "the Exim id's own time: with domain the quickest way to messages of a time"},
 		{Name: "id", Type: Text, Doc: "Exim message id"},
@@ -89,29 +106,54 @@ func messagesColumns() []Field {
 		if f.Type == Word {
 			f.Type = Text
 		}
-		f.Number = 0
-		all = append(all, f)
+		all = append(all, Column{Name: f.Name, Type: f.Type, Doc: f.Doc})
 		if f.Name == "class_norm" {
-			all = append(all, Field{Name: "class_group", Type: Text, Doc: "accepted, rejected, temporarily-rejected, quarantined or empty: what the latest status says, else the class, see `classes`"})
+			all = append(all, Column{Name: "class_group", Type: Text, Doc: "accepted, rejected, temporarily-rejected, quarantined or empty: what the latest status says, else the class, see `classes`"})
 		}
 	}
-	all = append(all, Field{Name: "extra", Type: Map, Doc: "template variables that have no column of their own"},
-		Field{Name: "listener", Type: Text, Doc: "where the message came from"},
-		Field{Name: "direction", Type: Text, Doc: "outgoing where there is a user or an identity, else what the listener is for: incoming, outgoing or unknown"})
+	all = append(all, Column{Name: "extra", Type: Map, Doc: "template variables that have no column of their own"},
+		Column{Name: "listener", Type: Text, Doc: "where the message came from"},
+		Column{Name: "direction", Type: Text, Doc: "outgoing where there is a user or an identity, else what the listener is for: incoming, outgoing or unknown"})
 	for _, f := range statusFields {
 		if strings.HasPrefix(f.Name, "delivery_") {
-			f.Number = 0
-			all = append(all, f)
+			all = append(all, Column{Name: f.Name, Type: f.Type, Doc: f.Doc})
 		}
 	}
 	return append(all,
-		Field{Name: "delivery_code", Type: UInt16, Doc: "SMTP reply code in delivery_data"},
-		Field{Name: "delivery_enhanced", Type: Text, Doc: "enhanced status code in it (RFC 3463)"},
-		Field{Name: "delivery_phase", Type: Text, Doc: "after what the server said so: rcpt to, end of data, ..."})
+		Column{Name: "delivery_code", Type: UInt16, Doc: "SMTP reply code in delivery_data"},
+		Column{Name: "delivery_enhanced", Type: Text, Doc: "enhanced status code in it (RFC 3463)"},
+		Column{Name: "delivery_phase", Type: Text, Doc: "after what the server said so: rcpt to, end of data, ..."})
 }
 
-// Views are all views.
-func Views() []View { return []View{Trail, Classes, Messages} }
+// Locks is the present state of locks, as far as changes of the state are copied.
+var Locks = View{
+	Name: "locks",
+	Doc: "Identities and outgoing users that are locked or have been: of each the last change that had effect, from the audit trail `state_changes` of the present log. " +
+		"Who acts copies it there within seconds; `millrace locks` asks the state itself.",
+	text: mustReadView("locks"),
+	Columns: []Column{
+		{Name: "domain", Type: Text, Doc: "of the outgoing user"},
+		{Name: "user", Type: Text, Doc: "the outgoing user; * is all of the domain"},
+		{Name: "identity", Type: Text, Doc: "empty: the whole outgoing user"},
+		{Name: "locked", Type: UInt8, Doc: "1: now"},
+		{Name: "until", Type: Millis, Doc: "it ends then by itself; 1970: it does not"},
+		{Name: "code", Type: Text, Doc: "the answer to the sender: empty, a code of SMTP, or blackhole"},
+		{Name: "rule", Type: Text, Doc: "that has made it; empty: a person"},
+		{Name: "reason", Type: Text, Doc: "of the last change"},
+		{Name: "actor", Type: Text, Doc: "who made it: cli:NAME, api:NAME, rule:NAME"},
+		{Name: "how", Type: Text, Doc: "cli, api, compat, rule, import or system"},
+		{Name: "since", Type: Millis, Doc: "when it was made"},
+	},
+}
+
+// Views are all views that hold nothing themselves.
+func Views() []View {
+	all := []View{Trail, Classes, Messages, Locks}
+	for _, r := range Rollups() {
+		all = append(all, r.View)
+	}
+	return all
+}
 
 func mustReadView(name string) string {
 	text, err := viewFiles.ReadFile("views/" + name + ".sql")
@@ -123,28 +165,39 @@ func mustReadView(name string) string {
 
 // ViewSettings are what the views depend on.
 type ViewSettings struct {
-	Classes *ClassTable // nil: the built-in one
+	Classes           *ClassTable   // nil: the built-in one
+	InvalidSenders    []Invalid     // nil: DefaultInvalidSenders
+	InvalidRecipients []Invalid     // nil: DefaultInvalidRecipients
+	Rollups           time.Duration // how long they are kept; 0: DefaultRetention's
+	Home              string        // database of the rollups; empty: that of the view
 }
 
-// query is the view's text for a database.
-func (v View) query(s ViewSettings, database string) string {
+// fill puts the settings into a text.
+func (s ViewSettings) fill(text, database, home string) string {
 	classes := s.Classes
 	if classes == nil {
 		classes = BuiltinClasses()
 	}
 	return strings.NewReplacer(
 		"{{database}}", database,
-		"{{status_rank}}", statusRank("status_norm"),
+		"{{home}}", home,
+		"{{where}}", "",
+		"{{order_of_message}}", orderOf(0),
+		"{{order_of_status}}", orderOf(1),
 		"{{class}}", classes.className("class_norm"),
 		"{{class_group}}", classes.groupOf("class_norm", "status_norm"),
 		"{{classes}}", classes.rows(),
-	).Replace(v.text)
+	).Replace(text)
 }
 
 // Comment is what the server keeps with the view: whether it is the one of this version
 // and configuration can be told by it, which the server's own wording of the text cannot.
 func (v View) Comment(s ViewSettings) string {
-	sum := sha256.Sum256([]byte(v.query(s, "{{database}}")))
+	return definition(s.fill(v.text, "{{database}}", "{{home}}"))
+}
+
+func definition(text string) string {
+	sum := sha256.Sum256([]byte(text))
 	return "made by millrace schema apply, definition " + hex.EncodeToString(sum[:8])
 }
 
@@ -155,6 +208,9 @@ func (v View) Create(s ViewSettings, database, onCluster string, replace bool) s
 	if replace {
 		verb = "CREATE OR REPLACE VIEW "
 	}
-	quoted := QuoteName(database)
-	return verb + quoted + "." + QuoteName(v.Name) + onCluster + " AS\n" + v.query(s, quoted) + "\nCOMMENT " + quoteText(v.Comment(s))
+	quoted, home := QuoteName(database), s.Home
+	if home == "" {
+		home = database
+	}
+	return verb + quoted + "." + QuoteName(v.Name) + onCluster + " AS\n" + s.fill(v.text, quoted, QuoteName(home)) + "\nCOMMENT " + quoteText(v.Comment(s))
 }

@@ -10,6 +10,8 @@ for what in "$@"; do
 	test)
 		need python3 "the tests with Python's SysLogHandler" python3
 		need logger "the tests with util-linux logger" bsdutils
+		need curl "the tests with the vendor's example scripts" curl
+		need awk "the tests with the vendor's example scripts" mawk
 		need openssl "the tests of the lines that make certificates" openssl
 		;;
 	race)

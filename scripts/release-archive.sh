@@ -29,7 +29,7 @@ retention: {events: 20000d, raw: 20000d}
 up: {kafka_retention: 3650d}
 YAML
 "$millrace" up --config "$work/forever.yaml" --data "$work/data" --syslog-udp off --syslog-tcp 127.0.0.1:0 --kafka 127.0.0.1:0 \
-	--clickhouse-native 127.0.0.1:0 --clickhouse-http 127.0.0.1:0 --http 127.0.0.1:0 > "$work/out" 2> "$work/err" &
+	--clickhouse-native 127.0.0.1:0 --clickhouse-http 127.0.0.1:0 --http 127.0.0.1:0 --api 127.0.0.1:0 > "$work/out" 2> "$work/err" &
 pid=$!
 for _ in $(seq 600); do
 	grep -q '^ready ' "$work/out" && break

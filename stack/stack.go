@@ -64,6 +64,7 @@ type Stack struct {
 	transformer *transformer.Transformer
 	confirming  atomic.Pointer[transformer.Transformer] // the same, for the broker\'s own goroutine
 	server      *service.Server
+	answers     *answers // nil: api.address is off
 	reloads     *reloader
 }
 
@@ -147,6 +148,13 @@ func (s *Stack) start(ctx context.Context) error {
 	}
 	s.undo(func() { s.server.Close(context.Background()) })
 
+	listener, err := listenAPI(s.cfg)
+	if err != nil {
+		return err
+	}
+	if listener != nil {
+		s.undo(func() { listener.Close() })
+	}
 	if err := s.startBroker(); err != nil {
 		return mendable(err)
 	}
@@ -165,6 +173,12 @@ func (s *Stack) start(ctx context.Context) error {
 		return err
 	}
 	s.confirming.Store(s.transformer)
+	if listener != nil {
+		if s.answers, err = startAnswers(ctx, s.cfg, s.readerOptions(), listener, s.log); err != nil {
+			return err
+		}
+		s.undo(s.answers.close)
+	}
 	return s.watch()
 }
 
@@ -248,7 +262,11 @@ func (s *Stack) watch() error {
 		observe: free.Set,
 	}
 	s.reloads = newReloader(s.o, s.level, s.log, s.ingester.Reload, "source")
-	for _, c := range []prometheus.Collector{free, s.ingester, s.transformer.Collector(), s.reloads} {
+	collectors := []prometheus.Collector{free, s.ingester, s.transformer.Collector(), s.reloads}
+	if s.answers != nil {
+		collectors = append(collectors, s.answers.server)
+	}
+	for _, c := range collectors {
 		if err := s.registry.Register(c); err != nil {
 			return fmt.Errorf("cannot register metrics: %w", err)
 		}
@@ -278,6 +296,9 @@ func (s *Stack) serve(soft, hard context.Context) error {
 	group.Go(func() error { return s.disk.watch(running) })
 	group.Go(func() error { s.hangups.Each(running, s.reloads.reload); return nil })
 	group.Go(func() error { return s.keepClickHouse(running) })
+	if s.answers != nil {
+		group.Go(func() error { return s.answers.run(running, hard) })
+	}
 	defer context.AfterFunc(running, func() { s.conditions.Drain("handing over what has been read") })()
 	group.Go(func() error {
 		if !waitReady(running, s.conditions) {
@@ -362,6 +383,9 @@ func (s *Stack) announce() {
 	if s.cfg.HTTP.Ingest.Enabled() {
 		pairs = append(pairs, pair{"http", s.server.Addr().String()})
 	}
+	if s.answers != nil {
+		pairs = append(pairs, pair{"api", s.answers.listener.Addr().String()})
+	}
 	s.line.interrupt(func(w io.Writer) {
 		for _, l := range s.ingester.Addrs() {
 			fmt.Fprintf(w, "  syslog     %s://%s  (listener %s)\n", l.Network, l.Addr, l.Name)
@@ -380,6 +404,10 @@ func (s *Stack) announce() {
 			fmt.Fprintf(w, "  clickhouse http://%s  (read-only user and password in %s)\n", s.clickHouse.HTTPAddr, s.clickHouse.ReaderFile)
 		}
 		fmt.Fprintf(w, "  operations http://%s  (/metrics /readyz /healthz /status)\n", s.server.Addr())
+		if s.answers != nil {
+			fmt.Fprintf(w, "  api        https://%s/api/v1\n", s.answers.listener.Addr())
+			s.answers.tell(w)
+		}
 		if s.cfg.Up.ClickHouseNative.Enabled() {
 			fmt.Fprintf(w, "  ask        millrace query%s \"SELECT ...\"\n", s.queryFlags())
 		}

@@ -54,6 +54,7 @@ type Options struct {
 	Nulls     []string           // words that mean "no value" in typed columns; nil is DefaultNulls. The empty text always does
 	Direction string             // value of `direction`; "" leaves it empty
 	Classes   *schema.ClassTable // of class_norm; nil is the built-in one
+	Own       Domains            // whose mail has a direction by its addresses
 }
 
 // DefaultNulls are the null words: those of Python and of syslog.
@@ -69,6 +70,7 @@ type Set struct {
 	mayMean   [256]int32 // by first byte: up to which length a text may mean something else, no value above all
 	noneText  bool       // None is a null word, so it is one of free text too
 	direction []byte
+	own       Domains
 	classes   *schema.ClassTable
 	first     [256]bool // first bytes of a body, a blank before it included
 }
@@ -98,6 +100,8 @@ type bound struct {
 	timeField                         int // of event_time; -1: the template has none
 	statusNorm, classNorm             int
 	statusField, mainField, codeField int
+	senderField, recipientField       int
+	userFields                        [2]int // auth_user and identity
 }
 
 // column is one variable of a bound format.
@@ -170,6 +174,7 @@ func bind(f *Format, order int) *bound {
 		timeField:   -1,
 		statusField: f.Kind.Index("status"), statusNorm: f.Kind.Index("status_norm"),
 		mainField: f.Kind.Index("main_class"), codeField: f.Kind.Index("classification_code"), classNorm: f.Kind.Index("class_norm"),
+		senderField: f.Kind.Index("sender"), recipientField: f.Kind.Index("recipient"), userFields: [2]int{f.Kind.Index("auth_user"), f.Kind.Index("identity")},
 	}
 	for _, v := range f.Template.variables {
 		c := column{variable: v, name: []byte(v.name), class: classExtra, field: fieldOf(f.Kind, v.name)}
@@ -235,7 +240,7 @@ func NewSet(formats []*Format, o Options) (*Set, error) {
 	if len(formats) == 0 {
 		return nil, errors.New("cannot decode without a format: name at least one")
 	}
-	s := &Set{zone: o.TimeZone, direction: schema.Padded(o.Direction), classes: o.Classes}
+	s := &Set{zone: o.TimeZone, direction: schema.Padded(o.Direction), own: o.Own, classes: o.Classes}
 	if s.classes == nil {
 		s.classes = schema.BuiltinClasses()
 	}

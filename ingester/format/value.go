@@ -280,8 +280,8 @@ func (d *Decoder) derive(s *Set, b *bound, idSeconds uint64, e *schema.Event, c 
 	}
 	e.SetUint(schema.IDTime, idSeconds)
 	e.SetText(schema.Format, b.name)
-	if len(s.direction) > 0 {
-		e.SetText(schema.Direction, s.direction)
+	if way := d.way(s, b, e); len(way) > 0 {
+		e.SetText(schema.Direction, way)
 	}
 }
 

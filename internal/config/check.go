@@ -15,11 +15,15 @@ func (c *Config) crossCheck(d *decoder) {
 	c.checkFiles(d)
 	c.checkFormats(d)
 	c.checkClasses(d)
+	c.checkDomains(d)
 	c.checkReports(d)
+	c.checkRecipients(d)
 	c.checkMail(d)
+	c.checkAPI(d)
 	c.checkKafka(d)
 	c.checkClickHouse(d)
 	c.checkQuarantine(d)
+	c.checkRules(d)
 	if c.Retention.Raw > c.Retention.Events && !d.failed("retention") {
 		d.report("retention.raw", Problem{Got: quoted(FormatDuration(c.Retention.Raw)),
 			Allowed: "at most retention.events, " + FormatDuration(c.Retention.Events)})

@@ -21,6 +21,9 @@ type Config struct {
 	StateDir   string
 	Formats    []Format
 	Classes    []Class
+	Domains    Domains
+	Reports    Reports
+	API        API
 	Kafka      Kafka
 	ClickHouse ClickHouse
 	Transform  Transform
@@ -31,7 +34,8 @@ type Config struct {
 	Up         Up
 	Source     Source
 	Quarantine Quarantine
-	Reports    Reports
+	Rules      []Rule
+	Effects    []Effect
 	Mail       Mail
 
 	// File is what the configuration was read from; empty: the defaults.
@@ -315,14 +319,16 @@ const (
 
 // Retention is how long ClickHouse keeps what.
 type Retention struct {
-	Events time.Duration
-	Raw    time.Duration
+	Events  time.Duration
+	Raw     time.Duration
+	Rollups time.Duration
 }
 
 // HTTP is where the daemons serve metrics, health and profiles.
 type HTTP struct {
 	Ingest    Endpoint // millrace ingest, and millrace up
 	Transform Endpoint // millrace transform alone
+	Serve     Endpoint // millrace serve alone
 	Pprof     string   // loopback, any, off
 	Tap       string   // loopback, any, off
 }
@@ -365,6 +371,8 @@ type Source struct {
 	Enabled         bool
 	MessageTemplate string
 	StatusTemplate  string
+
+	ImportLocks time.Duration // 0: not
 }
 
 // Default is the configuration of an empty file.

@@ -61,6 +61,16 @@ func Parse(file string, data []byte, getenv func(string) string) (*Config, error
 	if c.Mail.TLS.CA != "" {
 		c.Mail.TLS.CA = resolve(dir, c.Mail.TLS.CA)
 	}
+	for i := range c.Effects {
+		if path := &c.Effects[i].SecretFile; *path != "" {
+			*path = resolve(dir, *path)
+		}
+	}
+	for _, path := range []*string{&c.API.TLS.Cert, &c.API.TLS.Key, &c.Domains.File} {
+		if *path != "" {
+			*path = resolve(dir, *path)
+		}
+	}
 	c.where = d.where
 	c.serveFromUp()
 	for i := range c.Listeners {

@@ -89,7 +89,7 @@ func writeDoc(b *bytes.Buffer, indent string, k key) {
 	}
 	wrap(b, indent+"# ", doc)
 	switch k.allowed {
-	case "", "text", "true, false", "a list of listeners", "a list of formats", "a list of classes", headerSources:
+	case "", "text", "true, false", "a list of listeners", "a list of formats", "a list of classes", "a list of rules", "a list of effects", headerSources:
 		return // the value itself shows it
 	}
 	allowed := k.allowed

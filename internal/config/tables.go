@@ -29,6 +29,9 @@ func (c *Config) keys() []key {
 			allowed: "a list of classes",
 			doc: "Words for classes of messages beside the built-in ones: ingest brings them into one spelling (class_norm), and millrace schema apply puts them into the views " +
 				"classes and messages, where rows of before count too. millrace classes prints all."},
+		sub("domains", &c.Domains, "The domains whose mail this is: they give a message its direction, where neither a user nor an identity does."),
+		sub("reports", &c.Reports, "Questions with a name (millrace report), what they count, and who gets which by mail. millrace schema apply writes what they count into the views that count."),
+		sub("api", &c.API, "The HTTP API of millrace serve, and of millrace up."),
 		sub("kafka", &c.Kafka, "The log between ingest and transform."),
 		sub("clickhouse", &c.ClickHouse, "Where the rows go, and where query asks."),
 		sub("transform", &c.Transform, "What the transformer promises, and when a block of rows is complete: whichever of the limits comes first."),
@@ -39,7 +42,13 @@ func (c *Config) keys() []key {
 		sub("up", &c.Up, "The trial stack on one machine, millrace up. Nothing else reads these keys."),
 		sub("source", &c.Source, "The mail filter's own API, which is told where to send its log: millrace source."),
 		sub("quarantine", &c.Quarantine, "The mail filter's quarantine, read over IMAP: millrace quarantine."),
-		sub("reports", &c.Reports, "Questions with a name, millrace report: where yours are, what they count, and who gets which by mail."),
+		{name: "rules", to: sections[Rule]{&c.Rules, (*Rule).keys}, def: "[{name: automatic}]",
+			allowed: "a list of rules",
+			doc: "What is locked and blocked by itself, by the instance that acts. A list that is given replaces the default one, which locks the identities of outgoing users that have " +
+				"lock identities automatically switched on (millrace outgoing-user set --lock-automatically=true), and nothing else. millrace rules says what each would do now."},
+		{name: "effects", to: sections[Effect]{&c.Effects, (*Effect).keys}, def: "[]",
+			allowed: "a list of effects",
+			doc:     "What is done when a lock or a block begins or ends, once for each change."},
 		sub("mail", &c.Mail, "The server that takes mail of Millrace's own: the reports of reports.recipients and of millrace schedule."),
 	}
 }
@@ -243,6 +252,7 @@ func (r *Retention) keys() []key {
 	return []key{
 		duration("events", &r.Events, "400d", day, maxRetention, "Events, counted from their arrival."),
 		duration("raw", &r.Raw, "30d", day, maxRetention, "The frame an event came from (column raw); not longer than events."),
+		duration("rollups", &r.Rollups, "1825d", 31*day, maxRetention, "What is counted by the hour (messages_hourly, senders_hourly), from that hour on: it may outlive the events."),
 	}
 }
 
@@ -250,6 +260,7 @@ func (h *HTTP) keys() []key {
 	return []key{
 		endpoint("ingest", &h.Ingest, "127.0.0.1:8514", "Of millrace ingest, and of millrace up."),
 		endpoint("transform", &h.Transform, "127.0.0.1:8515", "Of millrace transform."),
+		endpoint("serve", &h.Serve, "127.0.0.1:8516", "Of millrace serve."),
 		oneOf("pprof", &h.Pprof, "loopback", "Who may ask for profiles, which show what is in memory.", "loopback", "any", "off"),
 		oneOf("tap", &h.Tap, "loopback", "Who may watch frames as they pass (/tap, /capture: millrace tap, millrace capture), with all that is in them.", "loopback", "any", "off"),
 	}
@@ -296,5 +307,6 @@ func (s *Source) keys() []key {
 		boolean("enabled", &s.Enabled, "true", "Whether it sends."),
 		text("message_template", &s.MessageTemplate, "m3", "Name of a format, its text, or the word default: the source's own."),
 		text("status_template", &s.StatusTemplate, "s3", "Name of a format, its text, or the word default: the source's own."),
+		duration("import_locks", &s.ImportLocks, "0s", 0, day, "So often the identities that are locked in the filter's panel are asked for (api_list_locked_identities) and taken over; 0s: not."),
 	}
 }

@@ -55,12 +55,12 @@ func (m *Migrator) Check(ctx context.Context) ([]Difference, error) {
 		}
 		out = append(out, m.compare(k, t)...)
 	}
+	have, err := m.commentsOf(ctx, m.settings.Database)
+	if err != nil {
+		return nil, err
+	}
 	for _, v := range schema.Views() {
-		why, err := m.viewDiffers(ctx, 1, m.settings.Database, v)
-		if err != nil {
-			return nil, err
-		}
-		if why != "" {
+		if why := have.differs(1, v.Name, v.Comment(m.settings.Views)); why != "" {
 			d := Difference{
 				Table: v.Name, Want: fmt.Sprintf("a view of %d columns", len(v.Columns)), Statement: m.settings.createView(v),
 				Note: "`millrace schema apply` makes it",
@@ -70,6 +70,56 @@ func (m *Migrator) Check(ctx context.Context) ([]Difference, error) {
 			}
 			out = append(out, d)
 		}
+	}
+	for _, t := range schema.RollupTables() {
+		d, err := m.compareTable(ctx, t)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, d...)
+	}
+	for _, f := range refreshes() {
+		if why := have.differs(1, f.Name, f.Comment(m.settings.Views)); why != "" {
+			d := Difference{
+				Table: f.Name, Want: "a view that counts", Note: "`millrace schema apply` makes it",
+				Statement: strings.Join(m.settings.createRefresh(f), ";\n"),
+			}
+			if why != missingView {
+				d.Have = "another: " + why
+			}
+			out = append(out, d)
+		}
+	}
+	return out, nil
+}
+
+// compareTable is compare for what is counted, which can be counted again.
+func (m *Migrator) compareTable(ctx context.Context, t schema.Table) ([]Difference, error) {
+	live, err := m.readTable(ctx, t.Name)
+	if err != nil {
+		return nil, err
+	}
+	layout := m.settings.layout()
+	if live == nil {
+		return []Difference{{Table: t.Name, Want: fmt.Sprintf("%d columns", len(t.Columns)), Statement: t.Create(layout), Note: "`millrace schema apply` makes it"}}, nil
+	}
+	var out []Difference
+	for _, c := range t.Columns {
+		have := ""
+		if l := live.column(c.Name); l != nil {
+			have = l.typ
+		}
+		if bare(have) != bare(c.ClickHouse()) {
+			out = append(out, Difference{Table: t.Name, Object: "column " + c.Name, Want: c.ClickHouse(), Have: have,
+				Note: "drop the table and let `millrace schema apply` make it; it is counted again"})
+		}
+	}
+	if bare(live.sortingKey) != bare(t.OrderBy) {
+		out = append(out, Difference{Table: t.Name, Object: "sorting key", Want: t.OrderBy, Have: live.sortingKey,
+			Note: "drop the table and let `millrace schema apply` make it; it is counted again"})
+	}
+	if want := t.TTL(m.settings.Retention); normalTTL(live.ttl) != normalTTL(want) {
+		out = append(out, Difference{Table: t.Name, Object: "TTL", Want: want, Have: orNone(live.ttl), Statement: t.ModifyTTL(layout, m.settings.Retention)})
 	}
 	return out, nil
 }

@@ -67,10 +67,20 @@ func (s Settings) createReadDatabase() string {
 	return "CREATE DATABASE IF NOT EXISTS " + schema.QuoteName(s.readDatabase()) + s.everywhere()
 }
 
+// readTables are the tables that are read from all shards: those of the kinds, and the
+// audit trail, which a view reads.
+func readTables() []string {
+	var all []string
+	for _, k := range schema.Kinds() {
+		all = append(all, k.Table)
+	}
+	return append(all, stateChanges)
+}
+
 // createReadTable replaces a table that holds nothing itself. It has no sharding key, so
 // that no row can be inserted through it, whose shard Kafka's partition decides.
-func (s Settings) createReadTable(k *schema.Kind) string {
-	table := schema.QuoteName(k.Table)
+func (s Settings) createReadTable(name string) string {
+	table := schema.QuoteName(name)
 	return fmt.Sprintf("CREATE OR REPLACE TABLE %s.%s%s AS %s.%s ENGINE = Distributed(%s, %s, %s)",
 		schema.QuoteName(s.readDatabase()), table, s.everywhere(), schema.QuoteName(s.Database), table,
 		schema.QuoteName(s.Cluster), schema.QuoteName(s.Database), table)
@@ -125,14 +135,14 @@ func (m *Migrator) planReading(ctx context.Context, servers uint64, migrated boo
 	if n < servers {
 		steps = append(steps, Step{Kind: StepDatabase, Name: s.readDatabase(), Reason: "does not exist on all servers", Statements: []string{s.createReadDatabase()}})
 	}
-	for _, k := range schema.Kinds() {
-		step := Step{Kind: StepReading, Name: k.Table, Reason: "a migration is pending", Statements: []string{s.createReadTable(k)}}
+	for _, name := range readTables() {
+		step := Step{Kind: StepReading, Name: name, Reason: "a migration is pending", Statements: []string{s.createReadTable(name)}}
 		if !migrated {
-			have, err := m.columnsOf(ctx, s.readDatabase(), k.Table)
+			have, err := m.columnsOf(ctx, s.readDatabase(), name)
 			if err != nil {
 				return nil, err
 			}
-			want, err := m.columnsOf(ctx, s.Database, k.Table)
+			want, err := m.columnsOf(ctx, s.Database, name)
 			if err != nil {
 				return nil, err
 			}
@@ -144,12 +154,14 @@ func (m *Migrator) planReading(ctx context.Context, servers uint64, migrated boo
 		}
 		steps = append(steps, step)
 	}
+	views, err := m.commentsOf(ctx, s.readDatabase())
+	if err != nil {
+		return nil, err
+	}
 	for _, v := range schema.Views() {
 		step := Step{Kind: StepReading, Name: v.Name, Reason: "a migration is pending", Statements: []string{s.createReadView(v)}}
 		if !migrated {
-			if step.Reason, err = m.viewDiffers(ctx, servers, s.readDatabase(), v); err != nil {
-				return nil, err
-			}
+			step.Reason = views.differs(servers, v.Name, v.Comment(s.Views))
 		}
 		if step.Reason != "" {
 			steps = append(steps, step)

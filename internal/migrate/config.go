@@ -15,10 +15,20 @@ func SettingsOf(cfg *config.Config, binary string) Settings {
 		Database:    cfg.ClickHouse.Database,
 		Cluster:     cfg.ClickHouse.Cluster,
 		Replication: cfg.ClickHouse.Replication,
-		Retention:   schema.Retention{Events: cfg.Retention.Events, Raw: cfg.Retention.Raw},
-		Views:       schema.ViewSettings{Classes: cfg.ClassTable()},
-		Binary:      binary,
+		Retention:   schema.Retention{Events: cfg.Retention.Events, Raw: cfg.Retention.Raw, Rollups: cfg.Retention.Rollups},
+		Views: schema.ViewSettings{
+			Classes: cfg.ClassTable(), InvalidSenders: invalid(cfg.Reports.InvalidSender), InvalidRecipients: invalid(cfg.Reports.InvalidRecipient),
+		},
+		Binary: binary,
 	}
+}
+
+func invalid(list []config.Invalid) []schema.Invalid {
+	all := []schema.Invalid{} // an empty list is one: nothing is invalid
+	for _, i := range list {
+		all = append(all, schema.Invalid(i))
+	}
+	return all
 }
 
 // FromConfig opens a connection as the configuration says, and a Migrator on it.

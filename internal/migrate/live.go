@@ -195,6 +195,21 @@ func (m *Migrator) planRetention(ctx context.Context) ([]Step, error) {
 			steps = append(steps, s)
 		}
 	}
+	for _, table := range schema.RollupTables() {
+		t, err := m.readTable(ctx, table.Name)
+		if err != nil {
+			return nil, err
+		}
+		want := table.TTL(m.settings.Retention)
+		reason := "rollups " + days(m.settings.Retention.Rollups)
+		if t != nil {
+			if normalTTL(t.ttl) == normalTTL(want) {
+				continue
+			}
+			reason = fmt.Sprintf("TTL is %q, configured %q", t.ttl, want)
+		}
+		steps = append(steps, Step{Kind: StepRetention, Name: table.Name, Reason: reason, Statements: []string{table.ModifyTTL(m.settings.layout(), m.settings.Retention)}})
+	}
 	return steps, nil
 }
 

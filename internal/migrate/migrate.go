@@ -47,6 +47,10 @@ func (s Settings) withDefaults() Settings {
 	if s.Retention.Raw <= 0 {
 		s.Retention.Raw = schema.DefaultRetention.Raw
 	}
+	if s.Retention.Rollups <= 0 {
+		s.Retention.Rollups = schema.DefaultRetention.Rollups
+	}
+	s.Views.Rollups = s.Retention.Rollups
 	return s
 }
 
@@ -75,6 +79,7 @@ const (
 	StepView      = "view"
 	StepRetention = "retention"
 	StepReading   = "reading" // a table that reads from all shards
+	StepRollup    = "rollup"  // a view that counts
 )
 
 // Step is a part of a plan.
@@ -190,13 +195,22 @@ func Show(s Settings) (string, error) {
 			b.WriteString(q + ";\n")
 		}
 	}
+	for _, t := range schema.RollupTables() {
+		b.WriteString(t.ModifyTTL(m.settings.layout(), m.settings.Retention) + ";\n")
+	}
 	if m.settings.Cluster != "" {
 		b.WriteString("\n-- reading from all shards\n" + m.settings.createReadDatabase() + ";\n")
-		for _, k := range schema.Kinds() {
-			b.WriteString(m.settings.createReadTable(k) + ";\n")
+		for _, name := range readTables() {
+			b.WriteString(m.settings.createReadTable(name) + ";\n")
 		}
 		for _, v := range schema.Views() {
 			b.WriteString(m.settings.createReadView(v) + ";\n")
+		}
+	}
+	b.WriteString("\n-- counting by the hour\n")
+	for _, f := range refreshes() {
+		for _, q := range m.settings.createRefresh(f) {
+			b.WriteString(q + ";\n")
 		}
 	}
 	return b.String(), nil
@@ -284,6 +298,11 @@ func (m *Migrator) Plan(ctx context.Context) (Plan, error) {
 	p.Steps = append(p.Steps, retention...)
 	reading, err := m.planReading(ctx, servers, len(pending) > 0)
 	p.Steps = append(p.Steps, reading...)
+	if err != nil {
+		return p, err
+	}
+	rollups, err := m.planRefreshes(ctx, servers)
+	p.Steps = append(p.Steps, rollups...)
 	return p, err
 }
 
@@ -477,3 +496,18 @@ func (m *Migrator) count(ctx context.Context, sql, table string) (n uint64, err 
 	}
 	return n, nil
 }
+
+// StateTable is the statement that makes the audit trail, a table that no kind is of: for
+// who makes the tables of the kinds by themselves, and views over both.
+func (m *Migrator) StateTable() (string, error) {
+	for _, x := range m.migrations {
+		for _, q := range x.Statements {
+			if strings.Contains(q, "`"+stateChanges+"`") {
+				return m.settings.render(q)
+			}
+		}
+	}
+	return "", fmt.Errorf("cannot find the migration that makes %s", stateChanges)
+}
+
+const stateChanges = "state_changes"

@@ -127,7 +127,8 @@ func TestFreshApply(t *testing.T) {
 	for _, x := range p.Steps {
 		kinds = append(kinds, x.Kind)
 	}
-	want := "database ledger" + strings.Repeat(" migration", len(m.migrations)) + strings.Repeat(" view", len(schema.Views())) + strings.Repeat(" retention", len(schema.Kinds()))
+	want := "database ledger" + strings.Repeat(" migration", len(m.migrations)) + strings.Repeat(" view", len(schema.Views())) + strings.Repeat(" retention", len(schema.Kinds())+len(schema.RollupTables())) +
+		strings.Repeat(" rollup", len(refreshes()))
 	if got := strings.Join(kinds, " "); got != want {
 		t.Error(got)
 	}
@@ -177,8 +178,9 @@ func TestMigrationsEqualSchema(t *testing.T) {
 			exec(t, conn, q)
 		}
 	}
-	for _, v := range schema.Views() {
-		exec(t, conn, v.Create(schema.ViewSettings{}, other, "", false))
+	exec(t, conn, "CREATE TABLE "+other+".state_changes AS "+s.Database+".state_changes") // a migration alone describes it
+	for _, q := range schema.Derived(schema.Layout{Database: other}, schema.DefaultRetention, schema.ViewSettings{}) {
+		exec(t, conn, q)
 	}
 	if got, want := description(t, conn, s.Database), description(t, conn, other); got != want {
 		t.Errorf("migrations make\n%s\nschema describes\n%s", got, want)
@@ -314,11 +316,11 @@ func TestViewsChange(t *testing.T) {
 	}
 	s.Views.Classes = classes
 	m := migrator(t, conn, s, embedded)
-	if d, err := m.Check(t.Context()); err != nil || len(d) != 2 || !strings.Contains(d[0].String(), "classes is another: is of another version or configuration") {
+	if d, err := m.Check(t.Context()); err != nil || len(d) != 6 || !strings.Contains(d[0].String(), "classes is another: is of another version or configuration") {
 		t.Error(d, err)
 	}
 	p := mustApply(t, m)
-	if len(p.Steps) != 2 || p.Steps[0].Kind != StepView || p.Steps[0].Name != "classes" || p.Steps[1].Name != "messages" {
+	if len(p.Steps) != 6 || p.Steps[0].Kind != StepView || p.Steps[0].Name != "classes" || p.Steps[1].Name != "messages" {
 		t.Error(p)
 	}
 	if got := text(t, conn, "SELECT class FROM "+s.Database+".classes WHERE word = 'junk'"); got != "spam" {
@@ -360,7 +362,7 @@ func TestHalfApplied(t *testing.T) {
 		if err != nil {
 			continue
 		}
-		if want := len(schema.Kinds()) + len(schema.Views()); len(done) < want {
+		if want := len(schema.Kinds()) + len(schema.Views()) + len(schema.RollupTables()) + len(refreshes()); len(done) < want {
 			t.Errorf("%d statements, where there are %d tables and views", len(done), want)
 		}
 		m.afterStatement = nil
@@ -445,7 +447,7 @@ func TestCheckFindsAndMends(t *testing.T) {
 	t.Parallel()
 	conn, s := fresh(t)
 	m := migrator(t, conn, s, embedded)
-	if d, err := m.Check(t.Context()); err != nil || len(d) != len(schema.Kinds())+len(schema.Views()) || !strings.Contains(d[0].String(), "message_events is missing") {
+	if d, err := m.Check(t.Context()); err != nil || len(d) != len(schema.Kinds())+len(schema.Views())+len(schema.RollupTables())+len(refreshes()) || !strings.Contains(d[0].String(), "message_events is missing") {
 		t.Fatal(d, err)
 	}
 	mustApply(t, m)

@@ -191,3 +191,44 @@ func TestAwait(t *testing.T) {
 		t.Errorf("after the end: %v", err)
 	}
 }
+
+// A compacted topic is made as such; one that would forget is refused.
+func TestEnsure_Compacted(t *testing.T) {
+	t.Parallel()
+	c := cluster(t)
+	o := options(c.ListenAddrs())
+	o.Topics, o.Partitions, o.Compact = []string{"state"}, 1, true
+	if _, err := ensure(t, o); err != nil {
+		t.Fatal(err)
+	}
+	settings := c.TopicInfo("state").Configs
+	for setting, want := range map[string]string{"cleanup.policy": "compact", "min.compaction.lag.ms": "86400000", "min.insync.replicas": "2"} {
+		if got := settings[setting]; got == nil || *got != want {
+			t.Errorf("setting %s is %v, want %s", setting, got, want)
+		}
+	}
+	if settings["retention.ms"] != nil {
+		t.Error("it has a retention")
+	}
+	found, err := ensure(t, o)
+	if err != nil || len(found) != 1 || found[0].Created || len(found[0].Notes) != 0 {
+		t.Errorf("again: %+v %v", found, err)
+	}
+	for value, want := range map[string]string{"delete": "cleanup.policy=delete; set cleanup.policy=compact", "compact,delete": "set cleanup.policy=compact"} {
+		name := "made-" + strings.ReplaceAll(value, ",", "-")
+		if err := c.CreateTopic(name, 1, map[string]string{"cleanup.policy": value, "min.compaction.lag.ms": "86400000"}); err != nil {
+			t.Fatal(err)
+		}
+		o.Topics = []string{name}
+		if _, err := ensure(t, o); !errors.Is(err, topics.ErrUnfit) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", value, err)
+		}
+	}
+	if err := c.CreateTopic("hasty", 1, map[string]string{"cleanup.policy": "compact", "min.compaction.lag.ms": "0"}); err != nil {
+		t.Fatal(err)
+	}
+	o.Topics = []string{"hasty"}
+	if _, err := ensure(t, o); !errors.Is(err, topics.ErrUnfit) || !strings.Contains(err.Error(), "--add-config min.compaction.lag.ms=86400000") {
+		t.Errorf("%v", err)
+	}
+}

@@ -93,13 +93,13 @@ func (s Scope) Relation(database, name string) (string, error) {
 		as := " AS " + schema.QuoteName(f.Name)
 		switch {
 		case slices.Contains(owners.Hidden, f.Name):
-			replaced = append(replaced, fmt.Sprintf("defaultValueOfTypeName('%s')%s", strings.ReplaceAll(f.Type.ClickHouse(), "'", `\'`), as))
+			replaced = append(replaced, fmt.Sprintf("defaultValueOfTypeName('%s')%s", strings.ReplaceAll(f.ClickHouse(), "'", `\'`), as))
 		case f.Type == schema.Texts && slices.Contains(owners.Recipients, f.Name):
-			replaced = append(replaced, fmt.Sprintf("if(%s, %s, arrayFilter(r -> %s, %[2]s))%s", or(whole), column, or(part("r")), as))
+			replaced = append(replaced, fmt.Sprintf("if(%[1]s, %[2]s, arrayFilter(r -> %[3]s, %[2]s))%[4]s", or(whole), column, or(part("r")), as))
 		case slices.Contains(owners.Beside, f.Name):
 			// An array of another length has no entry to choose by.
 			recipients := "base." + schema.QuoteName(owners.Recipients[0])
-			replaced = append(replaced, fmt.Sprintf("if(%s, %s, if(length(%[2]s) = length(%[3]s), arrayFilter((x, r) -> %s, %[2]s, %[3]s), []))%s", or(whole), column, recipients, or(part("r")), as))
+			replaced = append(replaced, fmt.Sprintf("if(%[1]s, %[2]s, if(length(%[2]s) = length(%[3]s), arrayFilter((x, r) -> %[4]s, %[2]s, %[3]s), []))%[5]s", or(whole), column, recipients, or(part("r")), as))
 		}
 	}
 	columns := "*"

@@ -184,3 +184,9 @@ func SetOutgoingUser(ctx context.Context, log Log, by state.By, domain, user, re
 	}
 	return log.Append(ctx, by, state.Change{Key: state.OutgoingUserKey(t.Domain, t.User), Action: "set", Value: u, Reason: reason, If: condition})
 }
+
+// NewSender is a sender within an outgoing user.
+func NewSender(domain, user, sender string) (Sender, error) {
+	t := Sender{domain, user, sender}
+	return t, t.normalise()
+}

@@ -278,3 +278,9 @@ func Of(s *state.Snapshot, domain, user, identity string, now time.Time) (state.
 	}
 	return state.Lock{}, false
 }
+
+// NewTarget is an identity of an outgoing user or, without identity, the user.
+func NewTarget(domain, user, identity string) (Target, error) {
+	t := Target{domain, user, strings.TrimSpace(identity)}
+	return t, t.normalise()
+}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"millrace/internal/embedded/embeddedtest"
+	"millrace/internal/migrate"
 	"millrace/query"
 	"millrace/schema"
 )
@@ -15,13 +16,19 @@ func Tables(t testing.TB, inserts ...string) (database string) {
 	t.Helper()
 	database = embeddedtest.Database(t)
 	admin := embeddedtest.Connect(t, database)
+	m, err := migrate.New(admin, migrate.Settings{Database: database})
+	if err != nil {
+		t.Fatal(err)
+	}
 	var all []string
 	for _, k := range schema.Kinds() {
 		all = append(all, k.CreateTable(schema.Layout{Database: database}))
 	}
-	for _, v := range schema.Views() {
-		all = append(all, v.Create(schema.ViewSettings{}, database, "", false))
+	trail, err := m.StateTable()
+	if err != nil {
+		t.Fatal(err)
 	}
+	all = append(append(all, trail), schema.Derived(schema.Layout{Database: database}, schema.DefaultRetention, schema.ViewSettings{})...)
 	for _, sql := range append(all, inserts...) {
 		if err := admin.Exec(t.Context(), sql); err != nil {
 			t.Fatal(err)

@@ -31,7 +31,7 @@ func Follow(ctx context.Context, o query.Options, scope access.Scope, q Query, l
 		if err != nil {
 			return err
 		}
-		out.Hidden, out.NoHeader = s.Hidden, !first
+		out.Hidden, out.NoHeader, out.PlainAddresses = s.Hidden, !first, true
 		out.Row = func(hidden []string) bool {
 			row := strings.Join(hidden, "\x00")
 			_, twice := seen[row]

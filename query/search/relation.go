@@ -17,7 +17,7 @@ type Relation struct {
 	Key     []string // columns that tell two rows apart, beside Sort
 	Shown   []string // columns of a row where nothing is said
 	mark    []string // columns that tell two states of a row apart
-	columns []schema.Field
+	columns []schema.Column
 }
 
 var place = []string{"k_topic", "k_epoch", "k_part", "k_off"}
@@ -43,7 +43,7 @@ func Relations() []Relation {
 		"reject":     {"received_at", "listener", "peer_ip", "reason", "detail"},
 	}
 	for _, k := range schema.Kinds() {
-		r := Relation{Name: k.Name, Table: k.Table, Time: "event_time", Sort: "event_time", Key: place, Shown: shown[k.Name], columns: k.Fields}
+		r := Relation{Name: k.Name, Table: k.Table, Time: "event_time", Sort: "event_time", Key: place, Shown: shown[k.Name], columns: k.Columns()}
 		if k == schema.Reject {
 			r.Time, r.Sort = "received_at", "received_at"
 		}
@@ -68,7 +68,7 @@ func RelationByName(name string) (Relation, error) {
 }
 
 // Columns are the columns, with their types and what they mean.
-func (r Relation) Columns() []schema.Field { return slices.Clone(r.columns) }
+func (r Relation) Columns() []schema.Column { return slices.Clone(r.columns) }
 
 // Fields are the names that rules, columns and sorting may use.
 func (r Relation) Fields() []string {
@@ -107,7 +107,7 @@ var addressColumns = []string{
 
 func (r Relation) find(name string) (field, error) {
 	column, key, keyed := strings.Cut(name, ".")
-	i := slices.IndexFunc(r.columns, func(f schema.Field) bool { return f.Name == column })
+	i := slices.IndexFunc(r.columns, func(f schema.Column) bool { return f.Name == column })
 	if i < 0 {
 		return field{}, fmt.Errorf("cannot search %s by %q: it has no such field%s", r.Name, name, r.like(column))
 	}

@@ -26,7 +26,7 @@ func Run(ctx context.Context, o query.Options, scope access.Scope, q Query, limi
 		return Result{}, err
 	}
 	var last []string
-	out.Hidden, out.Limit = s.Hidden, s.Limit
+	out.Hidden, out.Limit, out.PlainAddresses = s.Hidden, s.Limit, true
 	out.Row = func(hidden []string) bool {
 		last = append(last[:0], hidden...)
 		return true
@@ -44,6 +44,23 @@ func database(o query.Options) string {
 		return "millrace"
 	}
 	return o.Database
+}
+
+// Count is the number of rows of a search.
+func Count(ctx context.Context, o query.Options, scope access.Scope, q Query, limits query.Limits) (n uint64, err error) {
+	q.Limit, q.Offset, q.After, q.Columns = 0, 0, "", nil
+	s, err := q.Build(database(o), scope, time.Now())
+	if err != nil {
+		return 0, err
+	}
+	out := query.Output{To: nowhere{}, Format: query.TSV, Hidden: 1, Row: func(v []string) bool {
+		_, err = fmt.Sscan(v[0], &n)
+		return false
+	}}
+	if _, failed := query.RunStatement(ctx, o, query.Statement{SQL: s.count, Parameters: s.Parameters, Limits: limits}, out); failed != nil {
+		return 0, failed
+	}
+	return n, err
 }
 
 // exportRows is about how many events one statement of an export is over.
@@ -83,7 +100,7 @@ func export(ctx context.Context, o query.Options, scope access.Scope, q Query, l
 		if err != nil {
 			return sum, err
 		}
-		out.Hidden, out.NoHeader = s.Hidden, i > 0
+		out.Hidden, out.NoHeader, out.PlainAddresses = s.Hidden, i > 0, true
 		part, err := query.RunStatement(ctx, o, query.Statement{SQL: s.SQL, Parameters: s.Parameters, Limits: limits}, out)
 		sum.Rows, sum.ReadRows = sum.Rows+part.Rows, sum.ReadRows+part.ReadRows
 		sum.Elapsed = time.Since(started)

@@ -42,9 +42,10 @@ type Statement struct {
 	Hidden     int      // columns behind them, from which a cursor is made
 	Limit      int      // rows of the page; the statement asks for one more, to know whether there are more
 
-	sort string
-	up   bool
-	kind string
+	count string // SQL of the number of rows of all pages, as text
+	sort  string
+	up    bool
+	kind  string
 }
 
 // Build makes SQL of a search over the tables of a database, as the scope sees them.
@@ -124,6 +125,7 @@ func (b *builder) statement() (Statement, error) {
 		return s, err
 	}
 	from := b.from
+	s.count = fmt.Sprintf("SELECT toString(count()) FROM %s%s", from, and(where))
 	if r.Name == "messages" && b.Limit > 0 {
 		// The columns that are shown are read for the rows of the page alone.
 		keys := "(domain, id_time, id, recipient, filtering_host, event_key)"
@@ -205,7 +207,7 @@ func (b *builder) moment(t time.Time) string {
 	f, err := b.w.relation.find(b.w.relation.Time)
 	if err == nil && f.typ == schema.Seconds {
 		up := t.Add(time.Second - time.Nanosecond).Unix()
-		return b.w.value("DateTime('UTC')", fmt.Sprint(min(max(up, 0), schema.MaxSeconds)))
+		return b.w.value("DateTime('UTC')", time.Unix(min(max(up, 0), schema.MaxSeconds), 0).UTC().Format(time.DateTime))
 	}
 	return b.w.instant(t)
 }

@@ -77,7 +77,7 @@ func (e *ConflictError) Is(target error) bool { return target == ErrConflict }
 
 // Append makes the changes and returns when they are acknowledged and in the snapshot. An
 // error other than ErrConflict and ErrFenced means that they may have been made, or be
-// made later, unless it says that Kafka refuses them.
+// made later, unless it says that they were refused by Kafka.
 func (s *Store) Append(ctx context.Context, by By, changes ...Change) error {
 	return s.append(ctx, by, 0, changes)
 }

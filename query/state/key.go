@@ -43,6 +43,7 @@ const (
 	KindSchedule     = "schedule"
 	KindSent         = "sent"
 	KindFired        = "rule-fired"
+	KindEffect       = "effect"
 
 	kindLeader = "leader" // whose term it is
 	kindOrigin = "origin" // of this log: tells it from another one of the same name
@@ -91,6 +92,9 @@ func SentKey(report, domain, user, period string) Key {
 
 // FiredKey is a rule and what it has fired for.
 func FiredKey(rule, subject string) Key { return NewKey(KindFired, rule, subject) }
+
+// EffectKey is how far an effect is.
+func EffectKey(name string) Key { return NewKey(KindEffect, name) }
 
 var (
 	leaderKey = NewKey(kindLeader)

@@ -139,7 +139,7 @@ type outgoing struct {
 }
 
 // errRefused: the broker will not take this batch, however often it is sent.
-var errRefused = errors.New("Kafka refuses it")
+var errRefused = errors.New("refused by Kafka")
 
 // produce appends the records in one batch, or says that it may not have done so.
 func (j *journal) produce(ctx context.Context, batch []outgoing) error {

@@ -147,3 +147,11 @@ func (s *Snapshot) Fired(rule, subject string) (Fired, bool) {
 
 // AllFired are all firings.
 func (s *Snapshot) AllFired() []Fired { return all[Fired](s, KindFired) }
+
+// Effect is how far an effect of changes is.
+func (s *Snapshot) Effect(name string) (EffectState, bool) {
+	return one[EffectState](s, EffectKey(name))
+}
+
+// Effects are all that have run.
+func (s *Snapshot) Effects() []EffectState { return all[EffectState](s, KindEffect) }

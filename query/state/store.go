@@ -90,13 +90,14 @@ func (s *Store) CatchUp(ctx context.Context) error {
 	return s.until(ctx, func() bool { return s.restarts > 0 && s.machine.next >= Version(end) })
 }
 
-// until waits for something that is read under the mutex.
+// until waits for something that is read under the mutex. Who asks with a context that has
+// ended hears that, whatever holds: loops end by it.
 func (s *Store) until(ctx context.Context, done func() bool) error {
 	for {
 		s.mutex.Lock()
 		ok, changed, problem := done(), s.changed, s.problem
 		s.mutex.Unlock()
-		if ok {
+		if ok && ctx.Err() == nil && s.life.Err() == nil {
 			return nil
 		}
 		select {

@@ -540,7 +540,66 @@ SELECT event_time, 'quarantine', toString(server), id, toDateTime(0, 'UTC'), toU
     concat('kept in ', folder, if(evidence = '', '', concat(': ', evidence))), toString(listener), received_at
 FROM `millrace`.`quarantine_messages`;
 
--- 0005_state
+-- 0005_rollups
+CREATE TABLE IF NOT EXISTS `millrace`.`rollup_hours` ON CLUSTER `main`
+(
+    rollup LowCardinality(String),
+    hour DateTime('UTC'),
+    events UInt64,
+    computed_at DateTime64(3, 'UTC')
+)
+ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/{database}/{table}', '{replica}', computed_at)
+PARTITION BY toYear(hour)
+ORDER BY (rollup, hour);
+CREATE TABLE IF NOT EXISTS `millrace`.`messages_hourly_rows` ON CLUSTER `main`
+(
+    hour DateTime('UTC'),
+    direction LowCardinality(String),
+    domain String,
+    auth_user String,
+    identity String,
+    class_norm LowCardinality(String),
+    status_norm LowCardinality(String),
+    messages UInt64,
+    bytes UInt64,
+    recipients AggregateFunction(uniqCombined(12), String),
+    invalid_recipients UInt64,
+    invalid_senders UInt64,
+    content UInt64,
+    events UInt64,
+    computed_at DateTime64(3, 'UTC'),
+    deleted UInt8
+)
+ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/{database}/{table}', '{replica}', computed_at, deleted)
+PARTITION BY toMonday(hour)
+ORDER BY (domain, hour, direction, auth_user, identity, class_norm, status_norm);
+CREATE TABLE IF NOT EXISTS `millrace`.`senders_hourly_rows` ON CLUSTER `main`
+(
+    hour DateTime('UTC'),
+    direction LowCardinality(String),
+    domain String,
+    auth_user String,
+    identity String,
+    sender String,
+    messages UInt64,
+    accepted UInt64,
+    rejected UInt64,
+    temporarily_rejected UInt64,
+    quarantined UInt64,
+    bytes UInt64,
+    recipients AggregateFunction(uniqCombined(12), String),
+    invalid_recipients UInt64,
+    invalid_senders UInt64,
+    content UInt64,
+    events UInt64,
+    computed_at DateTime64(3, 'UTC'),
+    deleted UInt8
+)
+ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/{database}/{table}', '{replica}', computed_at, deleted)
+PARTITION BY toMonday(hour)
+ORDER BY (hour, direction, domain, auth_user, identity, sender);
+
+-- 0006_state
 CREATE TABLE IF NOT EXISTS `millrace`.`state_changes` ON CLUSTER `main`
 (
     epoch UInt64,
@@ -629,9 +688,9 @@ FROM
 )
 COMMENT 'made by millrace schema apply, definition 496148e48d3aaa14';
 CREATE OR REPLACE VIEW `millrace`.`messages` ON CLUSTER `main` AS
-SELECT domain, id_time, id, recipient, host AS filtering_host, own AS event_key, min(at.1) AS first_time, max(at.1) AS last_time,
+SELECT domain, id_time, id, recipient, host AS filtering_host, own AS event_key, min(happened) AS first_time, max(happened) AS last_time,
     argMax(word, at) AS status, argMax(word_norm, at) AS status_norm, toUInt8(max(is_message)) AS has_message,
-    uniqExactIf((at.1, word, s_delivery_data), NOT is_message AND (s_delivery_data != '' OR s_delivery_ip != toIPv6('::'))) AS attempts,
+    uniqExactIf((happened, word, s_delivery_data), NOT is_message AND (s_delivery_data != '' OR s_delivery_ip != toIPv6('::'))) AS attempts,
     argMaxIf(m_sender, at, is_message) AS sender, argMaxIf(m_sender_host, at, is_message) AS sender_host,
     argMaxIf(m_sender_ip, at, is_message) AS sender_ip, argMaxIf(m_sender_location, at, is_message) AS sender_location,
     argMaxIf(m_helo, at, is_message) AS helo, argMaxIf(m_incoming_size, at, is_message) AS incoming_size,
@@ -642,8 +701,8 @@ SELECT domain, id_time, id, recipient, host AS filtering_host, own AS event_key,
     argMaxIf(m_classification_code, at, is_message) AS classification_code, argMaxIf(m_main_class, at, is_message) AS main_class,
     argMaxIf(m_sub_class, at, is_message) AS sub_class, argMaxIf(m_extra_class, at, is_message) AS extra_class,
     argMaxIf(m_class_norm, at, is_message) AS class_norm, multiIf(status_norm IN ('not-accepted', 'rejected'), 'rejected', status_norm IN ('temporarily-rejected'), 'temporarily-rejected', status_norm IN ('quarantined', 'quarantine-expired', 'quarantine-removed'), 'quarantined', class_norm IN ('allow-list', 'not-spam', 'unsure'), 'accepted', class_norm IN ('block-list', 'error', 'locked', 'oversize', 'phish', 'spam', 'virus'), 'rejected', class_norm IN ('deferred'), 'temporarily-rejected', status_norm IN ('queued', 'queue-frozen', 'accepted', 'released', 'auto-released', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'blackholed', 'bounced', 'delivered'), 'accepted', '') AS class_group, argMaxIf(m_auth_user, at, is_message) AS auth_user,
-    argMaxIf(m_identity, at, is_message) AS identity, argMaxIf(m_extra, at, is_message) AS extra, argMax(heard, (is_message, at)) AS listener,
-    multiIf(auth_user != '' OR identity != '', 'outgoing', argMax(way, (is_message, at)) = '', 'unknown', argMax(way, (is_message, at))) AS direction,
+    argMaxIf(m_identity, at, is_message) AS identity, argMaxIf(m_extra, at, is_message) AS extra, if(argMaxIf(heard, at, is_message) != '', argMaxIf(heard, at, is_message), argMax(heard, at)) AS listener,
+    multiIf(auth_user != '' OR identity != '', 'outgoing', argMaxIf(way, at, is_message) != '', argMaxIf(way, at, is_message), argMax(way, at) != '', argMax(way, at), 'unknown') AS direction,
     argMaxIf(s_delivery_date, at, NOT is_message) AS delivery_date, argMaxIf(s_delivery_ip, at, NOT is_message) AS delivery_ip,
     argMaxIf(s_delivery_port, at, NOT is_message) AS delivery_port, argMaxIf(s_delivery_fqdn, at, NOT is_message) AS delivery_fqdn,
     argMaxIf(s_delivery_interface, at, NOT is_message) AS delivery_interface, argMaxIf(s_delivery_data, at, NOT is_message) AS delivery_data,
@@ -653,7 +712,7 @@ SELECT domain, id_time, id, recipient, host AS filtering_host, own AS event_key,
 FROM
 (
     SELECT domain, id_time, id, recipient, toString(filtering_host) AS host, if(id = '', concat(toString(k_topic), ' ', toString(k_epoch), ' ', toString(k_part), ' ', toString(k_off)), '') AS own,
-        (event_time, transform(toString(status_norm), ['queued', 'temporarily-rejected', 'queue-frozen', 'quarantined', 'accepted', 'released', 'auto-released', 'not-accepted', 'rejected', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'quarantine-expired', 'quarantine-removed', 'blackholed', 'bounced', 'delivered'], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18], 0), received_at, toString(k_topic), k_epoch, k_part, k_off) AS at,
+        ((toInt256((toUnixTimestamp64Milli(event_time) + 4398046511104) * 256 + transform(toString(status_norm), ['queued', 'temporarily-rejected', 'queue-frozen', 'quarantined', 'accepted', 'released', 'auto-released', 'not-accepted', 'rejected', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'quarantine-expired', 'quarantine-removed', 'blackholed', 'bounced', 'delivered'], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18], 0)) * 35184372088832 + ((toUnixTimestamp64Milli(received_at) + 4398046511104) * 2 + 0)) * 4294967296 + (k_epoch * 65536 + k_part)) * 4294967296 * 4294967296 + k_off AS at, event_time AS happened,
         true AS is_message, toString(status) AS word, toString(status_norm) AS word_norm, toString(direction) AS way, toString(listener) AS heard,
         sender AS m_sender, sender_host AS m_sender_host, sender_ip AS m_sender_ip, toString(sender_location) AS m_sender_location, helo AS m_helo,
         incoming_size AS m_incoming_size, outgoing_size AS m_outgoing_size, bandwidth AS m_bandwidth, from_header AS m_from_header,
@@ -666,14 +725,40 @@ FROM
     FROM `millrace`.`message_events`
     UNION ALL
     SELECT domain, id_time, id, recipient, toString(filtering_host), if(id = '', concat(toString(k_topic), ' ', toString(k_epoch), ' ', toString(k_part), ' ', toString(k_off)), ''),
-        (event_time, transform(toString(status_norm), ['queued', 'temporarily-rejected', 'queue-frozen', 'quarantined', 'accepted', 'released', 'auto-released', 'not-accepted', 'rejected', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'quarantine-expired', 'quarantine-removed', 'blackholed', 'bounced', 'delivered'], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18], 0), received_at, toString(k_topic), k_epoch, k_part, k_off),
+        ((toInt256((toUnixTimestamp64Milli(event_time) + 4398046511104) * 256 + transform(toString(status_norm), ['queued', 'temporarily-rejected', 'queue-frozen', 'quarantined', 'accepted', 'released', 'auto-released', 'not-accepted', 'rejected', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'quarantine-expired', 'quarantine-removed', 'blackholed', 'bounced', 'delivered'], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18], 0)) * 35184372088832 + ((toUnixTimestamp64Milli(received_at) + 4398046511104) * 2 + 1)) * 4294967296 + (k_epoch * 65536 + k_part)) * 4294967296 * 4294967296 + k_off, event_time,
         false, toString(status), toString(status_norm), toString(direction), toString(listener),
         '', '', toIPv6('::'), '', '', toUInt64(0), toUInt64(0), toUInt64(0), '', '', '', '', '', '', '', '', '', '', '', '', '', CAST(map(), 'Map(String, String)'),
         delivery_date, delivery_ip, delivery_port, delivery_fqdn, delivery_interface, delivery_data
     FROM `millrace`.`status_events`
 )
 GROUP BY domain, id_time, id, recipient, host, own
-COMMENT 'made by millrace schema apply, definition bd665fd50f817eb2';
+COMMENT 'made by millrace schema apply, definition 2ff763d5a5461ca9';
+CREATE OR REPLACE VIEW `millrace`.`locks` ON CLUSTER `main` AS
+SELECT parts[2] AS domain, parts[3] AS user, if(parts[1] = 'identity', parts[4], '') AS identity,
+    toUInt8(JSONExtractBool(state, 'locked') AND (until = toDateTime64(0, 3, 'UTC') OR until > now64(3))) AS locked,
+    parseDateTime64BestEffortOrZero(JSONExtractString(state, 'until'), 3, 'UTC') AS until,
+    JSONExtractString(state, 'code') AS code, JSONExtractString(state, 'rule') AS rule,
+    reason, actor, how, since
+FROM
+(
+    SELECT parts, argMax(after, offset) AS state, argMax(reason, offset) AS reason, toString(argMax(actor, offset)) AS actor,
+        toString(argMax(how, offset)) AS how, argMax(time, offset) AS since
+    FROM `millrace`.`state_changes`
+    WHERE kind = 'lock' AND effect IN ('applied', 'repaired') AND epoch = (SELECT max(epoch) FROM `millrace`.`state_changes`)
+    GROUP BY parts
+)
+WHERE state != ''
+COMMENT 'made by millrace schema apply, definition 4b0dec242214b2a1';
+CREATE OR REPLACE VIEW `millrace`.`messages_hourly` ON CLUSTER `main` AS
+SELECT hour, direction, domain, auth_user, identity, class_norm, status_norm, messages, bytes, recipients, invalid_recipients, invalid_senders, multiIf(status_norm IN ('not-accepted', 'rejected'), 'rejected', status_norm IN ('temporarily-rejected'), 'temporarily-rejected', status_norm IN ('quarantined', 'quarantine-expired', 'quarantine-removed'), 'quarantined', class_norm IN ('allow-list', 'not-spam', 'unsure'), 'accepted', class_norm IN ('block-list', 'error', 'locked', 'oversize', 'phish', 'spam', 'virus'), 'rejected', class_norm IN ('deferred'), 'temporarily-rejected', status_norm IN ('queued', 'queue-frozen', 'accepted', 'released', 'auto-released', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'blackholed', 'bounced', 'delivered'), 'accepted', '') AS class_group, computed_at
+FROM `millrace`.`messages_hourly_rows` FINAL
+WHERE direction != ''
+COMMENT 'made by millrace schema apply, definition e9ec5820b9eba1d1';
+CREATE OR REPLACE VIEW `millrace`.`senders_hourly` ON CLUSTER `main` AS
+SELECT hour, direction, domain, auth_user, identity, sender, messages, accepted, rejected, temporarily_rejected, quarantined, bytes, recipients, invalid_recipients, invalid_senders, computed_at
+FROM `millrace`.`senders_hourly_rows` FINAL
+WHERE direction != ''
+COMMENT 'made by millrace schema apply, definition a4002103438bd0e3';
 
 -- retention
 ALTER TABLE `millrace`.`message_events` ON CLUSTER `main` MODIFY TTL toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalDay(7) RECOMPRESS CODEC(ZSTD(3)), toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalSecond(34560000);
@@ -694,6 +779,9 @@ ALTER TABLE `millrace`.`quarantine_messages` ON CLUSTER `main` MODIFY TTL toDate
 ALTER TABLE `millrace`.`quarantine_messages` ON CLUSTER `main` MODIFY COLUMN raw String TTL toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalSecond(2592000);
 ALTER TABLE `millrace`.`rejects` ON CLUSTER `main` MODIFY TTL toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalDay(7) RECOMPRESS CODEC(ZSTD(3)), toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalSecond(34560000);
 ALTER TABLE `millrace`.`rejects` ON CLUSTER `main` MODIFY COLUMN raw String TTL toDateTime(toMonday(received_at)) + toIntervalDay(7) + toIntervalSecond(2592000);
+ALTER TABLE `millrace`.`rollup_hours` ON CLUSTER `main` MODIFY TTL toDateTime(toMonday(hour)) + toIntervalDay(7) + toIntervalSecond(157680000);
+ALTER TABLE `millrace`.`messages_hourly_rows` ON CLUSTER `main` MODIFY TTL toDateTime(toMonday(hour)) + toIntervalDay(7) + toIntervalSecond(157680000);
+ALTER TABLE `millrace`.`senders_hourly_rows` ON CLUSTER `main` MODIFY TTL toDateTime(toMonday(hour)) + toIntervalDay(7) + toIntervalSecond(157680000);
 
 -- reading from all shards
 CREATE DATABASE IF NOT EXISTS `millrace_all` ON CLUSTER `main`;
@@ -706,6 +794,7 @@ CREATE OR REPLACE TABLE `millrace_all`.`generic_lines` ON CLUSTER `main` AS `mil
 CREATE OR REPLACE TABLE `millrace_all`.`feedback_reports` ON CLUSTER `main` AS `millrace`.`feedback_reports` ENGINE = Distributed(`main`, `millrace`, `feedback_reports`);
 CREATE OR REPLACE TABLE `millrace_all`.`quarantine_messages` ON CLUSTER `main` AS `millrace`.`quarantine_messages` ENGINE = Distributed(`main`, `millrace`, `quarantine_messages`);
 CREATE OR REPLACE TABLE `millrace_all`.`rejects` ON CLUSTER `main` AS `millrace`.`rejects` ENGINE = Distributed(`main`, `millrace`, `rejects`);
+CREATE OR REPLACE TABLE `millrace_all`.`state_changes` ON CLUSTER `main` AS `millrace`.`state_changes` ENGINE = Distributed(`main`, `millrace`, `state_changes`);
 CREATE OR REPLACE VIEW `millrace_all`.`message_trail` ON CLUSTER `main` AS
 SELECT event_time, 'message' AS kind, toString(filtering_host) AS host, id, toDateTime(0, 'UTC') AS qmail_time, toUInt64(0) AS qp, domain, sender, [recipient] AS recipients, sender_ip AS client,
     concat(status, if(main_class = '', '', concat(' ', main_class)), if(subject_header = '', '', concat(': ', subject_header))) AS what, toString(listener) AS listener, received_at
@@ -771,9 +860,9 @@ FROM
 )
 COMMENT 'made by millrace schema apply, definition 496148e48d3aaa14';
 CREATE OR REPLACE VIEW `millrace_all`.`messages` ON CLUSTER `main` AS
-SELECT domain, id_time, id, recipient, host AS filtering_host, own AS event_key, min(at.1) AS first_time, max(at.1) AS last_time,
+SELECT domain, id_time, id, recipient, host AS filtering_host, own AS event_key, min(happened) AS first_time, max(happened) AS last_time,
     argMax(word, at) AS status, argMax(word_norm, at) AS status_norm, toUInt8(max(is_message)) AS has_message,
-    uniqExactIf((at.1, word, s_delivery_data), NOT is_message AND (s_delivery_data != '' OR s_delivery_ip != toIPv6('::'))) AS attempts,
+    uniqExactIf((happened, word, s_delivery_data), NOT is_message AND (s_delivery_data != '' OR s_delivery_ip != toIPv6('::'))) AS attempts,
     argMaxIf(m_sender, at, is_message) AS sender, argMaxIf(m_sender_host, at, is_message) AS sender_host,
     argMaxIf(m_sender_ip, at, is_message) AS sender_ip, argMaxIf(m_sender_location, at, is_message) AS sender_location,
     argMaxIf(m_helo, at, is_message) AS helo, argMaxIf(m_incoming_size, at, is_message) AS incoming_size,
@@ -784,8 +873,8 @@ SELECT domain, id_time, id, recipient, host AS filtering_host, own AS event_key,
     argMaxIf(m_classification_code, at, is_message) AS classification_code, argMaxIf(m_main_class, at, is_message) AS main_class,
     argMaxIf(m_sub_class, at, is_message) AS sub_class, argMaxIf(m_extra_class, at, is_message) AS extra_class,
     argMaxIf(m_class_norm, at, is_message) AS class_norm, multiIf(status_norm IN ('not-accepted', 'rejected'), 'rejected', status_norm IN ('temporarily-rejected'), 'temporarily-rejected', status_norm IN ('quarantined', 'quarantine-expired', 'quarantine-removed'), 'quarantined', class_norm IN ('allow-list', 'not-spam', 'unsure'), 'accepted', class_norm IN ('block-list', 'error', 'locked', 'oversize', 'phish', 'spam', 'virus'), 'rejected', class_norm IN ('deferred'), 'temporarily-rejected', status_norm IN ('queued', 'queue-frozen', 'accepted', 'released', 'auto-released', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'blackholed', 'bounced', 'delivered'), 'accepted', '') AS class_group, argMaxIf(m_auth_user, at, is_message) AS auth_user,
-    argMaxIf(m_identity, at, is_message) AS identity, argMaxIf(m_extra, at, is_message) AS extra, argMax(heard, (is_message, at)) AS listener,
-    multiIf(auth_user != '' OR identity != '', 'outgoing', argMax(way, (is_message, at)) = '', 'unknown', argMax(way, (is_message, at))) AS direction,
+    argMaxIf(m_identity, at, is_message) AS identity, argMaxIf(m_extra, at, is_message) AS extra, if(argMaxIf(heard, at, is_message) != '', argMaxIf(heard, at, is_message), argMax(heard, at)) AS listener,
+    multiIf(auth_user != '' OR identity != '', 'outgoing', argMaxIf(way, at, is_message) != '', argMaxIf(way, at, is_message), argMax(way, at) != '', argMax(way, at), 'unknown') AS direction,
     argMaxIf(s_delivery_date, at, NOT is_message) AS delivery_date, argMaxIf(s_delivery_ip, at, NOT is_message) AS delivery_ip,
     argMaxIf(s_delivery_port, at, NOT is_message) AS delivery_port, argMaxIf(s_delivery_fqdn, at, NOT is_message) AS delivery_fqdn,
     argMaxIf(s_delivery_interface, at, NOT is_message) AS delivery_interface, argMaxIf(s_delivery_data, at, NOT is_message) AS delivery_data,
@@ -795,7 +884,7 @@ SELECT domain, id_time, id, recipient, host AS filtering_host, own AS event_key,
 FROM
 (
     SELECT domain, id_time, id, recipient, toString(filtering_host) AS host, if(id = '', concat(toString(k_topic), ' ', toString(k_epoch), ' ', toString(k_part), ' ', toString(k_off)), '') AS own,
-        (event_time, transform(toString(status_norm), ['queued', 'temporarily-rejected', 'queue-frozen', 'quarantined', 'accepted', 'released', 'auto-released', 'not-accepted', 'rejected', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'quarantine-expired', 'quarantine-removed', 'blackholed', 'bounced', 'delivered'], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18], 0), received_at, toString(k_topic), k_epoch, k_part, k_off) AS at,
+        ((toInt256((toUnixTimestamp64Milli(event_time) + 4398046511104) * 256 + transform(toString(status_norm), ['queued', 'temporarily-rejected', 'queue-frozen', 'quarantined', 'accepted', 'released', 'auto-released', 'not-accepted', 'rejected', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'quarantine-expired', 'quarantine-removed', 'blackholed', 'bounced', 'delivered'], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18], 0)) * 35184372088832 + ((toUnixTimestamp64Milli(received_at) + 4398046511104) * 2 + 0)) * 4294967296 + (k_epoch * 65536 + k_part)) * 4294967296 * 4294967296 + k_off AS at, event_time AS happened,
         true AS is_message, toString(status) AS word, toString(status_norm) AS word_norm, toString(direction) AS way, toString(listener) AS heard,
         sender AS m_sender, sender_host AS m_sender_host, sender_ip AS m_sender_ip, toString(sender_location) AS m_sender_location, helo AS m_helo,
         incoming_size AS m_incoming_size, outgoing_size AS m_outgoing_size, bandwidth AS m_bandwidth, from_header AS m_from_header,
@@ -808,11 +897,511 @@ FROM
     FROM `millrace_all`.`message_events`
     UNION ALL
     SELECT domain, id_time, id, recipient, toString(filtering_host), if(id = '', concat(toString(k_topic), ' ', toString(k_epoch), ' ', toString(k_part), ' ', toString(k_off)), ''),
-        (event_time, transform(toString(status_norm), ['queued', 'temporarily-rejected', 'queue-frozen', 'quarantined', 'accepted', 'released', 'auto-released', 'not-accepted', 'rejected', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'quarantine-expired', 'quarantine-removed', 'blackholed', 'bounced', 'delivered'], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18], 0), received_at, toString(k_topic), k_epoch, k_part, k_off),
+        ((toInt256((toUnixTimestamp64Milli(event_time) + 4398046511104) * 256 + transform(toString(status_norm), ['queued', 'temporarily-rejected', 'queue-frozen', 'quarantined', 'accepted', 'released', 'auto-released', 'not-accepted', 'rejected', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'quarantine-expired', 'quarantine-removed', 'blackholed', 'bounced', 'delivered'], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18], 0)) * 35184372088832 + ((toUnixTimestamp64Milli(received_at) + 4398046511104) * 2 + 1)) * 4294967296 + (k_epoch * 65536 + k_part)) * 4294967296 * 4294967296 + k_off, event_time,
         false, toString(status), toString(status_norm), toString(direction), toString(listener),
         '', '', toIPv6('::'), '', '', toUInt64(0), toUInt64(0), toUInt64(0), '', '', '', '', '', '', '', '', '', '', '', '', '', CAST(map(), 'Map(String, String)'),
         delivery_date, delivery_ip, delivery_port, delivery_fqdn, delivery_interface, delivery_data
     FROM `millrace_all`.`status_events`
 )
 GROUP BY domain, id_time, id, recipient, host, own
-COMMENT 'made by millrace schema apply, definition bd665fd50f817eb2';
+COMMENT 'made by millrace schema apply, definition 2ff763d5a5461ca9';
+CREATE OR REPLACE VIEW `millrace_all`.`locks` ON CLUSTER `main` AS
+SELECT parts[2] AS domain, parts[3] AS user, if(parts[1] = 'identity', parts[4], '') AS identity,
+    toUInt8(JSONExtractBool(state, 'locked') AND (until = toDateTime64(0, 3, 'UTC') OR until > now64(3))) AS locked,
+    parseDateTime64BestEffortOrZero(JSONExtractString(state, 'until'), 3, 'UTC') AS until,
+    JSONExtractString(state, 'code') AS code, JSONExtractString(state, 'rule') AS rule,
+    reason, actor, how, since
+FROM
+(
+    SELECT parts, argMax(after, offset) AS state, argMax(reason, offset) AS reason, toString(argMax(actor, offset)) AS actor,
+        toString(argMax(how, offset)) AS how, argMax(time, offset) AS since
+    FROM `millrace_all`.`state_changes`
+    WHERE kind = 'lock' AND effect IN ('applied', 'repaired') AND epoch = (SELECT max(epoch) FROM `millrace_all`.`state_changes`)
+    GROUP BY parts
+)
+WHERE state != ''
+COMMENT 'made by millrace schema apply, definition 4b0dec242214b2a1';
+CREATE OR REPLACE VIEW `millrace_all`.`messages_hourly` ON CLUSTER `main` AS
+SELECT hour, direction, domain, auth_user, identity, class_norm, status_norm, messages, bytes, recipients, invalid_recipients, invalid_senders, multiIf(status_norm IN ('not-accepted', 'rejected'), 'rejected', status_norm IN ('temporarily-rejected'), 'temporarily-rejected', status_norm IN ('quarantined', 'quarantine-expired', 'quarantine-removed'), 'quarantined', class_norm IN ('allow-list', 'not-spam', 'unsure'), 'accepted', class_norm IN ('block-list', 'error', 'locked', 'oversize', 'phish', 'spam', 'virus'), 'rejected', class_norm IN ('deferred'), 'temporarily-rejected', status_norm IN ('queued', 'queue-frozen', 'accepted', 'released', 'auto-released', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'blackholed', 'bounced', 'delivered'), 'accepted', '') AS class_group, computed_at
+FROM `millrace`.`messages_hourly_rows` FINAL
+WHERE direction != ''
+COMMENT 'made by millrace schema apply, definition e9ec5820b9eba1d1';
+CREATE OR REPLACE VIEW `millrace_all`.`senders_hourly` ON CLUSTER `main` AS
+SELECT hour, direction, domain, auth_user, identity, sender, messages, accepted, rejected, temporarily_rejected, quarantined, bytes, recipients, invalid_recipients, invalid_senders, computed_at
+FROM `millrace`.`senders_hourly_rows` FINAL
+WHERE direction != ''
+COMMENT 'made by millrace schema apply, definition a4002103438bd0e3';
+
+-- counting by the hour
+DROP VIEW IF EXISTS `millrace`.`messages_hourly_noted` ON CLUSTER `main`;
+CREATE MATERIALIZED VIEW IF NOT EXISTS `millrace`.`messages_hourly_noted` ON CLUSTER `main` TO `millrace`.`rollup_hours` AS
+SELECT 'messages_hourly' AS rollup, hour, max(events) AS events, max(computed_at) AS computed_at
+FROM `millrace`.`messages_hourly_rows`
+WHERE direction = ''
+GROUP BY hour
+COMMENT 'made by millrace schema apply, definition 3efa7de09c3780db';
+DROP VIEW IF EXISTS `millrace`.`messages_hourly_refresh` ON CLUSTER `main`;
+CREATE MATERIALIZED VIEW IF NOT EXISTS `millrace`.`messages_hourly_refresh` ON CLUSTER `main` REFRESH EVERY 1 MINUTE APPEND TO `millrace`.`messages_hourly_rows` EMPTY AS
+WITH
+    (SELECT groupArray((hour, n))
+    FROM
+    (
+        SELECT hour, n, sum(n) OVER grown AS upto, row_number() OVER grown AS place
+        FROM
+        (
+            SELECT hour, sum(live) AS n, sum(kept) AS stored
+            FROM
+            (
+                SELECT toStartOfHour(id_time) AS hour, sum(1 + revision) AS live, 0 AS kept FROM `millrace_all`.`message_events` WHERE received_at >= now64(3) - toIntervalDay(3) AND id_time >= toStartOfHour(now64(3) - toIntervalDay(2)) AND received_at >= id_time - toIntervalDay(1) AND id_time >= now() - toIntervalSecond(157680000) AND toStartOfHour(id_time) IN (
+SELECT toStartOfHour(id_time) FROM `millrace_all`.`message_events` WHERE received_at >= (SELECT max(computed_at) FROM `millrace`.`rollup_hours` WHERE rollup = 'messages_hourly') - toIntervalMinute(10) UNION ALL SELECT toStartOfHour(id_time) FROM `millrace_all`.`status_events` WHERE received_at >= (SELECT max(computed_at) FROM `millrace`.`rollup_hours` WHERE rollup = 'messages_hourly') - toIntervalMinute(10)) GROUP BY hour
+                UNION ALL
+                SELECT toStartOfHour(id_time) AS hour, sum(1 + revision), 0 FROM `millrace_all`.`status_events` WHERE received_at >= now64(3) - toIntervalDay(3) AND id_time >= toStartOfHour(now64(3) - toIntervalDay(2)) AND received_at >= id_time - toIntervalDay(1) AND id_time >= now() - toIntervalSecond(157680000) AND toStartOfHour(id_time) IN (
+SELECT toStartOfHour(id_time) FROM `millrace_all`.`message_events` WHERE received_at >= (SELECT max(computed_at) FROM `millrace`.`rollup_hours` WHERE rollup = 'messages_hourly') - toIntervalMinute(10) UNION ALL SELECT toStartOfHour(id_time) FROM `millrace_all`.`status_events` WHERE received_at >= (SELECT max(computed_at) FROM `millrace`.`rollup_hours` WHERE rollup = 'messages_hourly') - toIntervalMinute(10)) GROUP BY hour
+                UNION ALL
+                SELECT hour, 0, argMax(events, computed_at) FROM `millrace`.`rollup_hours` WHERE rollup = 'messages_hourly' GROUP BY hour
+            )
+            GROUP BY hour
+            HAVING n > stored
+        )
+        WINDOW grown AS (ORDER BY (n - stored) / n DESC, hour DESC ROWS UNBOUNDED PRECEDING)
+    )
+    WHERE upto <= 5000000 OR place = 1) AS touched,
+    touched.1 AS hours,
+    arrayMin(hours) - toIntervalDay(1) AS since
+SELECT hour, direction, domain, auth_user, identity, class_norm, status_norm, messages, bytes, recipients, invalid_recipients, invalid_senders,
+    content, events, now64(3, 'UTC') AS computed_at, deleted
+FROM
+(
+    SELECT hour, direction, domain, auth_user, identity, class_norm, status_norm, sum(n_messages) AS messages, sum(n_bytes) AS bytes,
+        uniqCombinedMergeState(12)(n_recipients) AS recipients, sum(n_invalid_recipients) AS invalid_recipients, sum(n_invalid_senders) AS invalid_senders,
+        sum(now_content) AS content, toUInt64(0) AS events, toUInt8(max(is_now) = 0) AS deleted
+    FROM
+    (
+        SELECT toStartOfHour(id_time) AS hour, direction, domain, auth_user, identity, class_norm, status_norm, count() AS n_messages, sum(incoming_size) AS n_bytes,
+            uniqCombinedState(12)(lower(recipient)) AS n_recipients, countIf((trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'invalid-recipient' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'unknown-recipient' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'recipient-invalid' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'recipient-unknown' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'unknown-user' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'no-such-user')) AS n_invalid_recipients, countIf((trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'invalid-sender' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'unknown-sender' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'sender-invalid' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'sender-unknown' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'sender-verify' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'sender-verification')) AS n_invalid_senders,
+            sum(cityHash64(id_time, id, recipient, filtering_host, incoming_size, (trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'invalid-recipient' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'unknown-recipient' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'recipient-invalid' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'recipient-unknown' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'unknown-user' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'no-such-user'), (trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'invalid-sender' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'unknown-sender' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'sender-invalid' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'sender-unknown' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'sender-verify' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'sender-verification'))) AS now_content, toUInt64(0) AS then_content, 1 AS is_now, 0 AS is_then
+        FROM
+        (
+            SELECT domain, id_time, id, recipient, host AS filtering_host, own AS event_key, min(happened) AS first_time, max(happened) AS last_time,
+    argMax(word, at) AS status, argMax(word_norm, at) AS status_norm, toUInt8(max(is_message)) AS has_message,
+    uniqExactIf((happened, word, s_delivery_data), NOT is_message AND (s_delivery_data != '' OR s_delivery_ip != toIPv6('::'))) AS attempts,
+    argMaxIf(m_sender, at, is_message) AS sender, argMaxIf(m_sender_host, at, is_message) AS sender_host,
+    argMaxIf(m_sender_ip, at, is_message) AS sender_ip, argMaxIf(m_sender_location, at, is_message) AS sender_location,
+    argMaxIf(m_helo, at, is_message) AS helo, argMaxIf(m_incoming_size, at, is_message) AS incoming_size,
+    argMaxIf(m_outgoing_size, at, is_message) AS outgoing_size, argMaxIf(m_bandwidth, at, is_message) AS bandwidth,
+    argMaxIf(m_from_header, at, is_message) AS from_header, argMaxIf(m_to_header, at, is_message) AS to_header,
+    argMaxIf(m_cc_header, at, is_message) AS cc_header, argMaxIf(m_subject_header, at, is_message) AS subject_header,
+    argMaxIf(m_classification, at, is_message) AS classification, argMaxIf(m_classification_details, at, is_message) AS classification_details,
+    argMaxIf(m_classification_code, at, is_message) AS classification_code, argMaxIf(m_main_class, at, is_message) AS main_class,
+    argMaxIf(m_sub_class, at, is_message) AS sub_class, argMaxIf(m_extra_class, at, is_message) AS extra_class,
+    argMaxIf(m_class_norm, at, is_message) AS class_norm, multiIf(status_norm IN ('not-accepted', 'rejected'), 'rejected', status_norm IN ('temporarily-rejected'), 'temporarily-rejected', status_norm IN ('quarantined', 'quarantine-expired', 'quarantine-removed'), 'quarantined', class_norm IN ('allow-list', 'not-spam', 'unsure'), 'accepted', class_norm IN ('block-list', 'error', 'locked', 'oversize', 'phish', 'spam', 'virus'), 'rejected', class_norm IN ('deferred'), 'temporarily-rejected', status_norm IN ('queued', 'queue-frozen', 'accepted', 'released', 'auto-released', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'blackholed', 'bounced', 'delivered'), 'accepted', '') AS class_group, argMaxIf(m_auth_user, at, is_message) AS auth_user,
+    argMaxIf(m_identity, at, is_message) AS identity, argMaxIf(m_extra, at, is_message) AS extra, if(argMaxIf(heard, at, is_message) != '', argMaxIf(heard, at, is_message), argMax(heard, at)) AS listener,
+    multiIf(auth_user != '' OR identity != '', 'outgoing', argMaxIf(way, at, is_message) != '', argMaxIf(way, at, is_message), argMax(way, at) != '', argMax(way, at), 'unknown') AS direction,
+    argMaxIf(s_delivery_date, at, NOT is_message) AS delivery_date, argMaxIf(s_delivery_ip, at, NOT is_message) AS delivery_ip,
+    argMaxIf(s_delivery_port, at, NOT is_message) AS delivery_port, argMaxIf(s_delivery_fqdn, at, NOT is_message) AS delivery_fqdn,
+    argMaxIf(s_delivery_interface, at, NOT is_message) AS delivery_interface, argMaxIf(s_delivery_data, at, NOT is_message) AS delivery_data,
+    toUInt16OrZero(extract(delivery_data, '(?:^|[ :"])([245][0-9][0-9])[ -]')) AS delivery_code,
+    extract(delivery_data, '(?:^|[ :"#-])([245]\\.[0-9]{1,3}\\.[0-9]{1,3})(?:[^0-9.]|$)') AS delivery_enhanced,
+    lower(extract(delivery_data, '(?:after|in response to) (?:pipelined )?(end of data|initial connection|[A-Z]+(?: (?:FROM|TO))?)')) AS delivery_phase
+FROM
+(
+    SELECT domain, id_time, id, recipient, toString(filtering_host) AS host, if(id = '', concat(toString(k_topic), ' ', toString(k_epoch), ' ', toString(k_part), ' ', toString(k_off)), '') AS own,
+        ((toInt256((toUnixTimestamp64Milli(event_time) + 4398046511104) * 256 + transform(toString(status_norm), ['queued', 'temporarily-rejected', 'queue-frozen', 'quarantined', 'accepted', 'released', 'auto-released', 'not-accepted', 'rejected', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'quarantine-expired', 'quarantine-removed', 'blackholed', 'bounced', 'delivered'], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18], 0)) * 35184372088832 + ((toUnixTimestamp64Milli(received_at) + 4398046511104) * 2 + 0)) * 4294967296 + (k_epoch * 65536 + k_part)) * 4294967296 * 4294967296 + k_off AS at, event_time AS happened,
+        true AS is_message, toString(status) AS word, toString(status_norm) AS word_norm, toString(direction) AS way, toString(listener) AS heard,
+        sender AS m_sender, sender_host AS m_sender_host, sender_ip AS m_sender_ip, toString(sender_location) AS m_sender_location, helo AS m_helo,
+        incoming_size AS m_incoming_size, outgoing_size AS m_outgoing_size, bandwidth AS m_bandwidth, from_header AS m_from_header,
+        to_header AS m_to_header, cc_header AS m_cc_header, subject_header AS m_subject_header, classification AS m_classification,
+        classification_details AS m_classification_details, toString(classification_code) AS m_classification_code,
+        toString(main_class) AS m_main_class, toString(sub_class) AS m_sub_class, extra_class AS m_extra_class, toString(class_norm) AS m_class_norm,
+        auth_user AS m_auth_user, identity AS m_identity, extra AS m_extra,
+        toDateTime64(0, 3, 'UTC') AS s_delivery_date, toIPv6('::') AS s_delivery_ip, toUInt16(0) AS s_delivery_port, '' AS s_delivery_fqdn,
+        '' AS s_delivery_interface, '' AS s_delivery_data
+    FROM `millrace_all`.`message_events`
+                    WHERE received_at >= since AND received_at >= id_time - toIntervalDay(1)
+    UNION ALL
+    SELECT domain, id_time, id, recipient, toString(filtering_host), if(id = '', concat(toString(k_topic), ' ', toString(k_epoch), ' ', toString(k_part), ' ', toString(k_off)), ''),
+        ((toInt256((toUnixTimestamp64Milli(event_time) + 4398046511104) * 256 + transform(toString(status_norm), ['queued', 'temporarily-rejected', 'queue-frozen', 'quarantined', 'accepted', 'released', 'auto-released', 'not-accepted', 'rejected', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'quarantine-expired', 'quarantine-removed', 'blackholed', 'bounced', 'delivered'], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18], 0)) * 35184372088832 + ((toUnixTimestamp64Milli(received_at) + 4398046511104) * 2 + 1)) * 4294967296 + (k_epoch * 65536 + k_part)) * 4294967296 * 4294967296 + k_off, event_time,
+        false, toString(status), toString(status_norm), toString(direction), toString(listener),
+        '', '', toIPv6('::'), '', '', toUInt64(0), toUInt64(0), toUInt64(0), '', '', '', '', '', '', '', '', '', '', '', '', '', CAST(map(), 'Map(String, String)'),
+        delivery_date, delivery_ip, delivery_port, delivery_fqdn, delivery_interface, delivery_data
+    FROM `millrace_all`.`status_events`
+                    WHERE received_at >= since AND received_at >= id_time - toIntervalDay(1)
+)
+GROUP BY domain, id_time, id, recipient, host, own
+        )
+        WHERE has_message = 1 AND has(hours, toStartOfHour(id_time))
+        GROUP BY hour, direction, domain, auth_user, identity, class_norm, status_norm
+        UNION ALL
+        SELECT hour, toString(direction), domain, auth_user, identity, toString(class_norm), toString(status_norm), 0, 0, uniqCombinedStateIf(12)(domain, false), 0, 0,
+            toUInt64(0), argMax(content, computed_at), 0, toUInt8(argMax(deleted, computed_at) = 0)
+        FROM `millrace`.`messages_hourly_rows`
+        WHERE hour IN hours AND direction != ''
+        GROUP BY hour, direction, domain, auth_user, identity, class_norm, status_norm
+    )
+    GROUP BY hour, direction, domain, auth_user, identity, class_norm, status_norm
+    HAVING max(is_now) != max(is_then) OR max(now_content) != max(then_content)
+    UNION ALL
+    SELECT hour_of.1, '', '', '', '', '', '', 0, 0, uniqCombinedStateIf(12)('', false), 0, 0, 0, max(hour_of.2), 0
+    FROM (SELECT arrayJoin(touched) AS hour_of)
+    GROUP BY hour_of.1
+)
+ORDER BY direction = ''
+SETTINGS max_bytes_before_external_group_by = 536870912, max_bytes_before_external_sort = 536870912
+COMMENT 'made by millrace schema apply, definition 2e0837d1bd12a8c2';
+DROP VIEW IF EXISTS `millrace`.`messages_hourly_heal` ON CLUSTER `main`;
+CREATE MATERIALIZED VIEW IF NOT EXISTS `millrace`.`messages_hourly_heal` ON CLUSTER `main` REFRESH EVERY 1 HOUR OFFSET 20 MINUTE APPEND TO `millrace`.`messages_hourly_rows` EMPTY AS
+WITH
+    (SELECT groupArray((hour, n))
+    FROM
+    (
+        SELECT hour, n, sum(n) OVER grown AS upto, row_number() OVER grown AS place
+        FROM
+        (
+            SELECT hour, sum(live) AS n, sum(kept) AS stored
+            FROM
+            (
+                SELECT toStartOfHour(id_time) AS hour, sum(1 + revision) AS live, 0 AS kept FROM `millrace_all`.`message_events` WHERE received_at >= id_time - toIntervalDay(1) AND id_time >= now() - toIntervalSecond(157680000) GROUP BY hour
+                UNION ALL
+                SELECT toStartOfHour(id_time) AS hour, sum(1 + revision), 0 FROM `millrace_all`.`status_events` WHERE received_at >= id_time - toIntervalDay(1) AND id_time >= now() - toIntervalSecond(157680000) GROUP BY hour
+                UNION ALL
+                SELECT hour, 0, argMax(events, computed_at) FROM `millrace`.`rollup_hours` WHERE rollup = 'messages_hourly' GROUP BY hour
+            )
+            GROUP BY hour
+            HAVING n > stored
+        )
+        WINDOW grown AS (ORDER BY (n - stored) / n DESC, hour DESC ROWS UNBOUNDED PRECEDING)
+    )
+    WHERE upto <= 5000000 OR place = 1) AS touched,
+    touched.1 AS hours,
+    arrayMin(hours) - toIntervalDay(1) AS since
+SELECT hour, direction, domain, auth_user, identity, class_norm, status_norm, messages, bytes, recipients, invalid_recipients, invalid_senders,
+    content, events, now64(3, 'UTC') AS computed_at, deleted
+FROM
+(
+    SELECT hour, direction, domain, auth_user, identity, class_norm, status_norm, sum(n_messages) AS messages, sum(n_bytes) AS bytes,
+        uniqCombinedMergeState(12)(n_recipients) AS recipients, sum(n_invalid_recipients) AS invalid_recipients, sum(n_invalid_senders) AS invalid_senders,
+        sum(now_content) AS content, toUInt64(0) AS events, toUInt8(max(is_now) = 0) AS deleted
+    FROM
+    (
+        SELECT toStartOfHour(id_time) AS hour, direction, domain, auth_user, identity, class_norm, status_norm, count() AS n_messages, sum(incoming_size) AS n_bytes,
+            uniqCombinedState(12)(lower(recipient)) AS n_recipients, countIf((trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'invalid-recipient' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'unknown-recipient' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'recipient-invalid' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'recipient-unknown' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'unknown-user' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'no-such-user')) AS n_invalid_recipients, countIf((trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'invalid-sender' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'unknown-sender' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'sender-invalid' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'sender-unknown' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'sender-verify' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'sender-verification')) AS n_invalid_senders,
+            sum(cityHash64(id_time, id, recipient, filtering_host, incoming_size, (trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'invalid-recipient' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'unknown-recipient' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'recipient-invalid' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'recipient-unknown' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'unknown-user' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'no-such-user'), (trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'invalid-sender' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'unknown-sender' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'sender-invalid' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'sender-unknown' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'sender-verify' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'sender-verification'))) AS now_content, toUInt64(0) AS then_content, 1 AS is_now, 0 AS is_then
+        FROM
+        (
+            SELECT domain, id_time, id, recipient, host AS filtering_host, own AS event_key, min(happened) AS first_time, max(happened) AS last_time,
+    argMax(word, at) AS status, argMax(word_norm, at) AS status_norm, toUInt8(max(is_message)) AS has_message,
+    uniqExactIf((happened, word, s_delivery_data), NOT is_message AND (s_delivery_data != '' OR s_delivery_ip != toIPv6('::'))) AS attempts,
+    argMaxIf(m_sender, at, is_message) AS sender, argMaxIf(m_sender_host, at, is_message) AS sender_host,
+    argMaxIf(m_sender_ip, at, is_message) AS sender_ip, argMaxIf(m_sender_location, at, is_message) AS sender_location,
+    argMaxIf(m_helo, at, is_message) AS helo, argMaxIf(m_incoming_size, at, is_message) AS incoming_size,
+    argMaxIf(m_outgoing_size, at, is_message) AS outgoing_size, argMaxIf(m_bandwidth, at, is_message) AS bandwidth,
+    argMaxIf(m_from_header, at, is_message) AS from_header, argMaxIf(m_to_header, at, is_message) AS to_header,
+    argMaxIf(m_cc_header, at, is_message) AS cc_header, argMaxIf(m_subject_header, at, is_message) AS subject_header,
+    argMaxIf(m_classification, at, is_message) AS classification, argMaxIf(m_classification_details, at, is_message) AS classification_details,
+    argMaxIf(m_classification_code, at, is_message) AS classification_code, argMaxIf(m_main_class, at, is_message) AS main_class,
+    argMaxIf(m_sub_class, at, is_message) AS sub_class, argMaxIf(m_extra_class, at, is_message) AS extra_class,
+    argMaxIf(m_class_norm, at, is_message) AS class_norm, multiIf(status_norm IN ('not-accepted', 'rejected'), 'rejected', status_norm IN ('temporarily-rejected'), 'temporarily-rejected', status_norm IN ('quarantined', 'quarantine-expired', 'quarantine-removed'), 'quarantined', class_norm IN ('allow-list', 'not-spam', 'unsure'), 'accepted', class_norm IN ('block-list', 'error', 'locked', 'oversize', 'phish', 'spam', 'virus'), 'rejected', class_norm IN ('deferred'), 'temporarily-rejected', status_norm IN ('queued', 'queue-frozen', 'accepted', 'released', 'auto-released', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'blackholed', 'bounced', 'delivered'), 'accepted', '') AS class_group, argMaxIf(m_auth_user, at, is_message) AS auth_user,
+    argMaxIf(m_identity, at, is_message) AS identity, argMaxIf(m_extra, at, is_message) AS extra, if(argMaxIf(heard, at, is_message) != '', argMaxIf(heard, at, is_message), argMax(heard, at)) AS listener,
+    multiIf(auth_user != '' OR identity != '', 'outgoing', argMaxIf(way, at, is_message) != '', argMaxIf(way, at, is_message), argMax(way, at) != '', argMax(way, at), 'unknown') AS direction,
+    argMaxIf(s_delivery_date, at, NOT is_message) AS delivery_date, argMaxIf(s_delivery_ip, at, NOT is_message) AS delivery_ip,
+    argMaxIf(s_delivery_port, at, NOT is_message) AS delivery_port, argMaxIf(s_delivery_fqdn, at, NOT is_message) AS delivery_fqdn,
+    argMaxIf(s_delivery_interface, at, NOT is_message) AS delivery_interface, argMaxIf(s_delivery_data, at, NOT is_message) AS delivery_data,
+    toUInt16OrZero(extract(delivery_data, '(?:^|[ :"])([245][0-9][0-9])[ -]')) AS delivery_code,
+    extract(delivery_data, '(?:^|[ :"#-])([245]\\.[0-9]{1,3}\\.[0-9]{1,3})(?:[^0-9.]|$)') AS delivery_enhanced,
+    lower(extract(delivery_data, '(?:after|in response to) (?:pipelined )?(end of data|initial connection|[A-Z]+(?: (?:FROM|TO))?)')) AS delivery_phase
+FROM
+(
+    SELECT domain, id_time, id, recipient, toString(filtering_host) AS host, if(id = '', concat(toString(k_topic), ' ', toString(k_epoch), ' ', toString(k_part), ' ', toString(k_off)), '') AS own,
+        ((toInt256((toUnixTimestamp64Milli(event_time) + 4398046511104) * 256 + transform(toString(status_norm), ['queued', 'temporarily-rejected', 'queue-frozen', 'quarantined', 'accepted', 'released', 'auto-released', 'not-accepted', 'rejected', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'quarantine-expired', 'quarantine-removed', 'blackholed', 'bounced', 'delivered'], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18], 0)) * 35184372088832 + ((toUnixTimestamp64Milli(received_at) + 4398046511104) * 2 + 0)) * 4294967296 + (k_epoch * 65536 + k_part)) * 4294967296 * 4294967296 + k_off AS at, event_time AS happened,
+        true AS is_message, toString(status) AS word, toString(status_norm) AS word_norm, toString(direction) AS way, toString(listener) AS heard,
+        sender AS m_sender, sender_host AS m_sender_host, sender_ip AS m_sender_ip, toString(sender_location) AS m_sender_location, helo AS m_helo,
+        incoming_size AS m_incoming_size, outgoing_size AS m_outgoing_size, bandwidth AS m_bandwidth, from_header AS m_from_header,
+        to_header AS m_to_header, cc_header AS m_cc_header, subject_header AS m_subject_header, classification AS m_classification,
+        classification_details AS m_classification_details, toString(classification_code) AS m_classification_code,
+        toString(main_class) AS m_main_class, toString(sub_class) AS m_sub_class, extra_class AS m_extra_class, toString(class_norm) AS m_class_norm,
+        auth_user AS m_auth_user, identity AS m_identity, extra AS m_extra,
+        toDateTime64(0, 3, 'UTC') AS s_delivery_date, toIPv6('::') AS s_delivery_ip, toUInt16(0) AS s_delivery_port, '' AS s_delivery_fqdn,
+        '' AS s_delivery_interface, '' AS s_delivery_data
+    FROM `millrace_all`.`message_events`
+                    WHERE received_at >= since AND received_at >= id_time - toIntervalDay(1)
+    UNION ALL
+    SELECT domain, id_time, id, recipient, toString(filtering_host), if(id = '', concat(toString(k_topic), ' ', toString(k_epoch), ' ', toString(k_part), ' ', toString(k_off)), ''),
+        ((toInt256((toUnixTimestamp64Milli(event_time) + 4398046511104) * 256 + transform(toString(status_norm), ['queued', 'temporarily-rejected', 'queue-frozen', 'quarantined', 'accepted', 'released', 'auto-released', 'not-accepted', 'rejected', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'quarantine-expired', 'quarantine-removed', 'blackholed', 'bounced', 'delivered'], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18], 0)) * 35184372088832 + ((toUnixTimestamp64Milli(received_at) + 4398046511104) * 2 + 1)) * 4294967296 + (k_epoch * 65536 + k_part)) * 4294967296 * 4294967296 + k_off, event_time,
+        false, toString(status), toString(status_norm), toString(direction), toString(listener),
+        '', '', toIPv6('::'), '', '', toUInt64(0), toUInt64(0), toUInt64(0), '', '', '', '', '', '', '', '', '', '', '', '', '', CAST(map(), 'Map(String, String)'),
+        delivery_date, delivery_ip, delivery_port, delivery_fqdn, delivery_interface, delivery_data
+    FROM `millrace_all`.`status_events`
+                    WHERE received_at >= since AND received_at >= id_time - toIntervalDay(1)
+)
+GROUP BY domain, id_time, id, recipient, host, own
+        )
+        WHERE has_message = 1 AND has(hours, toStartOfHour(id_time))
+        GROUP BY hour, direction, domain, auth_user, identity, class_norm, status_norm
+        UNION ALL
+        SELECT hour, toString(direction), domain, auth_user, identity, toString(class_norm), toString(status_norm), 0, 0, uniqCombinedStateIf(12)(domain, false), 0, 0,
+            toUInt64(0), argMax(content, computed_at), 0, toUInt8(argMax(deleted, computed_at) = 0)
+        FROM `millrace`.`messages_hourly_rows`
+        WHERE hour IN hours AND direction != ''
+        GROUP BY hour, direction, domain, auth_user, identity, class_norm, status_norm
+    )
+    GROUP BY hour, direction, domain, auth_user, identity, class_norm, status_norm
+    HAVING max(is_now) != max(is_then) OR max(now_content) != max(then_content)
+    UNION ALL
+    SELECT hour_of.1, '', '', '', '', '', '', 0, 0, uniqCombinedStateIf(12)('', false), 0, 0, 0, max(hour_of.2), 0
+    FROM (SELECT arrayJoin(touched) AS hour_of)
+    GROUP BY hour_of.1
+)
+ORDER BY direction = ''
+SETTINGS max_bytes_before_external_group_by = 536870912, max_bytes_before_external_sort = 536870912
+COMMENT 'made by millrace schema apply, definition 3c0637e265a37991';
+DROP VIEW IF EXISTS `millrace`.`senders_hourly_noted` ON CLUSTER `main`;
+CREATE MATERIALIZED VIEW IF NOT EXISTS `millrace`.`senders_hourly_noted` ON CLUSTER `main` TO `millrace`.`rollup_hours` AS
+SELECT 'senders_hourly' AS rollup, hour, max(events) AS events, max(computed_at) AS computed_at
+FROM `millrace`.`senders_hourly_rows`
+WHERE direction = ''
+GROUP BY hour
+COMMENT 'made by millrace schema apply, definition de6448ddf5668818';
+DROP VIEW IF EXISTS `millrace`.`senders_hourly_refresh` ON CLUSTER `main`;
+CREATE MATERIALIZED VIEW IF NOT EXISTS `millrace`.`senders_hourly_refresh` ON CLUSTER `main` REFRESH EVERY 1 MINUTE APPEND TO `millrace`.`senders_hourly_rows` EMPTY AS
+WITH
+    (SELECT groupArray((hour, n))
+    FROM
+    (
+        SELECT hour, n, sum(n) OVER grown AS upto, row_number() OVER grown AS place
+        FROM
+        (
+            SELECT hour, sum(live) AS n, sum(kept) AS stored
+            FROM
+            (
+                SELECT toStartOfHour(id_time) AS hour, sum(1 + revision) AS live, 0 AS kept FROM `millrace_all`.`message_events` WHERE received_at >= now64(3) - toIntervalDay(3) AND id_time >= toStartOfHour(now64(3) - toIntervalDay(2)) AND received_at >= id_time - toIntervalDay(1) AND id_time >= now() - toIntervalSecond(157680000) AND toStartOfHour(id_time) IN (
+SELECT toStartOfHour(id_time) FROM `millrace_all`.`message_events` WHERE received_at >= (SELECT max(computed_at) FROM `millrace`.`rollup_hours` WHERE rollup = 'senders_hourly') - toIntervalMinute(10) UNION ALL SELECT toStartOfHour(id_time) FROM `millrace_all`.`status_events` WHERE received_at >= (SELECT max(computed_at) FROM `millrace`.`rollup_hours` WHERE rollup = 'senders_hourly') - toIntervalMinute(10)) GROUP BY hour
+                UNION ALL
+                SELECT toStartOfHour(id_time) AS hour, sum(1 + revision), 0 FROM `millrace_all`.`status_events` WHERE received_at >= now64(3) - toIntervalDay(3) AND id_time >= toStartOfHour(now64(3) - toIntervalDay(2)) AND received_at >= id_time - toIntervalDay(1) AND id_time >= now() - toIntervalSecond(157680000) AND toStartOfHour(id_time) IN (
+SELECT toStartOfHour(id_time) FROM `millrace_all`.`message_events` WHERE received_at >= (SELECT max(computed_at) FROM `millrace`.`rollup_hours` WHERE rollup = 'senders_hourly') - toIntervalMinute(10) UNION ALL SELECT toStartOfHour(id_time) FROM `millrace_all`.`status_events` WHERE received_at >= (SELECT max(computed_at) FROM `millrace`.`rollup_hours` WHERE rollup = 'senders_hourly') - toIntervalMinute(10)) GROUP BY hour
+                UNION ALL
+                SELECT hour, 0, argMax(events, computed_at) FROM `millrace`.`rollup_hours` WHERE rollup = 'senders_hourly' GROUP BY hour
+            )
+            GROUP BY hour
+            HAVING n > stored
+        )
+        WINDOW grown AS (ORDER BY (n - stored) / n DESC, hour DESC ROWS UNBOUNDED PRECEDING)
+    )
+    WHERE upto <= 5000000 OR place = 1) AS touched,
+    touched.1 AS hours,
+    arrayMin(hours) - toIntervalDay(1) AS since
+SELECT hour, direction, domain, auth_user, identity, sender, messages, accepted, rejected, temporarily_rejected, quarantined, bytes, recipients, invalid_recipients, invalid_senders,
+    content, events, now64(3, 'UTC') AS computed_at, deleted
+FROM
+(
+    SELECT hour, direction, domain, auth_user, identity, sender, sum(n_messages) AS messages, sum(n_accepted) AS accepted, sum(n_rejected) AS rejected,
+        sum(n_temporarily_rejected) AS temporarily_rejected, sum(n_quarantined) AS quarantined, sum(n_bytes) AS bytes,
+        uniqCombinedMergeState(12)(n_recipients) AS recipients, sum(n_invalid_recipients) AS invalid_recipients, sum(n_invalid_senders) AS invalid_senders,
+        sum(now_content) AS content, toUInt64(0) AS events, toUInt8(max(is_now) = 0) AS deleted
+    FROM
+    (
+        SELECT hour, direction, domain, auth_user, identity, low_sender AS sender, n_messages, n_accepted, n_rejected, n_temporarily_rejected, n_quarantined, n_bytes,
+            n_recipients, n_invalid_recipients, n_invalid_senders, now_content, toUInt64(0) AS then_content, 1 AS is_now, 0 AS is_then
+        FROM
+        (
+            SELECT *, row_number() OVER (PARTITION BY hour, direction ORDER BY n_messages DESC, domain, auth_user, identity, low_sender) AS by_messages,
+                row_number() OVER (PARTITION BY hour, direction ORDER BY n_rejected + n_quarantined DESC, n_messages DESC, domain, auth_user, identity, low_sender) AS by_spam
+            FROM
+            (
+                SELECT toStartOfHour(id_time) AS hour, direction, domain, auth_user, identity, lower(sender) AS low_sender, count() AS n_messages,
+                    countIf(class_group = 'accepted') AS n_accepted, countIf(class_group = 'rejected') AS n_rejected,
+                    countIf(class_group = 'temporarily-rejected') AS n_temporarily_rejected, countIf(class_group = 'quarantined') AS n_quarantined,
+                    sum(incoming_size) AS n_bytes, uniqCombinedState(12)(lower(recipient)) AS n_recipients,
+                    countIf((trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'invalid-recipient' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'unknown-recipient' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'recipient-invalid' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'recipient-unknown' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'unknown-user' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'no-such-user')) AS n_invalid_recipients, countIf((trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'invalid-sender' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'unknown-sender' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'sender-invalid' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'sender-unknown' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'sender-verify' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'sender-verification')) AS n_invalid_senders,
+                    sum(cityHash64(id_time, id, recipient, filtering_host, incoming_size, class_group, (trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'invalid-recipient' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'unknown-recipient' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'recipient-invalid' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'recipient-unknown' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'unknown-user' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'no-such-user'), (trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'invalid-sender' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'unknown-sender' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'sender-invalid' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'sender-unknown' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'sender-verify' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'sender-verification'))) AS now_content
+                FROM
+                (
+                    SELECT domain, id_time, id, recipient, host AS filtering_host, own AS event_key, min(happened) AS first_time, max(happened) AS last_time,
+    argMax(word, at) AS status, argMax(word_norm, at) AS status_norm, toUInt8(max(is_message)) AS has_message,
+    uniqExactIf((happened, word, s_delivery_data), NOT is_message AND (s_delivery_data != '' OR s_delivery_ip != toIPv6('::'))) AS attempts,
+    argMaxIf(m_sender, at, is_message) AS sender, argMaxIf(m_sender_host, at, is_message) AS sender_host,
+    argMaxIf(m_sender_ip, at, is_message) AS sender_ip, argMaxIf(m_sender_location, at, is_message) AS sender_location,
+    argMaxIf(m_helo, at, is_message) AS helo, argMaxIf(m_incoming_size, at, is_message) AS incoming_size,
+    argMaxIf(m_outgoing_size, at, is_message) AS outgoing_size, argMaxIf(m_bandwidth, at, is_message) AS bandwidth,
+    argMaxIf(m_from_header, at, is_message) AS from_header, argMaxIf(m_to_header, at, is_message) AS to_header,
+    argMaxIf(m_cc_header, at, is_message) AS cc_header, argMaxIf(m_subject_header, at, is_message) AS subject_header,
+    argMaxIf(m_classification, at, is_message) AS classification, argMaxIf(m_classification_details, at, is_message) AS classification_details,
+    argMaxIf(m_classification_code, at, is_message) AS classification_code, argMaxIf(m_main_class, at, is_message) AS main_class,
+    argMaxIf(m_sub_class, at, is_message) AS sub_class, argMaxIf(m_extra_class, at, is_message) AS extra_class,
+    argMaxIf(m_class_norm, at, is_message) AS class_norm, multiIf(status_norm IN ('not-accepted', 'rejected'), 'rejected', status_norm IN ('temporarily-rejected'), 'temporarily-rejected', status_norm IN ('quarantined', 'quarantine-expired', 'quarantine-removed'), 'quarantined', class_norm IN ('allow-list', 'not-spam', 'unsure'), 'accepted', class_norm IN ('block-list', 'error', 'locked', 'oversize', 'phish', 'spam', 'virus'), 'rejected', class_norm IN ('deferred'), 'temporarily-rejected', status_norm IN ('queued', 'queue-frozen', 'accepted', 'released', 'auto-released', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'blackholed', 'bounced', 'delivered'), 'accepted', '') AS class_group, argMaxIf(m_auth_user, at, is_message) AS auth_user,
+    argMaxIf(m_identity, at, is_message) AS identity, argMaxIf(m_extra, at, is_message) AS extra, if(argMaxIf(heard, at, is_message) != '', argMaxIf(heard, at, is_message), argMax(heard, at)) AS listener,
+    multiIf(auth_user != '' OR identity != '', 'outgoing', argMaxIf(way, at, is_message) != '', argMaxIf(way, at, is_message), argMax(way, at) != '', argMax(way, at), 'unknown') AS direction,
+    argMaxIf(s_delivery_date, at, NOT is_message) AS delivery_date, argMaxIf(s_delivery_ip, at, NOT is_message) AS delivery_ip,
+    argMaxIf(s_delivery_port, at, NOT is_message) AS delivery_port, argMaxIf(s_delivery_fqdn, at, NOT is_message) AS delivery_fqdn,
+    argMaxIf(s_delivery_interface, at, NOT is_message) AS delivery_interface, argMaxIf(s_delivery_data, at, NOT is_message) AS delivery_data,
+    toUInt16OrZero(extract(delivery_data, '(?:^|[ :"])([245][0-9][0-9])[ -]')) AS delivery_code,
+    extract(delivery_data, '(?:^|[ :"#-])([245]\\.[0-9]{1,3}\\.[0-9]{1,3})(?:[^0-9.]|$)') AS delivery_enhanced,
+    lower(extract(delivery_data, '(?:after|in response to) (?:pipelined )?(end of data|initial connection|[A-Z]+(?: (?:FROM|TO))?)')) AS delivery_phase
+FROM
+(
+    SELECT domain, id_time, id, recipient, toString(filtering_host) AS host, if(id = '', concat(toString(k_topic), ' ', toString(k_epoch), ' ', toString(k_part), ' ', toString(k_off)), '') AS own,
+        ((toInt256((toUnixTimestamp64Milli(event_time) + 4398046511104) * 256 + transform(toString(status_norm), ['queued', 'temporarily-rejected', 'queue-frozen', 'quarantined', 'accepted', 'released', 'auto-released', 'not-accepted', 'rejected', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'quarantine-expired', 'quarantine-removed', 'blackholed', 'bounced', 'delivered'], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18], 0)) * 35184372088832 + ((toUnixTimestamp64Milli(received_at) + 4398046511104) * 2 + 0)) * 4294967296 + (k_epoch * 65536 + k_part)) * 4294967296 * 4294967296 + k_off AS at, event_time AS happened,
+        true AS is_message, toString(status) AS word, toString(status_norm) AS word_norm, toString(direction) AS way, toString(listener) AS heard,
+        sender AS m_sender, sender_host AS m_sender_host, sender_ip AS m_sender_ip, toString(sender_location) AS m_sender_location, helo AS m_helo,
+        incoming_size AS m_incoming_size, outgoing_size AS m_outgoing_size, bandwidth AS m_bandwidth, from_header AS m_from_header,
+        to_header AS m_to_header, cc_header AS m_cc_header, subject_header AS m_subject_header, classification AS m_classification,
+        classification_details AS m_classification_details, toString(classification_code) AS m_classification_code,
+        toString(main_class) AS m_main_class, toString(sub_class) AS m_sub_class, extra_class AS m_extra_class, toString(class_norm) AS m_class_norm,
+        auth_user AS m_auth_user, identity AS m_identity, extra AS m_extra,
+        toDateTime64(0, 3, 'UTC') AS s_delivery_date, toIPv6('::') AS s_delivery_ip, toUInt16(0) AS s_delivery_port, '' AS s_delivery_fqdn,
+        '' AS s_delivery_interface, '' AS s_delivery_data
+    FROM `millrace_all`.`message_events`
+                    WHERE received_at >= since AND received_at >= id_time - toIntervalDay(1)
+    UNION ALL
+    SELECT domain, id_time, id, recipient, toString(filtering_host), if(id = '', concat(toString(k_topic), ' ', toString(k_epoch), ' ', toString(k_part), ' ', toString(k_off)), ''),
+        ((toInt256((toUnixTimestamp64Milli(event_time) + 4398046511104) * 256 + transform(toString(status_norm), ['queued', 'temporarily-rejected', 'queue-frozen', 'quarantined', 'accepted', 'released', 'auto-released', 'not-accepted', 'rejected', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'quarantine-expired', 'quarantine-removed', 'blackholed', 'bounced', 'delivered'], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18], 0)) * 35184372088832 + ((toUnixTimestamp64Milli(received_at) + 4398046511104) * 2 + 1)) * 4294967296 + (k_epoch * 65536 + k_part)) * 4294967296 * 4294967296 + k_off, event_time,
+        false, toString(status), toString(status_norm), toString(direction), toString(listener),
+        '', '', toIPv6('::'), '', '', toUInt64(0), toUInt64(0), toUInt64(0), '', '', '', '', '', '', '', '', '', '', '', '', '', CAST(map(), 'Map(String, String)'),
+        delivery_date, delivery_ip, delivery_port, delivery_fqdn, delivery_interface, delivery_data
+    FROM `millrace_all`.`status_events`
+                    WHERE received_at >= since AND received_at >= id_time - toIntervalDay(1)
+)
+GROUP BY domain, id_time, id, recipient, host, own
+                )
+                WHERE has_message = 1 AND has(hours, toStartOfHour(id_time))
+                GROUP BY hour, direction, domain, auth_user, identity, low_sender
+            )
+        )
+        WHERE by_messages <= 1000 OR by_spam <= 1000 AND n_rejected + n_quarantined > 0
+        UNION ALL
+        SELECT hour, toString(direction), domain, auth_user, identity, sender, 0, 0, 0, 0, 0, 0, uniqCombinedStateIf(12)(domain, false), 0, 0,
+            toUInt64(0), argMax(content, computed_at), 0, toUInt8(argMax(deleted, computed_at) = 0)
+        FROM `millrace`.`senders_hourly_rows`
+        WHERE hour IN hours AND direction != ''
+        GROUP BY hour, direction, domain, auth_user, identity, sender
+    )
+    GROUP BY hour, direction, domain, auth_user, identity, sender
+    HAVING max(is_now) != max(is_then) OR max(now_content) != max(then_content)
+    UNION ALL
+    SELECT hour_of.1, '', '', '', '', '', 0, 0, 0, 0, 0, 0, uniqCombinedStateIf(12)('', false), 0, 0, 0, max(hour_of.2), 0
+    FROM (SELECT arrayJoin(touched) AS hour_of)
+    GROUP BY hour_of.1
+)
+ORDER BY direction = ''
+SETTINGS max_bytes_before_external_group_by = 536870912, max_bytes_before_external_sort = 536870912
+COMMENT 'made by millrace schema apply, definition 9b8c1533cc617047';
+DROP VIEW IF EXISTS `millrace`.`senders_hourly_heal` ON CLUSTER `main`;
+CREATE MATERIALIZED VIEW IF NOT EXISTS `millrace`.`senders_hourly_heal` ON CLUSTER `main` REFRESH EVERY 1 HOUR OFFSET 20 MINUTE APPEND TO `millrace`.`senders_hourly_rows` EMPTY AS
+WITH
+    (SELECT groupArray((hour, n))
+    FROM
+    (
+        SELECT hour, n, sum(n) OVER grown AS upto, row_number() OVER grown AS place
+        FROM
+        (
+            SELECT hour, sum(live) AS n, sum(kept) AS stored
+            FROM
+            (
+                SELECT toStartOfHour(id_time) AS hour, sum(1 + revision) AS live, 0 AS kept FROM `millrace_all`.`message_events` WHERE received_at >= id_time - toIntervalDay(1) AND id_time >= now() - toIntervalSecond(157680000) GROUP BY hour
+                UNION ALL
+                SELECT toStartOfHour(id_time) AS hour, sum(1 + revision), 0 FROM `millrace_all`.`status_events` WHERE received_at >= id_time - toIntervalDay(1) AND id_time >= now() - toIntervalSecond(157680000) GROUP BY hour
+                UNION ALL
+                SELECT hour, 0, argMax(events, computed_at) FROM `millrace`.`rollup_hours` WHERE rollup = 'senders_hourly' GROUP BY hour
+            )
+            GROUP BY hour
+            HAVING n > stored
+        )
+        WINDOW grown AS (ORDER BY (n - stored) / n DESC, hour DESC ROWS UNBOUNDED PRECEDING)
+    )
+    WHERE upto <= 5000000 OR place = 1) AS touched,
+    touched.1 AS hours,
+    arrayMin(hours) - toIntervalDay(1) AS since
+SELECT hour, direction, domain, auth_user, identity, sender, messages, accepted, rejected, temporarily_rejected, quarantined, bytes, recipients, invalid_recipients, invalid_senders,
+    content, events, now64(3, 'UTC') AS computed_at, deleted
+FROM
+(
+    SELECT hour, direction, domain, auth_user, identity, sender, sum(n_messages) AS messages, sum(n_accepted) AS accepted, sum(n_rejected) AS rejected,
+        sum(n_temporarily_rejected) AS temporarily_rejected, sum(n_quarantined) AS quarantined, sum(n_bytes) AS bytes,
+        uniqCombinedMergeState(12)(n_recipients) AS recipients, sum(n_invalid_recipients) AS invalid_recipients, sum(n_invalid_senders) AS invalid_senders,
+        sum(now_content) AS content, toUInt64(0) AS events, toUInt8(max(is_now) = 0) AS deleted
+    FROM
+    (
+        SELECT hour, direction, domain, auth_user, identity, low_sender AS sender, n_messages, n_accepted, n_rejected, n_temporarily_rejected, n_quarantined, n_bytes,
+            n_recipients, n_invalid_recipients, n_invalid_senders, now_content, toUInt64(0) AS then_content, 1 AS is_now, 0 AS is_then
+        FROM
+        (
+            SELECT *, row_number() OVER (PARTITION BY hour, direction ORDER BY n_messages DESC, domain, auth_user, identity, low_sender) AS by_messages,
+                row_number() OVER (PARTITION BY hour, direction ORDER BY n_rejected + n_quarantined DESC, n_messages DESC, domain, auth_user, identity, low_sender) AS by_spam
+            FROM
+            (
+                SELECT toStartOfHour(id_time) AS hour, direction, domain, auth_user, identity, lower(sender) AS low_sender, count() AS n_messages,
+                    countIf(class_group = 'accepted') AS n_accepted, countIf(class_group = 'rejected') AS n_rejected,
+                    countIf(class_group = 'temporarily-rejected') AS n_temporarily_rejected, countIf(class_group = 'quarantined') AS n_quarantined,
+                    sum(incoming_size) AS n_bytes, uniqCombinedState(12)(lower(recipient)) AS n_recipients,
+                    countIf((trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'invalid-recipient' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'unknown-recipient' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'recipient-invalid' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'recipient-unknown' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'unknown-user' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'no-such-user')) AS n_invalid_recipients, countIf((trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'invalid-sender' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'unknown-sender' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'sender-invalid' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'sender-unknown' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'sender-verify' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'sender-verification')) AS n_invalid_senders,
+                    sum(cityHash64(id_time, id, recipient, filtering_host, incoming_size, class_group, (trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'invalid-recipient' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'unknown-recipient' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'recipient-invalid' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'recipient-unknown' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'unknown-user' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'no-such-user'), (trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'invalid-sender' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'unknown-sender' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'sender-invalid' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'sender-unknown' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'sender-verify' OR trimBoth(replaceRegexpAll(lower(sub_class), '[ _\t-]+', '-'), '-') = 'sender-verification'))) AS now_content
+                FROM
+                (
+                    SELECT domain, id_time, id, recipient, host AS filtering_host, own AS event_key, min(happened) AS first_time, max(happened) AS last_time,
+    argMax(word, at) AS status, argMax(word_norm, at) AS status_norm, toUInt8(max(is_message)) AS has_message,
+    uniqExactIf((happened, word, s_delivery_data), NOT is_message AND (s_delivery_data != '' OR s_delivery_ip != toIPv6('::'))) AS attempts,
+    argMaxIf(m_sender, at, is_message) AS sender, argMaxIf(m_sender_host, at, is_message) AS sender_host,
+    argMaxIf(m_sender_ip, at, is_message) AS sender_ip, argMaxIf(m_sender_location, at, is_message) AS sender_location,
+    argMaxIf(m_helo, at, is_message) AS helo, argMaxIf(m_incoming_size, at, is_message) AS incoming_size,
+    argMaxIf(m_outgoing_size, at, is_message) AS outgoing_size, argMaxIf(m_bandwidth, at, is_message) AS bandwidth,
+    argMaxIf(m_from_header, at, is_message) AS from_header, argMaxIf(m_to_header, at, is_message) AS to_header,
+    argMaxIf(m_cc_header, at, is_message) AS cc_header, argMaxIf(m_subject_header, at, is_message) AS subject_header,
+    argMaxIf(m_classification, at, is_message) AS classification, argMaxIf(m_classification_details, at, is_message) AS classification_details,
+    argMaxIf(m_classification_code, at, is_message) AS classification_code, argMaxIf(m_main_class, at, is_message) AS main_class,
+    argMaxIf(m_sub_class, at, is_message) AS sub_class, argMaxIf(m_extra_class, at, is_message) AS extra_class,
+    argMaxIf(m_class_norm, at, is_message) AS class_norm, multiIf(status_norm IN ('not-accepted', 'rejected'), 'rejected', status_norm IN ('temporarily-rejected'), 'temporarily-rejected', status_norm IN ('quarantined', 'quarantine-expired', 'quarantine-removed'), 'quarantined', class_norm IN ('allow-list', 'not-spam', 'unsure'), 'accepted', class_norm IN ('block-list', 'error', 'locked', 'oversize', 'phish', 'spam', 'virus'), 'rejected', class_norm IN ('deferred'), 'temporarily-rejected', status_norm IN ('queued', 'queue-frozen', 'accepted', 'released', 'auto-released', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'blackholed', 'bounced', 'delivered'), 'accepted', '') AS class_group, argMaxIf(m_auth_user, at, is_message) AS auth_user,
+    argMaxIf(m_identity, at, is_message) AS identity, argMaxIf(m_extra, at, is_message) AS extra, if(argMaxIf(heard, at, is_message) != '', argMaxIf(heard, at, is_message), argMax(heard, at)) AS listener,
+    multiIf(auth_user != '' OR identity != '', 'outgoing', argMaxIf(way, at, is_message) != '', argMaxIf(way, at, is_message), argMax(way, at) != '', argMax(way, at), 'unknown') AS direction,
+    argMaxIf(s_delivery_date, at, NOT is_message) AS delivery_date, argMaxIf(s_delivery_ip, at, NOT is_message) AS delivery_ip,
+    argMaxIf(s_delivery_port, at, NOT is_message) AS delivery_port, argMaxIf(s_delivery_fqdn, at, NOT is_message) AS delivery_fqdn,
+    argMaxIf(s_delivery_interface, at, NOT is_message) AS delivery_interface, argMaxIf(s_delivery_data, at, NOT is_message) AS delivery_data,
+    toUInt16OrZero(extract(delivery_data, '(?:^|[ :"])([245][0-9][0-9])[ -]')) AS delivery_code,
+    extract(delivery_data, '(?:^|[ :"#-])([245]\\.[0-9]{1,3}\\.[0-9]{1,3})(?:[^0-9.]|$)') AS delivery_enhanced,
+    lower(extract(delivery_data, '(?:after|in response to) (?:pipelined )?(end of data|initial connection|[A-Z]+(?: (?:FROM|TO))?)')) AS delivery_phase
+FROM
+(
+    SELECT domain, id_time, id, recipient, toString(filtering_host) AS host, if(id = '', concat(toString(k_topic), ' ', toString(k_epoch), ' ', toString(k_part), ' ', toString(k_off)), '') AS own,
+        ((toInt256((toUnixTimestamp64Milli(event_time) + 4398046511104) * 256 + transform(toString(status_norm), ['queued', 'temporarily-rejected', 'queue-frozen', 'quarantined', 'accepted', 'released', 'auto-released', 'not-accepted', 'rejected', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'quarantine-expired', 'quarantine-removed', 'blackholed', 'bounced', 'delivered'], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18], 0)) * 35184372088832 + ((toUnixTimestamp64Milli(received_at) + 4398046511104) * 2 + 0)) * 4294967296 + (k_epoch * 65536 + k_part)) * 4294967296 * 4294967296 + k_off AS at, event_time AS happened,
+        true AS is_message, toString(status) AS word, toString(status_norm) AS word_norm, toString(direction) AS way, toString(listener) AS heard,
+        sender AS m_sender, sender_host AS m_sender_host, sender_ip AS m_sender_ip, toString(sender_location) AS m_sender_location, helo AS m_helo,
+        incoming_size AS m_incoming_size, outgoing_size AS m_outgoing_size, bandwidth AS m_bandwidth, from_header AS m_from_header,
+        to_header AS m_to_header, cc_header AS m_cc_header, subject_header AS m_subject_header, classification AS m_classification,
+        classification_details AS m_classification_details, toString(classification_code) AS m_classification_code,
+        toString(main_class) AS m_main_class, toString(sub_class) AS m_sub_class, extra_class AS m_extra_class, toString(class_norm) AS m_class_norm,
+        auth_user AS m_auth_user, identity AS m_identity, extra AS m_extra,
+        toDateTime64(0, 3, 'UTC') AS s_delivery_date, toIPv6('::') AS s_delivery_ip, toUInt16(0) AS s_delivery_port, '' AS s_delivery_fqdn,
+        '' AS s_delivery_interface, '' AS s_delivery_data
+    FROM `millrace_all`.`message_events`
+                    WHERE received_at >= since AND received_at >= id_time - toIntervalDay(1)
+    UNION ALL
+    SELECT domain, id_time, id, recipient, toString(filtering_host), if(id = '', concat(toString(k_topic), ' ', toString(k_epoch), ' ', toString(k_part), ' ', toString(k_off)), ''),
+        ((toInt256((toUnixTimestamp64Milli(event_time) + 4398046511104) * 256 + transform(toString(status_norm), ['queued', 'temporarily-rejected', 'queue-frozen', 'quarantined', 'accepted', 'released', 'auto-released', 'not-accepted', 'rejected', 'delivery-failed', 'queue-expired', 'queue-removed', 'queue-bounced', 'quarantine-expired', 'quarantine-removed', 'blackholed', 'bounced', 'delivered'], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18], 0)) * 35184372088832 + ((toUnixTimestamp64Milli(received_at) + 4398046511104) * 2 + 1)) * 4294967296 + (k_epoch * 65536 + k_part)) * 4294967296 * 4294967296 + k_off, event_time,
+        false, toString(status), toString(status_norm), toString(direction), toString(listener),
+        '', '', toIPv6('::'), '', '', toUInt64(0), toUInt64(0), toUInt64(0), '', '', '', '', '', '', '', '', '', '', '', '', '', CAST(map(), 'Map(String, String)'),
+        delivery_date, delivery_ip, delivery_port, delivery_fqdn, delivery_interface, delivery_data
+    FROM `millrace_all`.`status_events`
+                    WHERE received_at >= since AND received_at >= id_time - toIntervalDay(1)
+)
+GROUP BY domain, id_time, id, recipient, host, own
+                )
+                WHERE has_message = 1 AND has(hours, toStartOfHour(id_time))
+                GROUP BY hour, direction, domain, auth_user, identity, low_sender
+            )
+        )
+        WHERE by_messages <= 1000 OR by_spam <= 1000 AND n_rejected + n_quarantined > 0
+        UNION ALL
+        SELECT hour, toString(direction), domain, auth_user, identity, sender, 0, 0, 0, 0, 0, 0, uniqCombinedStateIf(12)(domain, false), 0, 0,
+            toUInt64(0), argMax(content, computed_at), 0, toUInt8(argMax(deleted, computed_at) = 0)
+        FROM `millrace`.`senders_hourly_rows`
+        WHERE hour IN hours AND direction != ''
+        GROUP BY hour, direction, domain, auth_user, identity, sender
+    )
+    GROUP BY hour, direction, domain, auth_user, identity, sender
+    HAVING max(is_now) != max(is_then) OR max(now_content) != max(then_content)
+    UNION ALL
+    SELECT hour_of.1, '', '', '', '', '', 0, 0, 0, 0, 0, 0, uniqCombinedStateIf(12)('', false), 0, 0, 0, max(hour_of.2), 0
+    FROM (SELECT arrayJoin(touched) AS hour_of)
+    GROUP BY hour_of.1
+)
+ORDER BY direction = ''
+SETTINGS max_bytes_before_external_group_by = 536870912, max_bytes_before_external_sort = 536870912
+COMMENT 'made by millrace schema apply, definition 4983d3298de42fa2';

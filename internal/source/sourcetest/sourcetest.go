@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -81,6 +82,19 @@ func (a *API) Calls() []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return append([]string(nil), a.calls...)
+}
+
+// Last are the arguments of the last call: for what Answer was given, which is called
+// while no other call is answered.
+func (a *API) Last() url.Values {
+	if len(a.calls) == 0 {
+		return nil
+	}
+	values, err := url.ParseQuery(a.calls[len(a.calls)-1])
+	if err != nil {
+		return nil
+	}
+	return values
 }
 
 // Answer lets f answer calls; where it returns false the API answers itself.

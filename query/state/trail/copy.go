@@ -47,6 +47,21 @@ const (
 	retry    = 2 * time.Second
 )
 
+// Run copies while this instance is the one that acts, until ctx ends.
+func Run(ctx context.Context, store *state.Store, conn clickhouse.Conn, database string, log *slog.Logger) {
+	for {
+		term, err := store.Leader(ctx)
+		if err != nil { // ctx has ended, or the store is closed
+			return
+		}
+		copying, cancel := context.WithCancel(term.Context())
+		stop := context.AfterFunc(ctx, cancel)
+		Copy(copying, store, conn, database, log)
+		stop()
+		cancel()
+	}
+}
+
 // Copy copies until ctx ends, which is no error. The acting instance does it, with its
 // term's context.
 func Copy(ctx context.Context, store *state.Store, conn clickhouse.Conn, database string, log *slog.Logger) {

@@ -5,7 +5,7 @@
 //   - Every record of the log is copied, also one that had no effect, with what the key was
 //     before and after; passwords and tokens are not, nor their hashes, nor what a newer
 //     version has written.
-//   - Copy goes on behind the last record that is there. Who copies the same record again
+//   - Run does it on the acting instance. Copy goes on behind the last record that is there. Who copies the same record again
 //     makes no second row: the table replaces by (epoch, offset), and is read with FINAL.
 //   - History is complete also while nobody copies: it adds what is in the log alone.
 package trail

@@ -137,6 +137,41 @@ func TestCopyAndHistory(t *testing.T) {
 	await(t, conn, db, uint64(store.Snapshot().Version()))
 }
 
+// Of two instances the one that acts copies, and the other one when it is gone.
+func TestRun(t *testing.T) {
+	t.Parallel()
+	conn, db := database(t)
+	b := embeddedtest.Broker(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	first, second := statetest.OpenAt(t, b.Addr), statetest.OpenAt(t, b.Addr)
+	log := slog.New(slog.DiscardHandler)
+	done := make(chan struct{}, 2)
+	for _, s := range []*state.Store{first, second} {
+		go func() { trail.Run(ctx, s, conn, db, log); done <- struct{}{} }()
+	}
+	must(t, first.Append(t.Context(), by, lock("bob", true)))
+	awaitText(t, conn, db, "bob")
+	first.Close()
+	<-done
+	must(t, second.Append(t.Context(), by, lock("bea", true)))
+	awaitText(t, conn, db, "bea")
+	cancel()
+	<-done
+}
+
+// awaitText waits until ClickHouse has the change of an identity.
+func awaitText(t *testing.T, conn clickhouse.Conn, database, identity string) {
+	t.Helper()
+	deadline := time.Now().Add(60 * time.Second)
+	for n := uint64(0); n == 0; time.Sleep(20 * time.Millisecond) {
+		must(t, conn.QueryRow(t.Context(), "SELECT count() FROM "+database+".state_changes FINAL WHERE has(parts, '"+identity+"') AND effect = 'applied'").Scan(&n))
+		if time.Now().After(deadline) {
+			t.Fatalf("no row of %s", identity)
+		}
+	}
+}
+
 // What had no effect is in the trail, and in the history of who asks for it.
 func TestCopy_Conflicts(t *testing.T) {
 	t.Parallel()
