@@ -17,6 +17,7 @@ func (c *Config) crossCheck(d *decoder) {
 	c.checkClasses(d)
 	c.checkDomains(d)
 	c.checkReports(d)
+	c.checkRecipients(d)
 	c.checkAPI(d)
 	c.checkMail(d)
 	c.checkKafka(d)

@@ -16,7 +16,6 @@ const sessionLife = 12 * time.Hour
 // sessionLabel marks the tokens of logins.
 const sessionLabel = "login"
 
-var roles = []string{"admin", "domain", "email"}
 
 func (s *Server) people() []endpoint {
 	return []endpoint{
