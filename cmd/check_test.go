@@ -37,7 +37,7 @@ func TestCheck_Failure(t *testing.T) {
 		"millrace: cannot read configuration: open nothing.yaml: no such file or directory\n")
 	path := file(t, "m.yaml", "listners: []\nlog: {level: loud}\n")
 	execute(t, "", "check", "--config", path).want(t, 2, "", "millrace: cannot use configuration "+path+", 2 problems:\n"+
-		"  "+path+":1:1: listners: unknown key; did you mean \"listeners\"?; allowed listeners, files, state_dir, formats, classes, domains, reports, api, kafka, clickhouse, transform, retention, http, log, stop, up, source, quarantine, rules, effects, mail\n"+
+		"  "+path+":1:1: listners: unknown key; did you mean \"listeners\"?; allowed listeners, files, state_dir, formats, classes, domains, reports, api, kafka, clickhouse, transform, retention, http, log, stop, up, source, quarantine, mail, rules, effects\n"+
 		"  "+path+":2:14: log.level: got \"loud\"; allowed debug, info, warn, error\n")
 	// Two variables that nothing keeps apart.
 	path = file(t, "m.yaml", "formats:\n  - name: x\n    template: '%(id)s%(domain)s'\n")

@@ -190,6 +190,14 @@ func (s ViewSettings) fill(text, database, home string) string {
 	).Replace(text)
 }
 
+// Where is the view's text for a database, with a condition on the rows of each of the
+// tables that it reads: of Messages alone. What the condition leaves out, the view does not
+// know of.
+func (v View) Where(s ViewSettings, database, condition string) string {
+	quoted := QuoteName(database)
+	return s.fill(strings.ReplaceAll(v.text, "{{where}}", " WHERE "+condition), quoted, quoted)
+}
+
 // Comment is what the server keeps with the view: whether it is the one of this version
 // and configuration can be told by it, which the server's own wording of the text cannot.
 func (v View) Comment(s ViewSettings) string {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"millrace/internal/config"
@@ -20,6 +21,8 @@ import (
 	"millrace/query/account"
 	"millrace/query/api"
 	"millrace/query/compat"
+	"millrace/query/guard"
+	"millrace/query/mailing"
 	"millrace/query/state"
 	"millrace/query/state/trail"
 )
@@ -33,6 +36,8 @@ type answers struct {
 	store    *state.Store
 	conn     clickhouse.Conn // writes the audit trail
 	server   *api.Server
+	guard    *guard.Guard
+	mailer   *mailing.Mailer
 	tls      *tls.Config
 	password string // file of the first password, when it was made now
 }
@@ -97,15 +102,34 @@ func startAnswers(ctx context.Context, cfg *config.Config, ask query.Options, l 
 	history := func(ctx context.Context, f trail.Filter) ([]trail.Change, error) {
 		return trail.History(ctx, a.store, a.conn, cfg.ClickHouse.Database, f)
 	}
+	rules, err := guard.FromConfig(cfg, a.store, ask, log)
+	if err != nil {
+		return nil, err
+	}
+	mails, err := mailing.FromConfig(cfg, a.store, ask, log)
+	if err != nil {
+		return nil, err
+	}
+	if mails.Relay != nil {
+		rules.Mailer = mails.Relay
+	}
+	a.mailer = mailing.New(mails)
+	if a.guard, err = guard.New(rules); err != nil {
+		return nil, err
+	}
+	setRecipient := func(ctx context.Context, by state.By, report, domain, username, recipient string) error {
+		return mailing.SetRecipient(ctx, a.store, by, report, domain, username, recipient)
+	}
 	a.server = api.New(api.Options{
 		Query: ask, Store: a.store, Accounts: accounts, Reports: reports, Limits: limits, Exports: cfg.API.MaxExports, Logger: log,
+		Recipients: cfg.Reports.Recipients, SetRecipient: setRecipient,
 		History: func(ctx context.Context, kinds []string, limit int) (any, error) {
 			all, err := history(ctx, trail.Filter{Kinds: kinds, Limit: limit})
 			slices.Reverse(all) // the last decision first
 			return append([]trail.Change{}, all...), err
 		},
 		Compat: compat.New(compat.Options{
-			Query: ask, Store: a.store, Accounts: accounts, Limits: limits, Classes: cfg.ClassTable(), Syslog: syslogSettings(cfg), History: history, Logger: log,
+			Query: ask, Store: a.store, Accounts: accounts, Limits: limits, Classes: cfg.ClassTable(), Syslog: syslogSettings(cfg), History: history, SetRecipient: setRecipient, Logger: log,
 		}),
 	})
 	return a, nil
@@ -119,7 +143,14 @@ func (a *answers) run(soft, hard context.Context) error {
 		trail.Run(running, a.store, a.conn, a.cfg.ClickHouse.Database, a.log)
 		return nil
 	})
+	group.Go(func() error { return a.guard.Run(running) })
+	group.Go(func() error { return a.mailer.Run(running) })
 	return group.Wait()
+}
+
+// collectors are the metrics.
+func (a *answers) collectors() []prometheus.Collector {
+	return []prometheus.Collector{a.server, a.guard, a.mailer}
 }
 
 func (a *answers) close() {
@@ -163,7 +194,7 @@ func RunServe(soft, hard context.Context, o Options, ask query.Options, logTo io
 	}
 	defer a.close()
 	started := time.Now()
-	d, err := startDaemon(o.Config, o.Config.HTTP.Serve, o, func(c *service.Conditions) status.Status { return o.report("serve", started, c, nil, nil) }, a.server, log, kafkaCondition, clickHouseCondition)
+	d, err := startDaemon(o.Config, o.Config.HTTP.Serve, o, func(c *service.Conditions) status.Status { return o.report("serve", started, c, nil, nil) }, a.collectors(), log, kafkaCondition, clickHouseCondition)
 	if err != nil {
 		return err
 	}

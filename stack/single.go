@@ -25,11 +25,13 @@ type daemon struct {
 	log        *slog.Logger
 }
 
-func startDaemon(cfg *config.Config, address config.Endpoint, o Options, report func(*service.Conditions) status.Status, collector prometheus.Collector, log *slog.Logger, conditions ...string) (*daemon, error) {
+func startDaemon(cfg *config.Config, address config.Endpoint, o Options, report func(*service.Conditions) status.Status, collectors []prometheus.Collector, log *slog.Logger, conditions ...string) (*daemon, error) {
 	d := &daemon{conditions: service.NewConditions(nil, conditions...), log: log}
 	d.registry = service.NewRegistry(o.Version, o.Commit, d.conditions)
-	if err := d.registry.Register(collector); err != nil {
-		return nil, err
+	for _, c := range collectors {
+		if err := d.registry.Register(c); err != nil {
+			return nil, err
+		}
 	}
 	if !address.Enabled() {
 		return d, nil
@@ -105,7 +107,7 @@ func RunIngest(soft, hard context.Context, o Options, logTo io.Writer) error {
 	}
 	started := time.Now()
 	report := func(c *service.Conditions) status.Status { return o.report("ingest", started, c, in, nil) }
-	d, err := startDaemon(o.Config, o.Config.HTTP.Ingest, o, report, in, log, kafkaCondition)
+	d, err := startDaemon(o.Config, o.Config.HTTP.Ingest, o, report, []prometheus.Collector{in}, log, kafkaCondition)
 	if err != nil {
 		return err
 	}
@@ -149,7 +151,7 @@ func RunTransform(soft, hard context.Context, o Options, logTo io.Writer) error 
 	}
 	started := time.Now()
 	report := func(c *service.Conditions) status.Status { return o.report("transform", started, c, nil, t) }
-	d, err := startDaemon(o.Config, o.Config.HTTP.Transform, o, report, t.Collector(), log, kafkaCondition, clickHouseCondition)
+	d, err := startDaemon(o.Config, o.Config.HTTP.Transform, o, report, []prometheus.Collector{t.Collector()}, log, kafkaCondition, clickHouseCondition)
 	if err != nil {
 		return err
 	}

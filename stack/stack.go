@@ -264,7 +264,7 @@ func (s *Stack) watch() error {
 	s.reloads = newReloader(s.o, s.level, s.log, s.ingester.Reload, "source")
 	collectors := []prometheus.Collector{free, s.ingester, s.transformer.Collector(), s.reloads}
 	if s.answers != nil {
-		collectors = append(collectors, s.answers.server)
+		collectors = append(collectors, s.answers.collectors()...)
 	}
 	for _, c := range collectors {
 		if err := s.registry.Register(c); err != nil {

@@ -34,9 +34,9 @@ type Config struct {
 	Up         Up
 	Source     Source
 	Quarantine Quarantine
+	Mail       Mail
 	Rules      []Rule
 	Effects    []Effect
-	Mail       Mail
 
 	// File is what the configuration was read from; empty: the defaults.
 	File string

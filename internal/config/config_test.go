@@ -96,8 +96,8 @@ func TestParse_Failure(t *testing.T) {
 	f("log: {level: info\n", "m.yaml:1: not YAML: did not find expected ',' or '}'")
 	f("log: *x\n", "m.yaml: not YAML: a value begins with * and refers to nothing; a text that begins so needs quotes")
 	f("log: {level: info}\n---\nlog: {level: info}\n", "m.yaml:2:1: a second YAML document begins here; one is allowed")
-	f("- 1\n", "m.yaml:1:1: got a list; allowed keys: listeners, files, state_dir, formats, classes, domains, reports, api, kafka, clickhouse, transform, retention, http, log, stop, up, source, quarantine, rules, effects, mail")
-	f("hello\n", `m.yaml:1:1: got "hello"; allowed keys: listeners, files, state_dir, formats, classes, domains, reports, api, kafka, clickhouse, transform, retention, http, log, stop, up, source, quarantine, rules, effects, mail`)
+	f("- 1\n", "m.yaml:1:1: got a list; allowed keys: listeners, files, state_dir, formats, classes, domains, reports, api, kafka, clickhouse, transform, retention, http, log, stop, up, source, quarantine, mail, rules, effects")
+	f("hello\n", `m.yaml:1:1: got "hello"; allowed keys: listeners, files, state_dir, formats, classes, domains, reports, api, kafka, clickhouse, transform, retention, http, log, stop, up, source, quarantine, mail, rules, effects`)
 	// keys
 	f("log: {levl: info}\n", `m.yaml:1:7: log.levl: unknown key; did you mean "level"?; allowed level, format`)
 	f("stop: {drain-timeout: 1s}\n", `m.yaml:1:8: stop.drain-timeout: unknown key; did you mean "drain_timeout"?; allowed drain_timeout`)
@@ -211,7 +211,7 @@ func TestParseReportsAll(t *testing.T) {
 	t.Parallel()
 	_, err := Parse("/etc/m.yaml", []byte("foo: 1\nkafka: {linger: x}\nlog: {format: y}\nretention: {raw: 500d}\n"), noEnv)
 	want := `cannot use configuration /etc/m.yaml, 4 problems:
-  /etc/m.yaml:1:1: foo: unknown key; allowed listeners, files, state_dir, formats, classes, domains, reports, api, kafka, clickhouse, transform, retention, http, log, stop, up, source, quarantine, rules, effects, mail
+  /etc/m.yaml:1:1: foo: unknown key; allowed listeners, files, state_dir, formats, classes, domains, reports, api, kafka, clickhouse, transform, retention, http, log, stop, up, source, quarantine, mail, rules, effects
   /etc/m.yaml:2:17: kafka.linger: got "x" (not a time); allowed a time with a unit (ms, s, m, h, d), 0s to 10s
   /etc/m.yaml:3:15: log.format: got "y"; allowed text, json
   /etc/m.yaml:4:18: retention.raw: got "500d"; allowed at most retention.events, 400d`

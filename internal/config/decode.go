@@ -58,15 +58,12 @@ func Parse(file string, data []byte, getenv func(string) string) (*Config, error
 		c.Source.CA = resolve(dir, c.Source.CA)
 	}
 	c.Quarantine.resolve(dir)
-	if c.Mail.TLS.CA != "" {
-		c.Mail.TLS.CA = resolve(dir, c.Mail.TLS.CA)
-	}
 	for i := range c.Effects {
 		if path := &c.Effects[i].SecretFile; *path != "" {
 			*path = resolve(dir, *path)
 		}
 	}
-	for _, path := range []*string{&c.API.TLS.Cert, &c.API.TLS.Key, &c.Domains.File} {
+	for _, path := range []*string{&c.API.TLS.Cert, &c.API.TLS.Key, &c.Domains.File, &c.Mail.TLS.CA} {
 		if *path != "" {
 			*path = resolve(dir, *path)
 		}

@@ -2,13 +2,16 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
+	"millrace/internal/mailname"
 	"millrace/schema"
 )
 
-// Reports is what reports count, and who gets which by mail.
+// Reports are the questions that millrace report asks, what they count, and who gets reports
+// by mail.
 type Reports struct {
 	Dir              string
 	InvalidSender    []Invalid
@@ -21,6 +24,20 @@ type Reports struct {
 // Invalid is what makes a message count as one of an invalid address: each of the words that
 // is not empty.
 type Invalid struct{ Status, Class, SubClass string }
+
+// Recipient is who gets a kind of report about an outgoing user, or all of a domain.
+type Recipient struct {
+	Report    string // DailyReport, IdentitiesReport
+	Domain    string
+	Username  string // empty: all of the domain
+	Recipient string // empty: nobody
+}
+
+// The reports that are sent by mail.
+const (
+	DailyReport      = "daily"
+	IdentitiesReport = "identities"
+)
 
 func (r *Reports) keys() []key {
 	list := func(name string, to *[]Invalid, usual []schema.Invalid, doc string) key {
@@ -44,6 +61,36 @@ func (r *Reports) keys() []key {
 	}
 }
 
+func (r *Recipient) keys() []key {
+	report := oneOf("report", &r.Report, DailyReport, "daily: a day, by outgoing user; identities: two hours, by identity.", DailyReport, IdentitiesReport)
+	return []key{
+		report,
+		{name: "domain", to: textValue{&r.Domain, checkDomain}, need: true, allowed: "a domain", doc: "Domain that outgoing users authenticate with: what is behind the @ of auth_user."},
+		{name: "username", to: textValue{&r.Username, checkUsername}, def: `""`, allowed: "text", doc: "What is before the @; empty: all users of the domain, each with rows of its own."},
+		{name: "recipient", to: textValue{&r.Recipient, checkRecipient}, def: `""`, allowed: "an address, NAME@DOMAIN", doc: "Who gets the mail; empty: nobody."},
+	}
+}
+
+func checkDomain(s string) error {
+	_, err := mailname.Domain(s)
+	return err
+}
+
+func checkUsername(s string) error {
+	if strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return fmt.Errorf("it has a control character")
+	}
+	return nil
+}
+
+func checkRecipient(s string) error {
+	if s == "" {
+		return nil
+	}
+	_, err := mailname.Mailbox(s)
+	return err
+}
+
 func (i *Invalid) keys() []key {
 	return []key{
 		text("status", &i.Status, "", "Latest status, in any spelling; empty: any."),
@@ -61,6 +108,18 @@ func (c *Config) checkReports(d *decoder) {
 			if schema.NormalWord(entry.Status)+schema.NormalWord(entry.Class)+schema.NormalWord(entry.SubClass) == "" {
 				d.report(fmt.Sprintf("reports.%s[%d]", l.name, i), Problem{Text: "it names no status, class or sub_class: every message would count"})
 			}
+		}
+	}
+	same := func(a Recipient) func(Recipient) bool {
+		name := func(r Recipient) string {
+			domain, _ := mailname.Domain(r.Domain)
+			return r.Report + " " + domain + " " + mailname.Identity(r.Username)
+		}
+		return func(b Recipient) bool { return name(a) == name(b) }
+	}
+	for i, r := range c.Reports.Recipients {
+		if j := slices.IndexFunc(c.Reports.Recipients[:i], same(r)); j >= 0 && r.Domain != "" {
+			d.report(fmt.Sprintf("reports.recipients[%d]", i), Problem{Text: fmt.Sprintf("reports.recipients[%d] is of the same report, domain and username already", j)})
 		}
 	}
 }

@@ -30,7 +30,7 @@ func (c *Config) keys() []key {
 			doc: "Words for classes of messages beside the built-in ones: ingest brings them into one spelling (class_norm), and millrace schema apply puts them into the views " +
 				"classes and messages, where rows of before count too. millrace classes prints all."},
 		sub("domains", &c.Domains, "The domains whose mail this is: they give a message its direction, where neither a user nor an identity does."),
-		sub("reports", &c.Reports, "Questions with a name (millrace report), what they count, and who gets which by mail. millrace schema apply writes what they count into the views that count."),
+		sub("reports", &c.Reports, "Questions with a name (millrace report), and what they count: millrace schema apply writes that into the views that count."),
 		sub("api", &c.API, "The HTTP API of millrace serve, and of millrace up."),
 		sub("kafka", &c.Kafka, "The log between ingest and transform."),
 		sub("clickhouse", &c.ClickHouse, "Where the rows go, and where query asks."),
@@ -42,6 +42,7 @@ func (c *Config) keys() []key {
 		sub("up", &c.Up, "The trial stack on one machine, millrace up. Nothing else reads these keys."),
 		sub("source", &c.Source, "The mail filter's own API, which is told where to send its log: millrace source."),
 		sub("quarantine", &c.Quarantine, "The mail filter's quarantine, read over IMAP: millrace quarantine."),
+		sub("mail", &c.Mail, "The server that takes mail of Millrace's own: the reports of reports.recipients and of millrace schedule."),
 		{name: "rules", to: sections[Rule]{&c.Rules, (*Rule).keys}, def: "[{name: automatic}]",
 			allowed: "a list of rules",
 			doc: "What is locked and blocked by itself, by the instance that acts. A list that is given replaces the default one, which locks the identities of outgoing users that have " +
@@ -49,7 +50,6 @@ func (c *Config) keys() []key {
 		{name: "effects", to: sections[Effect]{&c.Effects, (*Effect).keys}, def: "[]",
 			allowed: "a list of effects",
 			doc:     "What is done when a lock or a block begins or ends, once for each change."},
-		sub("mail", &c.Mail, "The server that takes mail of Millrace's own: the reports of reports.recipients and of millrace schedule."),
 	}
 }
 

@@ -19,9 +19,11 @@ import (
 	"testing"
 	"time"
 
+	"millrace/internal/config"
 	"millrace/internal/embedded/embeddedtest"
 	"millrace/query"
 	"millrace/query/account"
+	"millrace/query/mailing"
 	"millrace/query/querytest"
 	"millrace/query/state"
 	"millrace/query/state/statetest"
@@ -454,3 +456,32 @@ func TestCertificate(t *testing.T) {
 
 // now is the servers' clock: an hour behind the last message.
 func now() time.Time { return time.Date(2026, 11, 20, 13, 0, 0, 0, time.UTC) }
+
+func TestActing(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(o *Options) {
+		o.Recipients = []config.Recipient{{Report: "daily", Domain: "example.org", Recipient: "abuse@example.org"}}
+		o.SetRecipient = func(ctx context.Context, by state.By, report, domain, username, recipient string) error {
+			return mailing.SetRecipient(ctx, o.Store, by, report, domain, username, recipient)
+		}
+	})
+	s.want(t, "dora", "PUT", "/api/v1/outgoing-users", `{"domain":"example.com","identification":"sender"}`, 200)
+	s.want(t, "dora", "POST", "/api/v1/locks", `{"targets":[{"domain":"example.com","identity":"alice@example.com"}],"reason":"spam run"}`, 200)
+	s.want(t, "admin", "GET", "/api/v1/identities?since=2026-11-20", "", 200, `"identity":"alice@example.com"`, `"reason":"spam run"`)
+	s.want(t, "emil", "GET", "/api/v1/identities", "", 403)
+	s.want(t, "dora", "GET", "/api/v1/lists/identities", "", 200, "alice@example.com")
+	s.want(t, "dora", "GET", "/api/v1/lists/identities?format=json", "", 200, `"key":`)
+	s.want(t, "dora", "GET", "/api/v1/lists/nothing", "", 404)
+	s.want(t, "dora", "GET", "/api/v1/lists/senders?format=xml", "", 400)
+	res, _ := s.ask(t, "dora", "GET", "/api/v1/lists/identities", "")
+	if again, _ := s.ask(t, "dora", "GET", "/api/v1/lists/identities", "", "If-None-Match", res.Header.Get("ETag")); again.StatusCode != 304 {
+		t.Error(again.Status)
+	}
+	s.want(t, "admin", "POST", "/api/v1/locks", `{"targets":[{"domain":"example.org","user":"u"}],"reason":"x"}`, 200)
+	s.want(t, "dora", "GET", "/api/v1/lists/users", "", 200, "!example.org")
+	s.want(t, "admin", "GET", "/api/v1/lists/users", "", 200, "u@example.org")
+	s.want(t, "dora", "PUT", "/api/v1/schedules", `{"report":"daily","domain":"example.com","recipient":"abuse@example.com"}`, 200, `"recipient":"abuse@example.com"`, `"by":"api:dora"`, "!example.org")
+	s.want(t, "dora", "PUT", "/api/v1/schedules", `{"report":"daily","domain":"example.org","recipient":"abuse@example.com"}`, 403)
+	s.want(t, "dora", "PUT", "/api/v1/schedules", `{"report":"weekly","domain":"example.com"}`, 400)
+	s.want(t, "admin", "GET", "/api/v1/schedules", "", 200, "abuse@example.org", "abuse@example.com")
+}

@@ -14,7 +14,7 @@ import (
 
 // endpoints are all there are.
 func (s *Server) endpoints() []endpoint {
-	return slices.Concat(s.searching(), s.reporting(), s.deciding(), s.people(), []endpoint{{
+	return slices.Concat(s.searching(), s.reporting(), s.deciding(), s.acting(), s.people(), []endpoint{{
 		method: "GET", path: "/openapi.json", summary: "This document", open: true, answer: map[string]any{},
 		serve: func(r *request) error { return r.whole("application/json", r.s.spec) },
 	}})

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"millrace/internal/config"
 	"millrace/query"
 	"millrace/query/access"
 	"millrace/query/account"
@@ -30,7 +31,11 @@ type Options struct {
 	Exports int // at a time; an export has ten times Limits.Time
 
 	History func(ctx context.Context, kinds []string, limit int) (any, error) // who decided what, newest first
-	Compat  http.Handler                                                      // /cgi-bin/api; nil: none
+	// Who gets reports by mail as configured, and how that is changed.
+	Recipients   []config.Recipient
+	SetRecipient func(ctx context.Context, by state.By, report, domain, username, recipient string) error
+
+	Compat http.Handler // /cgi-bin/api; nil: none
 
 	Logger *slog.Logger
 	Now    func() time.Time // default: time.Now

@@ -13,7 +13,7 @@
 // What it promises:
 //   - A rule is one query every [Options.Interval] (3 s): what has come to ClickHouse is
 //     acted on within 10 s. The query is bounded: it reads what was received since the
-//     window, the allowance for late events and a day before. The window itself is by the
+//     window, the allowance for late events and an hour before. The window itself is by the
 //     events' own time.
 //   - A rule fires once for a crossing, with any number of instances and over restarts:
 //     the lock and the record that it has fired are one batch in the log of state, in the

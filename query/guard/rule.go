@@ -19,20 +19,21 @@ type Rule struct {
 	config.Rule
 	classes, groups []string
 	never           never
+	views           schema.ViewSettings
 }
 
 // NewRule resolves the words of a rule that the configuration has checked.
 func NewRule(cfg *config.Config, r config.Rule) Rule {
 	classes, groups, _ := cfg.RuleClasses(&r)
-	return Rule{Rule: r, classes: classes, groups: groups, never: newNever(r.Never)}
+	return Rule{Rule: r, classes: classes, groups: groups, never: newNever(r.Never), views: schema.ViewSettings{Classes: cfg.ClassTable()}}
 }
 
 const (
 	// maxSubjects are looked at in a round: of more, those with the greatest counts.
 	maxSubjects = 10_000
-	// skew is how much later than its own time an event may seem to have been received
-	// earlier: clocks differ. It bounds what is read, and counts nothing.
-	skew = 24 * time.Hour
+	// skew is how much an event's own time may be after the one it was received at: clocks
+	// differ. What is further ahead counts when its time has come.
+	skew = time.Hour
 	// reportAge is how old the message of an abuse report may be.
 	reportAge = 7 * 24 * time.Hour
 )
@@ -56,24 +57,25 @@ func folded(column string) string {
 	return "if(position(" + column + ", '@') > 0, lower(" + column + "), " + column + ")"
 }
 
-const outgoing = "(auth_user != '' OR identity != '' OR direction = 'outgoing')"
-
 // messages is SQL for what messages count. Classes alone need the events of messages;
-// groups, which statuses decide too, need the view, for the keys of these events.
+// groups, which statuses decide too, need their state: the view, of what was received of
+// late.
 func (r *Rule) messages(database string) string {
-	events := schema.QuoteName(database) + "." + schema.QuoteName(schema.Message.Table)
-	recent := "received_at >= fromUnixTimestamp64Milli({received:Int64}) AND event_time >= fromUnixTimestamp64Milli({since:Int64}) AND event_time < fromUnixTimestamp64Milli({until:Int64}) AND " + outgoing
+	const received = "received_at >= fromUnixTimestamp64Milli({received:Int64})"
 	if len(r.groups) == 0 {
 		return `SELECT argMin((domain, auth_user, sender, identity, ` + address("sender_ip") + `, received_at), event_time) AS e, min(event_time) AS at, toUInt64(1) AS weight
-        FROM ` + events + `
-        WHERE ` + recent + ` AND class_norm IN ({classes:Array(String)})
-        GROUP BY toString(filtering_host), id, recipient, if(id = '', concat(toString(k_topic), ' ', toString(k_epoch), ' ', toString(k_part), ' ', toString(k_off)), '')`
+        FROM ` + schema.QuoteName(database) + "." + schema.QuoteName(schema.Message.Table) + `
+        WHERE ` + received + ` AND event_time >= fromUnixTimestamp64Milli({since:Int64}) AND event_time < fromUnixTimestamp64Milli({until:Int64})
+            AND (auth_user != '' OR identity != '' OR direction = 'outgoing') AND class_norm IN ({classes:Array(String)})
+        GROUP BY k_topic, k_epoch, k_part, k_off`
 	}
 	return `SELECT (domain, auth_user, sender, identity, ` + address("sender_ip") + `, last_time) AS e, first_time AS at, toUInt64(1) AS weight
-        FROM ` + schema.QuoteName(database) + "." + schema.QuoteName(schema.Messages.Name) + `
-        WHERE (domain, id_time, id) IN (SELECT domain, id_time, id FROM ` + events + ` WHERE ` + recent + `)
-            AND has_message AND direction = 'outgoing' AND (class_norm IN ({classes:Array(String)}) OR class_group IN ({groups:Array(String)}))
-            AND first_time >= fromUnixTimestamp64Milli({since:Int64})`
+        FROM
+        (
+            ` + schema.Messages.Where(r.views, database, received) + `
+        )
+        WHERE has_message AND direction = 'outgoing' AND (class_norm IN ({classes:Array(String)}) OR class_group IN ({groups:Array(String)}))
+            AND first_time >= fromUnixTimestamp64Milli({since:Int64}) AND first_time < fromUnixTimestamp64Milli({until:Int64})`
 }
 
 // reports is SQL for what abuse reports count: at the time they came, as what the message
@@ -145,7 +147,7 @@ LIMIT {limit:UInt64}`
 	since := now.Add(-r.Window - r.Late)
 	ms := func(t time.Time) string { return fmt.Sprint(t.UnixMilli()) }
 	return query.Statement{SQL: sql, Parameters: map[string]string{
-		"since": ms(since), "until": ms(now.Add(time.Hour)), "received": ms(since.Add(-skew)), "reported": ms(since.Add(-reportAge)),
+		"since": ms(since), "until": ms(now.Add(skew)), "received": ms(since.Add(-skew)), "reported": ms(since.Add(-reportAge)),
 		"classes": sqltext.Array(r.classes), "groups": sqltext.Array(r.groups), "networks": sqltext.Array(r.never.texts()),
 		"count": fmt.Sprint(r.Count), "window": fmt.Sprint(r.Window.Milliseconds()), "feedback": fmt.Sprint(r.Feedback), "limit": fmt.Sprint(maxSubjects),
 	}, Limits: query.Limits{Time: 30 * time.Second}}

@@ -27,9 +27,9 @@ func Relations() []Relation {
 	all := []Relation{{
 		Name: "messages", Table: schema.Messages.Name, Time: "id_time", Sort: "id_time",
 		Key:     []string{"id", "recipient", "domain", "filtering_host", "event_key"},
-		Shown:   []string{"first_time", "domain", "sender", "recipient", "status_norm", "class_norm", "subject_header", "id"},
+		Shown:   []string{"first_time", "domain", "sender", "recipient", "status_norm", "class_norm", "subject_header", "id", "locked"},
 		mark:    []string{"last_time", "status"},
-		columns: schema.Messages.Columns,
+		columns: append(slices.Clone(schema.Messages.Columns), schema.Column{Name: lockedColumn, Type: schema.Text, Doc: "whether its identity or its outgoing user is locked now, and why; empty: no"}),
 	}}
 	shown := map[string][]string{
 		"message":    {"event_time", "domain", "sender", "recipient", "status", "class_norm", "subject_header", "id"},
@@ -77,6 +77,18 @@ func (r Relation) Fields() []string {
 		all = append(all, c.Name)
 	}
 	return all
+}
+
+// lockedColumn is one that the view does not have.
+const lockedColumn = "locked"
+
+// locked is SQL for it: the first lock that holds for the message, from the copy of the state
+// in ClickHouse. What its identity is says the outgoing user's identification method, which a
+// lock need not know: it is the identity, the sender or the user that it names.
+func locked(database string) string {
+	return "(arrayStringConcat(arrayMap(l -> concat(if(l.3 = '', 'user', 'identity'), if(l.4 = '', '', concat(': ', l.4))), " +
+		"arrayFilter(l -> l.1 = domain AND l.2 IN ('*', auth_user, splitByChar('@', auth_user)[1]) AND (l.3 = '' OR lower(l.3) IN (lower(identity), lower(sender), lower(auth_user))), " +
+		"(SELECT groupArray((domain, user, identity, reason)) FROM " + schema.QuoteName(database) + "." + schema.QuoteName(schema.Locks.Name) + " WHERE locked = 1))), '; '))"
 }
 
 // class is how a column's values compare.

@@ -11,6 +11,7 @@ import (
 
 	"millrace/internal/mailname"
 	"millrace/internal/sqltext"
+	"millrace/schema"
 )
 
 // Op is how a rule compares.
@@ -79,9 +80,19 @@ const (
 // writer makes SQL of rules, and gathers the parameters that it names.
 type writer struct {
 	relation Relation
+	database string
 	now      time.Time
 	params   map[string]string
 	rules    int
+}
+
+// find is the relation's field, with SQL for the database.
+func (w *writer) find(name string) (field, error) {
+	f, err := w.relation.find(name)
+	if err == nil && name == lockedColumn && w.relation.Table == schema.Messages.Name {
+		f.sql = locked(w.database)
+	}
+	return f, err
 }
 
 // value adds a parameter and returns SQL for it.
@@ -129,7 +140,7 @@ func (w *writer) rule(r Rule, depth int) (string, error) {
 	if len(r.Values) > MaxValues {
 		return "", fmt.Errorf("cannot search %s by %d values: a rule has %d at most", r.Field, len(r.Values), MaxValues)
 	}
-	f, err := w.relation.find(r.Field)
+	f, err := w.find(r.Field)
 	if err != nil {
 		return "", err
 	}

@@ -57,7 +57,7 @@ func (q Query) Build(database string, scope access.Scope, now time.Time) (Statem
 	if err != nil {
 		return Statement{}, err
 	}
-	b := builder{Query: q, w: writer{relation: r, now: now, params: scope.Parameters()}}
+	b := builder{Query: q, w: writer{relation: r, database: database, now: now, params: scope.Parameters()}}
 	if b.w.params == nil {
 		b.w.params = map[string]string{}
 	}
@@ -157,12 +157,15 @@ func (b *builder) since(t time.Time) string {
 
 // column is SQL for a column that is shown.
 func (b *builder) column(name string) (string, error) {
-	f, err := b.w.relation.find(name)
+	f, err := b.w.find(name)
 	if err != nil {
 		return "", fmt.Errorf("cannot show column %q: %w", name, err)
 	}
 	if f.class == mapping {
 		return fmt.Sprintf("%s[%s] AS %s", f.sql, b.w.text(f.name), schema.QuoteName(name)), nil
+	}
+	if name == lockedColumn {
+		return f.sql + " AS " + lockedColumn, nil
 	}
 	if b.Zone == nil || f.class != instants {
 		return f.sql, nil
@@ -204,7 +207,7 @@ func (b *builder) where() ([]string, error) {
 // moment is a bound of the period, of the type of the column that it is compared with, so
 // that the primary key is used. A bound between two seconds is one of seconds for id_time.
 func (b *builder) moment(t time.Time) string {
-	f, err := b.w.relation.find(b.w.relation.Time)
+	f, err := b.w.find(b.w.relation.Time)
 	if err == nil && f.typ == schema.Seconds {
 		up := t.Add(time.Second - time.Nanosecond).Unix()
 		return b.w.value("DateTime('UTC')", time.Unix(min(max(up, 0), schema.MaxSeconds), 0).UTC().Format(time.DateTime))
@@ -271,11 +274,11 @@ var eventFields = func() []string {
 
 // sorting checks what the rows are sorted by.
 func (b *builder) sorting(by string) error {
-	f, err := b.w.relation.find(by)
+	f, err := b.w.find(by)
 	if err != nil {
 		return fmt.Errorf("cannot sort by %q: %w", by, err)
 	}
-	if f.array || f.class == mapping {
+	if f.array || f.class == mapping || by == lockedColumn {
 		return fmt.Errorf("cannot sort by %q: it has several values", by)
 	}
 	b.order = []string{by}
@@ -319,7 +322,7 @@ func (b *builder) page(s Statement) (page, error) {
 		}
 		var columns, bounds []string
 		for i, c := range b.order {
-			f, err := b.w.relation.find(c)
+			f, err := b.w.find(c)
 			if err != nil {
 				return p, err
 			}

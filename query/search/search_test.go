@@ -539,3 +539,35 @@ func TestRelations(t *testing.T) {
 		}
 	}
 }
+
+// A row says whether its identity or its user is locked, and why.
+func TestLocked(t *testing.T) {
+	t.Parallel()
+	database := querytest.Tables(t,
+		`INSERT INTO message_events (event_time, id_time, received_at, id, domain, sender, recipient, auth_user, identity) VALUES
+		(now64(3), now(), now64(3), '1', 'example.com', 'a@example.com', 'r@x', 'smtp@example.com', 'Bob@Example.com'), (now64(3), now(), now64(3), '2', 'example.com', 'bob@example.com', 'r@x', '', ''),
+		(now64(3), now(), now64(3), '3', 'example.com', 'a@example.com', 'r@x', 'other@example.com', ''), (now64(3), now(), now64(3), '4', 'example.com', 'a@example.com', 'r@x', 'fine@example.com', ''),
+		(now64(3), now(), now64(3), '5', 'example.org', 'bob@example.com', 'r@x', 'other@example.org', 'bob@example.com')`,
+		`INSERT INTO state_changes (epoch, offset, time, actor, how, kind, parts, action, reason, effect, after) VALUES
+		(1, 1, now64(3), 'cli:root', 'cli', 'lock', ['identity', 'example.com', '*', 'bob@example.com'], 'lock', 'spam run', 'applied', '{"locked":true}'),
+		(1, 2, now64(3), 'cli:root', 'cli', 'lock', ['user', 'example.com', 'other'], 'lock', 'hacked', 'applied', '{"locked":true}'),
+		(1, 3, now64(3), 'cli:root', 'cli', 'lock', ['user', 'example.com', 'fine'], 'lock', 'x', 'applied', '{"locked":true}'),
+		(1, 4, now64(3), 'cli:root', 'cli', 'lock', ['user', 'example.com', 'fine'], 'unlock', 'clean', 'applied', '{"locked":false}'),
+		(1, 5, now64(3), 'cli:root', 'cli', 'lock', ['user', 'example.org', 'other'], 'lock', 'late', 'conflict', '{"locked":true}')`)
+	o := querytest.Reader(t, database)
+	var out bytes.Buffer
+	q := Query{Columns: []string{"id", "locked"}, Ascending: true, Limit: 10}
+	if _, err := Run(t.Context(), o, access.Everything(), q, query.Limits{}, query.Output{To: &out, Format: query.TSV}); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
+	slices.Sort(lines)
+	if want := []string{"1\tidentity: spam run", "2\tidentity: spam run", "3\tuser: hacked", "4\t", "5\t"}; !slices.Equal(lines, want) {
+		t.Errorf("%q, want %q", lines, want)
+	}
+	got, _ := ids(t, o, access.Scope{Role: access.DomainUser, Domains: []string{"example.com"}}, Query{Where: Rule{Field: "locked", Op: Is, Values: []string{""}, Not: true}, Limit: 10})
+	slices.Sort(got)
+	if !slices.Equal(got, []string{"1", "2", "3"}) {
+		t.Errorf("%v", got)
+	}
+}

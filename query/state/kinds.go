@@ -220,15 +220,13 @@ var kinds = map[string]kind{
 	KindUser:                      kindOf(1, func(v *User, p []string, m Mark) { v.Name, v.Last = p[0], m }, func(v *User) { v.Password = "" }),
 	KindToken:                     kindOf(1, func(v *Token, p []string, m Mark) { v.ID, v.Last = p[0], m }, func(v *Token) { v.Hash = "" }),
 	KindSchedule:                  kindOf(3, func(v *Schedule, p []string, m Mark) { v.Report, v.Domain, v.User, v.Last = p[0], p[1], p[2], m }, nil),
-	KindSent:                      kindOf(4, (*Sent).named, nil),
-	KindFired:                     kindOf(2, func(v *Fired, p []string, m Mark) { v.Rule, v.Subject, v.Last = p[0], p[1], m }, nil),
-	KindEffect:                    kindOf(1, func(v *EffectState, p []string, m Mark) { v.Name, v.Last = p[0], m }, nil),
-	kindLeader:                    kindOf(0, func(*leaderState, []string, Mark) {}, nil),
-	kindOrigin:                    kindOf(0, func(*originState, []string, Mark) {}, nil),
-}
-
-func (s *Sent) named(p []string, m Mark) {
-	s.Report, s.Domain, s.User, s.Period, s.Last = p[0], p[1], p[2], p[3], m
+	KindSent: kindOf(4, func(v *Sent, p []string, m Mark) {
+		v.Report, v.Domain, v.User, v.Period, v.Last = p[0], p[1], p[2], p[3], m
+	}, nil),
+	KindFired:  kindOf(2, func(v *Fired, p []string, m Mark) { v.Rule, v.Subject, v.Last = p[0], p[1], m }, nil),
+	KindEffect: kindOf(1, func(v *EffectState, p []string, m Mark) { v.Name, v.Last = p[0], m }, nil),
+	kindLeader: kindOf(0, func(*leaderState, []string, Mark) {}, nil),
+	kindOrigin: kindOf(0, func(*originState, []string, Mark) {}, nil),
 }
 
 // lookUp finds how a key's state is read; ok is false for a kind of a newer version.
