@@ -16,7 +16,6 @@ const sessionLife = 12 * time.Hour
 // sessionLabel marks the tokens of logins.
 const sessionLabel = "login"
 
-
 func (s *Server) people() []endpoint {
 	return []endpoint{
 		{

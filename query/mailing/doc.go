@@ -6,6 +6,9 @@
 //	registry.MustRegister(m)
 //	group.Go(func() error { return m.Run(ctx) }) // beside everything that serve and up run; before store.Close
 //
+// A nil Options.Relay sends nothing. The same Relay, from [RelayFromConfig], sends the mails
+// of package guard, and SetRecipient is what the two calls of package compat do.
+//
 // Who gets which is the configuration's reports.recipients and, above it, what [SetRecipient]
 // has written into the state.
 //

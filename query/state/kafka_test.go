@@ -46,7 +46,7 @@ func TestKafka_State(t *testing.T) {
 	won := 0
 	for _, s := range []*Store{first, second} {
 		must(t, s.CatchUp(within(t)))
-		err := s.Append(within(t), root, Change{Key: SentKey("outgoing", "x"), Action: "claim", Value: Sent{}, If: Absent()})
+		err := s.Append(within(t), root, Change{Key: SentKey("daily", "example.com", AllUsers, "x"), Action: "claim", Value: Sent{}, If: Absent()})
 		if err == nil {
 			won++
 		} else if !errors.Is(err, ErrConflict) {
@@ -121,7 +121,7 @@ func TestKafka_Compaction(t *testing.T) {
 			t.Fatalf("of %d records %d are left", before, n)
 		}
 		// The cleaner leaves the segment in use alone: another one begins.
-		must(t, s.Append(within(t), root, Change{Key: SentKey("x", fmt.Sprint(time.Now().UnixNano())), Action: "claim", Value: Sent{}}))
+		must(t, s.Append(within(t), root, Change{Key: SentKey("daily", "example.com", AllUsers, fmt.Sprint(time.Now().UnixNano())), Action: "claim", Value: Sent{}}))
 		time.Sleep(200 * time.Millisecond)
 	}
 	fresh := open(t, o)
