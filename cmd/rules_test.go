@@ -21,8 +21,8 @@ func TestRulesAndIdentities(t *testing.T) {
 	if _, err := m.Apply(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := conn.Exec(t.Context(), `INSERT INTO message_events (event_time, id_time, received_at, id, domain, sender, recipient, auth_user, status_norm, class_norm, direction)
-		SELECT now64(3) - number, now() - number, now64(3), toString(number), 'example.com', 'bob@example.com', 'r@far.example', 'web', 'rejected', 'spam', 'outgoing' FROM numbers(3)`); err != nil {
+	if err := conn.Exec(t.Context(), `INSERT INTO message_events (event_time, id_time, received_at, id, domain, sender, recipient, auth_user, status_norm, class_norm, direction, k_off)
+		SELECT now64(3) - number, now() - number, now64(3), toString(number), 'example.com', 'bob@example.com', 'r@far.example', 'web', 'rejected', 'spam', 'outgoing', number FROM numbers(3)`); err != nil {
 		t.Fatal(err)
 	}
 	b, err := embedded.StartBroker(embedded.BrokerOptions{})

@@ -26,6 +26,9 @@ type daemon struct {
 }
 
 func startDaemon(cfg *config.Config, address config.Endpoint, o Options, report func(*service.Conditions) status.Status, collectors []prometheus.Collector, log *slog.Logger, conditions ...string) (*daemon, error) {
+	if err := cfg.CheckPlain(); err != nil { // a flag may have given the address
+		return nil, service.WithExitCode(2, err)
+	}
 	d := &daemon{conditions: service.NewConditions(nil, conditions...), log: log}
 	d.registry = service.NewRegistry(o.Version, o.Commit, d.conditions)
 	for _, c := range collectors {

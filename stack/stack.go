@@ -116,6 +116,9 @@ func (s *Stack) start(ctx context.Context) error {
 	if s.o.Demo && !slices.ContainsFunc(s.cfg.Listeners, func(l config.Listener) bool { return l.Address.Network == "tcp" }) {
 		return service.WithExitCode(2, errors.New("cannot run the demo: it sends over TCP, and there is no TCP listener (--syslog-tcp HOST:PORT)"))
 	}
+	if err := s.cfg.CheckPlain(); err != nil { // a flag may have given the address
+		return service.WithExitCode(2, err)
+	}
 	data := s.o.Data
 	if data == "" && !s.o.Demo {
 		var err error

@@ -23,6 +23,9 @@ func (c *Config) crossCheck(d *decoder) {
 	c.checkKafka(d)
 	c.checkClickHouse(d)
 	c.checkQuarantine(d)
+	for _, p := range c.plainAddresses() {
+		d.report(p.key, Problem{Text: p.address.String() + ": " + p.text()})
+	}
 	c.checkRules(d)
 	if c.Retention.Raw > c.Retention.Events && !d.failed("retention") {
 		d.report("retention.raw", Problem{Got: quoted(FormatDuration(c.Retention.Raw)),
@@ -354,6 +357,41 @@ func checkTLS(d *decoder, path string, t *TLS, dir string) {
 	if _, err := t.load(dir); err != nil {
 		d.report(path, Problem{Text: err.Error()})
 	}
+}
+
+// plainAddress is an address beyond loopback that is served without TLS.
+type plainAddress struct {
+	key, switched string
+	address       Endpoint
+}
+
+func (p plainAddress) text() string {
+	return fmt.Sprintf("it is beyond loopback, and what is said there is not encrypted; %s: any says that this is meant", p.switched)
+}
+
+// plainAddresses are those that nothing says are meant.
+func (c *Config) plainAddresses() (all []plainAddress) {
+	for _, p := range []struct {
+		plainAddress
+		where string
+	}{
+		{plainAddress{"http.ingest", "http.plain", c.HTTP.Ingest}, c.HTTP.Plain}, {plainAddress{"http.transform", "http.plain", c.HTTP.Transform}, c.HTTP.Plain}, {plainAddress{"http.serve", "http.plain", c.HTTP.Serve}, c.HTTP.Plain},
+		{plainAddress{"up.kafka", "up.plain", c.Up.Kafka}, c.Up.Plain}, {plainAddress{"up.clickhouse_native", "up.plain", c.Up.ClickHouseNative}, c.Up.Plain}, {plainAddress{"up.clickhouse_http", "up.plain", c.Up.ClickHouseHTTP}, c.Up.Plain},
+	} {
+		if p.address.Enabled() && !p.address.Loopback() && p.where != "any" {
+			all = append(all, p.plainAddress)
+		}
+	}
+	return all
+}
+
+// CheckPlain refuses addresses beyond loopback that are served without TLS, and that nothing
+// says are meant. The flags of commands are no part of a file, and are checked by it.
+func (c *Config) CheckPlain() error {
+	for _, p := range c.plainAddresses() {
+		return fmt.Errorf("cannot listen on %s (%s): %s", p.address, p.key, p.text())
+	}
+	return nil
 }
 
 func allLoopback(addresses []string) bool {

@@ -329,6 +329,7 @@ type HTTP struct {
 	Ingest    Endpoint // millrace ingest, and millrace up
 	Transform Endpoint // millrace transform alone
 	Serve     Endpoint // millrace serve alone
+	Plain     string   // loopback, any: where these may listen
 	Pprof     string   // loopback, any, off
 	Tap       string   // loopback, any, off
 }
@@ -353,6 +354,7 @@ type Up struct {
 	KafkaRetention     time.Duration
 	KafkaRetentionDisk float64 // share of the disk, 0..1
 	MinFreeDisk        float64 // share of the disk, 0..1
+	Plain              string  // loopback, any: where Kafka and ClickHouse may listen
 }
 
 // Source is the log source's own API, and what it shall be told.

@@ -261,6 +261,7 @@ func (h *HTTP) keys() []key {
 		endpoint("ingest", &h.Ingest, "127.0.0.1:8514", "Of millrace ingest, and of millrace up."),
 		endpoint("transform", &h.Transform, "127.0.0.1:8515", "Of millrace transform."),
 		endpoint("serve", &h.Serve, "127.0.0.1:8516", "Of millrace serve."),
+		oneOf("plain", &h.Plain, "loopback", "Where they may listen: they have neither passwords nor TLS. any: beyond loopback too, where something else keeps others out.", "loopback", "any"),
 		oneOf("pprof", &h.Pprof, "loopback", "Who may ask for profiles, which show what is in memory.", "loopback", "any", "off"),
 		oneOf("tap", &h.Tap, "loopback", "Who may watch frames as they pass (/tap, /capture: millrace tap, millrace capture), with all that is in them.", "loopback", "any", "off"),
 	}
@@ -286,6 +287,7 @@ func (u *Up) keys() []key {
 		endpoint("kafka", &u.Kafka, "127.0.0.1:9092", "The embedded broker."),
 		endpoint("clickhouse_native", &u.ClickHouseNative, "127.0.0.1:9000", "The embedded ClickHouse, native protocol."),
 		endpoint("clickhouse_http", &u.ClickHouseHTTP, "127.0.0.1:8123", "The embedded ClickHouse, HTTP."),
+		oneOf("plain", &u.Plain, "loopback", "Where these may listen: they have passwords, and no TLS. any: beyond loopback too, in a network that nobody else reads.", "loopback", "any"),
 		duration("kafka_retention", &u.KafkaRetention, "48h", minute, 3650*day, "How long the embedded broker keeps records that have been inserted."),
 		percent("kafka_retention_disk", &u.KafkaRetentionDisk, "10%", 0.001, 0.9, "Share of the disk that they may take."),
 		percent("min_free_disk", &u.MinFreeDisk, "5%", 0, 0.9, "With less of the disk free, TCP stops reading and UDP drops are counted."),
