@@ -20,7 +20,7 @@ func newMetrics() *metrics {
 			Name: "millrace_api_answers_total", Help: "Answers of the API, by endpoint and status (2xx, 3xx, 4xx, 5xx).",
 		}, []string{"endpoint", "status"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "millrace_api_answer_seconds", Help: "How long the API's answers took, by endpoint.", Buckets: prometheus.ExponentialBuckets(0.005, 4, 7),
+			Name: "millrace_api_answer_seconds", Help: "How long the API's answers took, by endpoint.", Buckets: []float64{.01, .1, 1, 10},
 		}, []string{"endpoint"}),
 	}
 }
@@ -39,6 +39,8 @@ func (s *Server) Collect(c chan<- prometheus.Metric) {
 
 // measured counts what a handler answers, under the endpoint's name.
 func (s *Server) measured(endpoint string, next http.Handler) http.Handler {
+	s.metrics.answers.WithLabelValues(endpoint, "2xx") // 0, and not unknown
+	s.metrics.seconds.WithLabelValues(endpoint)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		begun, answer := time.Now(), &statusWriter{ResponseWriter: w, status: http.StatusOK}
 		defer func() {

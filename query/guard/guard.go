@@ -87,7 +87,7 @@ func New(o Options) (*Guard, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	g := &Guard{o: o, counts: newCounts()}
+	g := &Guard{o: o, counts: newCounts(o.Rules, o.Effects)}
 	for i := range o.Effects {
 		e, err := newEffect(&o.Effects[i], &o)
 		if err != nil {

@@ -1,6 +1,10 @@
 package mailing
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"millrace/internal/config"
+)
 
 type metrics struct {
 	sent, resent, errors, missed *prometheus.CounterVec
@@ -11,7 +15,7 @@ func newMetrics() metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, append([]string{"report"}, labels...))
 	}
-	return metrics{
+	m := metrics{
 		sent:   counter("millrace_report_mails_sent_total", "Reports that the relay has taken."),
 		resent: counter("millrace_report_mails_resent_total", "Reports handed over a second time, since nobody noted what became of the first."),
 		errors: counter("millrace_report_mail_errors_total", "Attempts that failed and are made again, by the step: count, claim, relay.", "step"),
@@ -20,6 +24,19 @@ func newMetrics() metrics {
 			Name: "millrace_report_mail_last_sent_timestamp_seconds", Help: "When the relay last took a report.",
 		}, []string{"report"}),
 	}
+	// What has not happened yet is 0, and not unknown.
+	for _, report := range []string{config.DailyReport, config.IdentitiesReport} {
+		m.sent.WithLabelValues(report)
+		m.resent.WithLabelValues(report)
+		m.last.WithLabelValues(report)
+		for _, step := range []string{"count", "claim", "relay"} {
+			m.errors.WithLabelValues(report, step)
+		}
+		for _, reason := range []string{"skipped", "failed", "unsure"} {
+			m.missed.WithLabelValues(report, reason)
+		}
+	}
+	return m
 }
 
 func (m metrics) all() []prometheus.Collector {
