@@ -9,7 +9,6 @@ import (
 
 	"millrace/internal/config"
 	"millrace/query"
-	"millrace/query/search"
 )
 
 // asking are the flags of every command that asks ClickHouse.
@@ -70,8 +69,8 @@ func (p *period) times(now time.Time) (since, until time.Time, zone *time.Locati
 		if b.text == "" {
 			continue
 		}
-		if *b.at, err = search.ParseTime(b.text, now, zone); err != nil {
-			return since, until, nil, usagef("--%s: %w", b.flag, err)
+		if *b.at, err = query.ParseTime(b.text, now, zone); err != nil {
+			return since, until, nil, usagef("--%s %q: %w", b.flag, b.text, err)
 		}
 	}
 	if !until.IsZero() && !since.Before(until) {

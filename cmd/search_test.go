@@ -50,7 +50,7 @@ func TestSearch(t *testing.T) {
 		"--columns=x":         `cannot show column "x"`,
 		"--sort=flags":        `cannot sort by "flags"`,
 		"--last=-1h":          "want how long",
-		"--since=yesterday":   "cannot read the time",
+		"--since=yesterday":   "want a time as 2026-11-25",
 	} {
 		r := ask("search", args)
 		if r.code != 2 || !strings.Contains(r.errs, want) {

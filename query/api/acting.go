@@ -4,10 +4,10 @@ import (
 	"net/http"
 	"time"
 
+	"millrace/query"
 	"millrace/query/guard"
 	"millrace/query/lock"
 	"millrace/query/mailing"
-	"millrace/query/search"
 )
 
 func words[T ~string](all []T) []string {
@@ -73,8 +73,8 @@ func (r *request) identities() error {
 	for name, at := range map[string]*time.Time{"since": &q.Since, "until": &q.Until} {
 		if text := r.text(name); text != "" {
 			var err error
-			if *at, err = search.ParseTime(text, now, time.UTC); err != nil {
-				return badRequest(err)
+			if *at, err = query.ParseTime(text, now, time.UTC); err != nil {
+				return problemf(http.StatusBadRequest, "%s=%q: %v", name, text, err)
 			}
 		}
 	}

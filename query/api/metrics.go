@@ -61,4 +61,14 @@ func (w *statusWriter) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
+// patience is how long a client may take to read what is written at once: one that reads
+// nothing does not hold an export for ever.
+const patience = time.Minute
+
+func (w *statusWriter) Write(p []byte) (int, error) {
+	// A writer without deadlines, as tests have, has no client that is slow.
+	_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(patience))
+	return w.ResponseWriter.Write(p)
+}
+
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -113,8 +113,8 @@ func (r *request) query() (q search.Query, err error) {
 	}
 	for name, at := range map[string]*time.Time{"since": &q.From, "until": &q.Until} {
 		if text := r.text(name); text != "" {
-			if *at, err = search.ParseTime(text, now, time.UTC); err != nil {
-				return q, badRequest(err)
+			if *at, err = query.ParseTime(text, now, time.UTC); err != nil {
+				return q, problemf(http.StatusBadRequest, "%s=%q: %v", name, text, err)
 			}
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"millrace/internal/mailname"
 	"millrace/internal/sqltext"
+	"millrace/query"
 	"millrace/schema"
 )
 
@@ -263,9 +264,9 @@ func (w *writer) compareInstant(column string, r Rule) (string, error) {
 		return "", fmt.Errorf("a time does not compare so: use in range")
 	}
 	return between(column, r.Values, "<", func(s string) (string, error) {
-		t, err := ParseTime(s, w.now, time.UTC)
+		t, err := query.ParseTime(s, w.now, time.UTC)
 		if err != nil {
-			return "", err
+			return "", fmt.Errorf("value %q: %w", s, err)
 		}
 		return w.instant(t), nil
 	})
