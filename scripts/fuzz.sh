@@ -18,7 +18,10 @@ one() { # directory:target
 			break
 		fi
 	done
-	if [ $status -eq 0 ]; then
+	if [ $status -eq 0 ] && ! grep -q 'execs: ' "$log"; then
+		# The inputs that are known already took all of the time; each was tried.
+		result="  $directory $target: $(grep -o 'baseline coverage: [0-9/]*' "$log" | tail -1), no new input was tried"
+	elif [ $status -eq 0 ]; then
 		result="  $directory $target: $(grep -o 'execs: [0-9]*' "$log" | tail -1), $(grep -o 'new interesting: [0-9]*' "$log" | tail -1)"
 	else
 		result="  $directory $target: FAILED"$'\n'$(<"$log")
