@@ -51,9 +51,12 @@ and ends with exit code 0; a second one ends at once. Data survive either, and k
 			}
 			ctx := c.Context()
 			if limit > 0 {
-				var cancel context.CancelFunc
-				ctx, cancel = context.WithTimeoutCause(ctx, limit, fmt.Errorf("--for %v is over", limit))
-				defer cancel()
+				// Not a deadline: clients hand that to their sockets, and their timeouts would
+				// come as errors a little before the end that explains them.
+				var end context.CancelCauseFunc
+				ctx, end = context.WithCancelCause(ctx)
+				defer end(nil)
+				defer time.AfterFunc(limit, func() { end(fmt.Errorf("--for %v is over", limit)) }).Stop()
 			}
 			b := buildInfo()
 			o := stack.Options{Config: cfg, Load: load, Data: data, Demo: demo, Version: b.Version, Commit: b.Commit, Out: c.OutOrStdout()}
