@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"millrace/internal/eximid"
 )
 
 // subjects are what the text of a mail header can do to a log line. The test
@@ -43,13 +45,7 @@ func quoted(values ...string) string { return `"` + strings.Join(values, `","`) 
 
 // testID is an Exim id of 2023-03-30 00:11:01 that is unique by n.
 func testID(n int) string {
-	const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-	b := []byte("1phfsb-000000-O4")
-	for i := 12; n > 0; i-- {
-		b[i] = digits[n%62]
-		n /= 62
-	}
-	return string(b)
+	return string(eximid.Append(nil, 1680135061, uint64(n), 1492))
 }
 
 func TestPythonSysLogHandler(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 	"millrace/ingester/format"
 	"millrace/internal/config"
 	"millrace/internal/embedded"
+	"millrace/internal/eximid"
 	"millrace/internal/service"
 	"millrace/schema"
 )
@@ -276,13 +277,7 @@ func quoted(values ...string) string { return `"` + strings.Join(values, `","`) 
 
 // testID is an Exim id of 2023-03-30 00:11:01 that is unique by n.
 func testID(n int) string {
-	const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-	b := []byte("1phfsb-000000-O4")
-	for i := 12; n > 0; i-- {
-		b[i] = digits[n%62]
-		n /= 62
-	}
-	return string(b)
+	return string(eximid.Append(nil, 1680135061, uint64(n), 1492))
 }
 
 // once fails unless the message events have the ids of first to last-1, each

@@ -3,7 +3,7 @@ package arf
 import (
 	"bytes"
 
-	"millrace/ingester/format"
+	"millrace/internal/eximid"
 	"millrace/schema"
 )
 
@@ -109,7 +109,7 @@ func receivedID(v []byte) (id []byte, seconds uint64) {
 		if end := bytes.IndexAny(id, " ;)"); end >= 0 {
 			id = id[:end]
 		}
-		if seconds, ok := format.ParseID(id); ok {
+		if seconds, ok := eximid.Second(id); ok {
 			return id, seconds
 		}
 	}

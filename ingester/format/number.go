@@ -175,54 +175,5 @@ func hexDigit(c byte) (int, bool) {
 	return 0, false
 }
 
-// base62 holds the value of each digit of an Exim id, and noDigit elsewhere.
-var base62 = func() (t [256]byte) {
-	for i := range t {
-		t[i] = noDigit
-	}
-	for i, c := range "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" {
-		t[c] = byte(i)
-	}
-	return t
-}()
-
-const noDigit = 0x80
-
-// ParseID is for who finds Exim ids elsewhere: see parseID.
-func ParseID(v []byte) (seconds uint64, ok bool) { return parseID(v) }
-
-// parseID reads an Exim message id, of 6-6-2 digits (before Exim 4.97) or
-// 6-11-4, and yields the second that its first six digits say.
-func parseID(v []byte) (seconds uint64, ok bool) {
-	var second int // the second dash
-	switch len(v) {
-	case 16:
-		second = 13
-	case 23:
-		second = 18
-	default:
-		return 0, false
-	}
-	if v[6] != '-' || v[second] != '-' {
-		return 0, false
-	}
-	var all byte
-	for _, c := range v[:6] {
-		d := base62[c]
-		all |= d
-		seconds = seconds*62 + uint64(d)
-	}
-	for _, c := range v[7:second] {
-		all |= base62[c]
-	}
-	for _, c := range v[second+1:] {
-		all |= base62[c]
-	}
-	if all&noDigit != 0 || seconds == 0 || seconds > maxEpoch {
-		return 0, false
-	}
-	return seconds, true
-}
-
 // maxEpoch ends ClickHouse's DateTime, in 2106.
 const maxEpoch = 1<<32 - 1

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"millrace/internal/eximid"
 	"millrace/schema"
 )
 
@@ -136,14 +137,13 @@ func randomValue(rng *rand.Rand, c class, bits int) (written, value string) {
 	}
 	switch c {
 	case classID:
-		const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 		id := []byte("1phfsb-0004M4-O4")
 		if rng.IntN(2) == 0 {
 			id = []byte("1tnyvV-000000064WS-3314")
 		}
 		for i := range id[2:] {
 			if id[i+2] != '-' {
-				id[i+2] = digits[rng.IntN(len(digits))]
+				id[i+2] = eximid.Digits[rng.IntN(len(eximid.Digits))]
 			}
 		}
 		return string(id), string(id)

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"millrace/internal/eximid"
 	"millrace/schema"
 )
 
@@ -53,7 +54,7 @@ func FuzzTyped(f *testing.F) {
 				t.Errorf("time %q is read as %+v, %t; it is %d", v, at, ok, ms)
 			}
 		}
-		if seconds, ok := parseID(v); ok && (len(v) != 16 && len(v) != 23 || seconds >= 62*62*62*62*62*62) {
+		if seconds, ok := eximid.Second(v); ok && (len(v) != 16 && len(v) != 23 || seconds >= 62*62*62*62*62*62) {
 			t.Errorf("id %q is of second %d", v, seconds)
 		}
 		if !bytes.Equal(v, before) {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"unicode/utf8"
 
+	"millrace/internal/eximid"
 	"millrace/schema"
 )
 
@@ -45,7 +46,7 @@ func (s *Set) judge(c *column, v []byte) int {
 	case classHost, classDomain:
 		return -b2i(!hostLike(v))
 	case classID:
-		_, ok = parseID(v)
+		_, ok = eximid.Second(v)
 	case classInteger:
 		_, ok = parseUint(v, c.max)
 	case classAddress:
@@ -156,7 +157,7 @@ func (d *Decoder) fill(s *Set, b *bound, body []byte, pieces []span, e *schema.E
 			v, d.scratch = lower(v, d.scratch)
 			e.SetText(col.field, v)
 		case classID:
-			n, ok := parseID(v)
+			n, ok := eximid.Second(v)
 			if !ok {
 				// The text is kept all the same: an id of another kind still finds its row.
 				e.Flag(schema.FlagBadID)

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"millrace/ingester/clean"
-	"millrace/ingester/format"
+	"millrace/internal/eximid"
 	"millrace/schema"
 )
 
@@ -70,7 +70,7 @@ func (m *Message) times(e *schema.Event, f Found) {
 	ms := min(max(f.Millis, schema.MinMillis), schema.MaxMillis)
 	e.SetMillis(schema.EventTime, ms)
 	e.SetText(schema.EventTimeSource, sourceEvent)
-	seconds, ok := format.EximTime([]byte(m.EximID))
+	seconds, ok := eximid.Second([]byte(m.EximID))
 	if !ok {
 		seconds = uint64(min(max(ms/1000, 0), schema.MaxSeconds))
 	}

@@ -3,16 +3,16 @@ package history
 import (
 	"fmt"
 	"strings"
-)
 
-const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+	"millrace/internal/eximid"
+)
 
 // digits is SQL for the last so many base62 digits of a number.
 func digits(number string, n int) string {
 	parts := make([]string, n)
 	power := uint64(1)
 	for i := n - 1; i >= 0; i-- {
-		parts[i] = fmt.Sprintf("substring('%s', 1 + intDiv(%s, %d) %% 62, 1)", base62, number, power)
+		parts[i] = fmt.Sprintf("substring('%s', 1 + intDiv(%s, %d) %% 62, 1)", eximid.Digits, number, power)
 		power *= 62
 	}
 	return "concat(" + strings.Join(parts, ", ") + ")"

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"millrace/internal/eximid"
 )
 
 // Kind says what a frame is: a message event or a status event.
@@ -335,7 +337,7 @@ func (g *Generator) appendDelivery(dst []byte, c column, s *story, t try) []byte
 			reply := remoteReplies[g.r.below(len(remoteReplies))]
 			dst = append(dst, reply...)
 			if reply[len(reply)-1] == ' ' {
-				dst = appendBase62(dst, s.number, 6)
+				dst = eximid.AppendDigits(dst, s.number, 6)
 			}
 			return dst
 		case tryDeferred:

@@ -1,6 +1,10 @@
 package traffic
 
-import "math/bits"
+import (
+	"math/bits"
+
+	"millrace/internal/eximid"
+)
 
 // An Exim id is the second, the process and the fraction of a second, in
 // base62. Process and fraction together are one number of idSpace values; a
@@ -11,8 +15,6 @@ const (
 	idSpace     = idFractions << 22 // and Linux 2^22 processes
 	idStride    = 5184444863        // idSpace divided by the golden ratio, odd and no multiple of 5
 )
-
-const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 // walk gives numbers in [0, idSpace) that do not repeat. The walks of several
 // lanes with one seed never meet.
@@ -39,24 +41,12 @@ func (w *walk) next() uint64 {
 	return v
 }
 
-func appendBase62(dst []byte, v uint64, digits int) []byte {
-	var b [11]byte
-	for i := digits - 1; i >= 0; i-- {
-		b[i] = base62[v%62]
-		v /= 62
-	}
-	return append(dst, b[:digits]...)
-}
-
 // appendID writes the 16-character form, or the 23-character form of Exim 4.97,
 // which has wider fields and counts microseconds.
 func appendID(dst []byte, second int64, number uint64, long bool) []byte {
 	process, fraction := number/idFractions, number%idFractions
-	dst = append(appendBase62(dst, uint64(second), 6), '-')
 	if long {
-		dst = append(appendBase62(dst, process, 11), '-')
-		return appendBase62(dst, fraction*500, 4)
+		return eximid.AppendLong(dst, uint64(second), process, fraction*500)
 	}
-	dst = append(appendBase62(dst, process, 6), '-')
-	return appendBase62(dst, fraction, 2)
+	return eximid.Append(dst, uint64(second), process, fraction)
 }

@@ -1,6 +1,10 @@
 package traffic
 
-import "math"
+import (
+	"math"
+
+	"millrace/internal/eximid"
+)
 
 type class uint8
 
@@ -266,11 +270,11 @@ func (g *Generator) composeIncoming() {
 	switch {
 	case bot && r.below(4) != 0:
 		text := append(m.text, w.locals[w.local.draw(r)]...)
-		text = appendBase62(text, m.number, 6)
+		text = eximid.AppendDigits(text, m.number, 6)
 		m.sender = m.add(append(append(text, '@'), domain...))
 	case m.class == notSpam && r.below(5) < 2:
 		text := append(m.text, "bounces+"...)
-		text = appendBase62(text, m.number, 6)
+		text = eximid.AppendDigits(text, m.number, 6)
 		text = append(append(text, '-'), m.rcptLocal...)
 		m.sender = m.add(append(append(text, '@'), domain...))
 	default:
@@ -354,7 +358,7 @@ func (g *Generator) fromBot(domain string) {
 		m.helo = m.add(append(m.text, "localhost.localdomain"...))
 	case 2:
 		text := append(m.text, "WIN-"...)
-		m.helo = m.add(appendBase62(text, v>>20, 7))
+		m.helo = m.add(eximid.AppendDigits(text, v>>20, 7))
 	case 3:
 		m.helo = m.add(append(append(m.text, "mail."...), m.domain...)) // names the victim's own domain
 	case 4:
