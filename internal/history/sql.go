@@ -18,6 +18,11 @@ func digits(number string, n int) string {
 	return "concat(" + strings.Join(parts, ", ") + ")"
 }
 
+// EximID is SQL for an Exim id (package eximid) of a second and of what tells it from others.
+func EximID(second, process, fraction string) string {
+	return "concat(" + digits(second, 6) + ", '-', " + digits(process, 6) + ", '-', " + digits(fraction, 2) + ")"
+}
+
 // share is SQL for a word that is drawn: words with their percentages, of which the last
 // takes what is left.
 func share(draw string, of ...any) string {
@@ -43,7 +48,7 @@ func (o Options) messages(from, n uint64) string {
 	seconds := uint64(o.Days) * 86400
 	columns := []struct{ sql, name string }{
 		{fmt.Sprintf("toDateTime(%d + intDiv(number * %d, %d), 'UTC')", o.End.Unix()-int64(seconds), seconds, o.Messages), "id_time"},
-		{"concat(" + digits("toUnixTimestamp(id_time)", 6) + ", '-', " + digits("number", 6) + ", '-', " + digits(fmt.Sprintf("cityHash64(%d, number, 1)", o.Seed), 2) + ")", "id"},
+		{EximID("toUnixTimestamp(id_time)", "number", fmt.Sprintf("cityHash64(%d, number, 1)", o.Seed)), "id"},
 		{"concat('filter', toString(1 + number % 4), '.example')", "filtering_host"},
 		{draw(2) + " < 0.2", "outgoing"},
 		{fmt.Sprintf("toUInt32(exp(%s * log(%d))) - 1", draw(3), o.Domains+1), "rank"},

@@ -43,9 +43,9 @@ type site struct {
 
 var rows = []string{
 	`INSERT INTO message_events (event_time, id_time, received_at, id, domain, sender, recipient, status, status_norm, class_norm, auth_user, identity, direction, subject_header) VALUES
-	('2026-11-20 10:00:00', '2026-11-20 10:00:00', '2026-11-20 10:00:00', '1lJZQT-000001-O4', 'example.com', 'alice@example.com', 'r1@example.net', 'delivered', 'delivered', 'not-spam', '', '', 'outgoing', 'alpha'),
-	('2026-11-20 11:00:00', '2026-11-20 11:00:00', '2026-11-20 11:00:00', '1lJZQT-000002-O4', 'example.org', 'x@example.net', 'bob@example.org', 'quarantined', 'quarantined', 'spam', '', '', 'incoming', 'beta'),
-	('2026-11-20 12:00:00', '2026-11-20 12:00:00', '2026-11-20 12:00:00', '1lJZQT-000003-O4', 'example.com', 'x@example.net', 'carol@example.com', 'delivered', 'delivered', 'spam', '', '', 'incoming', 'gamma')`,
+	('2026-11-20 10:00:00', '2026-11-20 10:00:00', '2026-11-20 10:00:00', '1xULPU-000001-O4', 'example.com', 'alice@example.com', 'r1@example.net', 'delivered', 'delivered', 'not-spam', '', '', 'outgoing', 'alpha'),
+	('2026-11-20 11:00:00', '2026-11-20 11:00:00', '2026-11-20 11:00:00', '1xUMLY-000002-O4', 'example.org', 'x@example.net', 'bob@example.org', 'quarantined', 'quarantined', 'spam', '', '', 'incoming', 'beta'),
+	('2026-11-20 12:00:00', '2026-11-20 12:00:00', '2026-11-20 12:00:00', '1xUNHc-000003-O4', 'example.com', 'x@example.net', 'carol@example.com', 'delivered', 'delivered', 'spam', '', '', 'incoming', 'gamma')`,
 }
 
 func password(name string) string { return "correct horse " + name }
@@ -176,7 +176,7 @@ func TestSearch(t *testing.T) {
 			break
 		}
 	}
-	if !slices.Equal(ids, []string{"1lJZQT-000003-O4", "1lJZQT-000002-O4", "1lJZQT-000001-O4"}) {
+	if !slices.Equal(ids, []string{"1xUNHc-000003-O4", "1xUMLY-000002-O4", "1xULPU-000001-O4"}) {
 		t.Errorf("%v", ids)
 	}
 	// ETag.
@@ -186,9 +186,9 @@ func TestSearch(t *testing.T) {
 		t.Errorf("%s %q", again.Status, empty)
 	}
 	// One message.
-	s.want(t, "admin", "GET", "/api/v1/messages/1lJZQT-000002-O4", "", 200, `"recipients":[{`, `"events":[{`, "quarantined: beta")
-	s.want(t, "emil", "GET", "/api/v1/messages/1lJZQT-000002-O4", "", 200, "beta")
-	s.want(t, "dora", "GET", "/api/v1/messages/1lJZQT-000002-O4", "", 404)
+	s.want(t, "admin", "GET", "/api/v1/messages/1xUMLY-000002-O4", "", 200, `"recipients":[{`, `"events":[{`, "quarantined: beta")
+	s.want(t, "emil", "GET", "/api/v1/messages/1xUMLY-000002-O4", "", 200, "beta")
+	s.want(t, "dora", "GET", "/api/v1/messages/1xUMLY-000002-O4", "", 404)
 	s.want(t, "admin", "GET", "/api/v1/fields?kind=spamdyke", "", 200, "origin_rdns")
 	s.want(t, "admin", "GET", "/api/v1/classes", "", 200, `"class":"phish"`)
 }
@@ -197,11 +197,11 @@ func TestExport(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, func(o *Options) { o.Exports = 1 })
 	text := s.want(t, "dora", "GET", "/api/v1/export?columns=id,subject_header&order=asc", "", 200)
-	if text != "id,subject_header\r\n1lJZQT-000001-O4,alpha\r\n1lJZQT-000003-O4,gamma\r\n" {
+	if text != "id,subject_header\r\n1xULPU-000001-O4,alpha\r\n1xUNHc-000003-O4,gamma\r\n" {
 		t.Errorf("%q", text)
 	}
 	res, text := s.ask(t, "emil", "GET", "/api/v1/export?columns=id&format=ndjson", "")
-	if text != "{\"id\":\"1lJZQT-000002-O4\"}\n" || res.Header.Get("Content-Disposition") == "" {
+	if text != "{\"id\":\"1xUMLY-000002-O4\"}\n" || res.Header.Get("Content-Disposition") == "" {
 		t.Errorf("%q %v", text, res.Header)
 	}
 	s.want(t, "emil", "GET", "/api/v1/export?format=xls", "", 400)
@@ -224,7 +224,7 @@ func TestReports(t *testing.T) {
 	s.want(t, "dora", "GET", "/api/v1/reports", "", 200, `"name":"top_spammers"`, `"own":true`)
 	s.want(t, "admin", "GET", "/api/v1/reports/mine", "", 200, "000001", "000002", "000003")
 	s.want(t, "dora", "GET", "/api/v1/reports/mine", "", 200, "000001", "!000002", "000003")
-	s.want(t, "emil", "GET", "/api/v1/reports/mine?format=csv", "", 200, "id\r\n1lJZQT-000002-O4\r\n", "!000001")
+	s.want(t, "emil", "GET", "/api/v1/reports/mine?format=csv", "", 200, "id\r\n1xUMLY-000002-O4\r\n", "!000001")
 	s.want(t, "admin", "GET", "/api/v1/reports/sly", "", 200)
 	s.want(t, "dora", "GET", "/api/v1/reports/sly", "", 403, "rejects")
 	s.want(t, "admin", "GET", "/api/v1/reports/none", "", 404)
@@ -400,7 +400,7 @@ func TestOpenAPI(t *testing.T) {
 		}
 	}
 	// Answers have the members that their schemas require.
-	for path, schema := range map[string]string{"/api/v1/search": "Page", "/api/v1/me": "Me", "/api/v1/reports/volume": "Answer", "/api/v1/messages/1lJZQT-000001-O4": "Message"} {
+	for path, schema := range map[string]string{"/api/v1/search": "Page", "/api/v1/me": "Me", "/api/v1/reports/volume": "Answer", "/api/v1/messages/1xULPU-000001-O4": "Message"} {
 		var answer map[string]any
 		if err := json.Unmarshal([]byte(s.want(t, "admin", "GET", path, "", 200)), &answer); err != nil {
 			t.Fatal(err)

@@ -109,11 +109,11 @@ func (s *site) refused(t *testing.T, user, name string, status int, part string,
 
 var corpus = []string{
 	`INSERT INTO message_events (event_time, id_time, received_at, id, filtering_host, domain, sender, recipient, sender_ip, status, status_norm, class_norm, auth_user, direction, subject_header, incoming_size) VALUES
-	('2026-11-20 10:00:00', '2026-11-20 10:00:00', '2026-11-20 10:00:00', '1lJZQT-000001-O4', 'mx1', 'example.com', 'alice@example.com', 'r1@example.net', '192.0.2.1', 'Quarantined', 'quarantined', 'spam', 'smtp@example.com', 'outgoing', 'a, "b"', 100),
-	('2026-11-20 11:00:00', '2026-11-20 11:00:00', '2026-11-20 11:00:00', '1lJZQT-000002-O4', 'mx1', 'example.com', 'bob@example.com', 'r2@example.net', '192.0.2.2', 'delivered', 'delivered', 'not-spam', 'smtp@example.com', 'outgoing', 'tab	and' || char(10) || 'line \\ ''x''', 200),
-	('2026-11-20 12:00:00', '2026-11-20 12:00:00', '2026-11-20 12:00:00', '1lJZQT-000003-O4', 'mx1', 'example.org', 'x@example.net', 'bob@example.org', '192.0.2.3', 'rejected', 'rejected', 'block-list', '', 'incoming', 'three', 300),
-	('2026-11-20 13:00:00', '2026-11-20 13:00:00', '2026-11-20 13:00:00', '1lJZQT-000004-O4', 'mx1', 'example.org', 'x@example.net', 'eve@example.org', '192.0.2.3', 'delivered', 'delivered', 'unsure', '', 'unknown', '', 400)`,
-	`INSERT INTO status_events (event_time, id_time, received_at, id, domain, recipient, status, status_norm, direction) VALUES ('2026-11-20 14:00:00', '2026-11-20 14:00:00', '2026-11-20 14:00:00', '1lJZQT-000005-O4', 'example.org', 'eve@example.org', 'queued', 'queued', 'incoming')`,
+	('2026-11-20 10:00:00', '2026-11-20 10:00:00', '2026-11-20 10:00:00', '1xULPU-000001-O4', 'mx1', 'example.com', 'alice@example.com', 'r1@example.net', '192.0.2.1', 'Quarantined', 'quarantined', 'spam', 'smtp@example.com', 'outgoing', 'a, "b"', 100),
+	('2026-11-20 11:00:00', '2026-11-20 11:00:00', '2026-11-20 11:00:00', '1xUMLY-000002-O4', 'mx1', 'example.com', 'bob@example.com', 'r2@example.net', '192.0.2.2', 'delivered', 'delivered', 'not-spam', 'smtp@example.com', 'outgoing', 'tab	and' || char(10) || 'line \\ ''x''', 200),
+	('2026-11-20 12:00:00', '2026-11-20 12:00:00', '2026-11-20 12:00:00', '1xUNHc-000003-O4', 'mx1', 'example.org', 'x@example.net', 'bob@example.org', '192.0.2.3', 'rejected', 'rejected', 'block-list', '', 'incoming', 'three', 300),
+	('2026-11-20 13:00:00', '2026-11-20 13:00:00', '2026-11-20 13:00:00', '1xUODg-000004-O4', 'mx1', 'example.org', 'x@example.net', 'eve@example.org', '192.0.2.3', 'delivered', 'delivered', 'unsure', '', 'unknown', '', 400)`,
+	`INSERT INTO status_events (event_time, id_time, received_at, id, domain, recipient, status, status_norm, direction) VALUES ('2026-11-20 14:00:00', '2026-11-20 14:00:00', '2026-11-20 14:00:00', '1xUP9k-000005-O4', 'example.org', 'eve@example.org', 'queued', 'queued', 'incoming')`,
 }
 
 func TestFind(t *testing.T) {
@@ -122,11 +122,11 @@ func TestFind(t *testing.T) {
 	const out, in = "api_find_outgoing_messages", "api_find_messages"
 	s.want(t, "admin", out, "alice@example.com\nbob@example.com\n", "columns=sender", "domain=example.com")
 	s.want(t, "admin", out, "1795168800,a, \"b\",192.0.2.1,spam\n1795172400,tab and line \\ 'x',192.0.2.2,not-spam\n", "columns=datestamp,subject_header,sender_ip,classification", "api_language=en")
-	s.want(t, "admin", out, "1795168800,mx1,1lJZQT-000001-O4,alice@example.com,r1@example.net,example.com,Quarantined,spam,192.0.2.1,a, \"b\"\n", "sender=ALICE@example.com", "partial=False", "subject_header=")
+	s.want(t, "admin", out, "1795168800,mx1,1xULPU-000001-O4,alice@example.com,r1@example.net,example.com,Quarantined,spam,192.0.2.1,a, \"b\"\n", "sender=ALICE@example.com", "partial=False", "subject_header=")
 	s.want(t, "admin", out, "alice@example.com\n", "columns=sender", "classification=oversize,blacklisted,locked,phish,virus,spam,deferred", "predicate=and", "include_in_progress=False", "id=")
-	s.want(t, "admin", in, "1lJZQT-000003-O4\n", "columns=id", "classification=blacklisted")
-	s.want(t, "admin", in, "1lJZQT-000003-O4\n1lJZQT-000004-O4\n1lJZQT-000005-O4\n", "columns=message_id")
-	s.want(t, "admin", in, "1lJZQT-000003-O4\n1lJZQT-000004-O4\n", "columns=message_id", "include_in_progress=False")
+	s.want(t, "admin", in, "1xUNHc-000003-O4\n", "columns=id", "classification=blacklisted")
+	s.want(t, "admin", in, "1xUNHc-000003-O4\n1xUODg-000004-O4\n1xUP9k-000005-O4\n", "columns=message_id")
+	s.want(t, "admin", in, "1xUNHc-000003-O4\n1xUODg-000004-O4\n", "columns=message_id", "include_in_progress=False")
 	s.want(t, "admin", in, "rejected,300\n", "columns=status,message_size", "status=Rejected")
 	s.want(t, "admin", out, "bob@example.com\n", "columns=sender", "sender=bob", "partial=True")
 	s.want(t, "admin", out, "", "columns=sender", "sender=bob", "recipient=r1", "partial=True")

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"millrace/internal/eximid"
 	"millrace/internal/mailname"
 	"millrace/internal/sqltext"
 	"millrace/query"
@@ -69,6 +70,36 @@ func (r Rule) NamesID() bool {
 		return true
 	}
 	return slices.ContainsFunc(r.All, Rule.NamesID)
+}
+
+// seconds is the time that messages are stored under which the rule can hold for: that of
+// their ids, where it names some and all are Exim's.
+func (r Rule) seconds() (first, last time.Time, ok bool) {
+	if r.Not {
+		return first, last, false
+	}
+	for _, p := range r.All {
+		if first, last, ok = p.seconds(); ok {
+			return first, last, true
+		}
+	}
+	if r.Field != "id" || r.Op != Is && r.Op != OneOf {
+		return first, last, false
+	}
+	for i, v := range r.Values {
+		second, ok := eximid.Second([]byte(v))
+		if !ok {
+			return first, last, false
+		}
+		t := time.Unix(int64(second), 0)
+		if i == 0 || t.Before(first) {
+			first = t
+		}
+		if i == 0 || t.After(last) {
+			last = t
+		}
+	}
+	return first, last, len(r.Values) > 0
 }
 
 // Bounds of what a search may ask.

@@ -126,7 +126,7 @@ func (b *builder) statement() (Statement, error) {
 	}
 	from := b.from
 	s.count = fmt.Sprintf("SELECT toString(count()) FROM %s%s", from, and(where))
-	if r.Name == "messages" && b.Limit > 0 {
+	if r.Name == "messages" && b.Limit > 0 && !b.Where.NamesID() {
 		// The columns that are shown are read for the rows of the page alone.
 		keys := "(domain, id_time, id, recipient, filtering_host, event_key)"
 		where = append(where, fmt.Sprintf("%s IN (SELECT %s FROM %s%s%s)", keys, strings.Trim(keys, "()"), from, and(slices.Concat(where, page.after)), page.order))
@@ -196,6 +196,9 @@ func (b *builder) where() ([]string, error) {
 	sql, err := b.w.rule(b.Where, 0)
 	if err != nil {
 		return nil, err
+	}
+	if first, last, ok := b.Where.seconds(); ok && b.w.relation.Time == "id_time" {
+		all = append(all, "id_time >= "+b.moment(first), "id_time <= "+b.moment(last))
 	}
 	candidates, err := b.candidates(all)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"millrace/internal/embedded/embeddedtest"
+	"millrace/internal/eximid"
 	"millrace/query"
 	"millrace/query/access"
 	"millrace/query/querytest"
@@ -30,6 +31,11 @@ type mail struct {
 
 var start = time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC)
 
+// eximID is the id of message number n of that time.
+func eximID(at time.Time, n int) string {
+	return string(eximid.Append(nil, uint64(at.Unix()), uint64(n), 0))
+}
+
 // mails are n messages of few different values, so that rules hit some of them.
 func mails(n int) []mail {
 	r := rand.New(rand.NewPCG(6, 6))
@@ -38,7 +44,7 @@ func mails(n int) []mail {
 	for i := range n {
 		at := start.Add(time.Duration(r.IntN(5*86400)) * time.Second)
 		m := mail{
-			id: fmt.Sprintf("1lJZQT-%06d-O4", i), at: at,
+			id: eximID(at, i), at: at,
 			domain:  pick("example.com", "example.net", "xn--bcher-kva.example"),
 			sender:  pick("", "Alice@Example.ORG", "bob@example.com", "o'neil\\x@example.org", "carol@bücher.example"),
 			subject: pick("", "Hello", "HELLO world", "Rechnung für Ärzte", `"quoted" 'single' \n 100% {p0:String}`, "tab\there\nline"),
@@ -341,7 +347,7 @@ func TestInjection(t *testing.T) {
 	var all []mail
 	for i, text := range nasty {
 		all = append(all, mail{
-			id: fmt.Sprintf("1lJZQT-%06d-O4", i), at: start.Add(time.Duration(i) * time.Second), domain: "example.com", sender: text, recipient: text + "@r", subject: "<" + text + ">",
+			id: eximID(start.Add(time.Duration(i)*time.Second), i), at: start.Add(time.Duration(i) * time.Second), domain: "example.com", sender: text, recipient: text + "@r", subject: "<" + text + ">",
 			ip: "::", way: "unknown", status: "delivered", extra: map[string]string{text: text},
 		})
 	}
