@@ -85,7 +85,7 @@ func TestImportsRunOneWay(t *testing.T) {
 		"internal":    {"internal", "schema"},
 		"schema":      {},
 		"e2e":         {},
-		"benchmarks":  {"benchmarks", "transformer", "internal", "schema"},
+		"benchmarks":  {"benchmarks", "transformer", "query", "internal", "schema"},
 	}
 	all := packages(t)
 	for _, p := range all {

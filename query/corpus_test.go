@@ -13,6 +13,7 @@ import (
 
 	"millrace/internal/embedded/embeddedtest"
 	"millrace/internal/migrate"
+	"millrace/schema"
 )
 
 // The corpus: events of all kinds from a fixed seed, in ClickHouse and as what they were
@@ -319,7 +320,8 @@ func (c *corpus) logs(r *rand.Rand, arrival time.Time) {
 
 // insert makes the tables and fills them.
 func (c *corpus) insert(ctx context.Context, conn clickhouse.Conn) error {
-	m, err := migrate.New(conn, migrate.Settings{Database: c.database})
+	forever := schema.Retention{Rollups: 50 * 365 * 24 * time.Hour} // hours of a fixed day are counted
+	m, err := migrate.New(conn, migrate.Settings{Database: c.database, Retention: forever})
 	if err != nil {
 		return err
 	}
@@ -399,8 +401,11 @@ func (c *corpus) insert(ctx context.Context, conn clickhouse.Conn) error {
 	}); err != nil {
 		return err
 	}
-	return into("quarantine_messages", common+"from_header, to_header, client, evidence, php_script, auth_sender, auth_user, subject_header, server, account, folder, uid_validity, uid, size", len(c.quarantine), func(i int) []any {
+	if err := into("quarantine_messages", common+"from_header, to_header, client, evidence, php_script, auth_sender, auth_user, subject_header, server, account, folder, uid_validity, uid, size", len(c.quarantine), func(i int) []any {
 		q := c.quarantine[i]
 		return []any{q.at, q.received, q.domain, q.direction, q.from, q.to, q.client, q.evidence, q.script, q.authSender, q.user, q.subject, "imap1", "global", "Caught", uint64(1), q.uid, q.size}
-	})
+	}); err != nil {
+		return err
+	}
+	return m.Count(ctx, func(string, uint64) {})
 }

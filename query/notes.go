@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"millrace/schema"
@@ -50,14 +51,20 @@ func (a Asked) empty(ctx context.Context, o Options, n Need) (string, error) {
 			}
 		}
 	}
-	at := "event_time"
+	at, from := "event_time", table
 	if n.Kind == schema.Message.Name || n.Kind == schema.Status.Name {
 		at = "id_time"
+	}
+	// A report on the hours is for periods over whose messages this would take long.
+	for _, r := range schema.Rollups() {
+		if has := func(c schema.Column) bool { return c.Name == n.Column }; a.Report.reads(r.View.Name) && slices.ContainsFunc(r.View.Columns, has) {
+			at, from = "hour", r.View.Name
+		}
 	}
 	where := a.where(at)
 	// Each half ends at the first row that it finds.
 	sql := fmt.Sprintf("SELECT (SELECT count() FROM (SELECT 1 FROM %[1]s WHERE %[2]s LIMIT 1)), (SELECT count() FROM (SELECT 1 FROM %[1]s WHERE %[2]s AND %[3]s != %[4]s LIMIT 1))",
-		table, where, n.Column, none)
+		from, where, n.Column, none)
 	answer, err := a.one(ctx, o, sql)
 	if err != nil || answer != "1\t0" {
 		return "", err
@@ -81,13 +88,24 @@ func emptyValue(t schema.Type) string {
 	return "0"
 }
 
-var readsMessages = regexp.MustCompile(`\bFROM messages\b`)
+// reads tells whether the report asks a table or view by itself.
+func (r Report) reads(relation string) bool {
+	return regexp.MustCompile(`\bFROM ` + relation + `\b`).MatchString(r.SQL)
+}
 
 // undirected asks how many messages of the same time have no direction, when the report
 // is on a direction that they may have.
 func (a Asked) undirected(ctx context.Context, o Options) (string, error) {
 	p, ok := a.Report.Parameter("direction")
-	if !ok || p.Type != "String" || !readsMessages.MatchString(a.Report.SQL) {
+	count := ""
+	switch {
+	case !ok || p.Type != "String":
+	case a.Report.reads(schema.Messages.Name):
+		count = "SELECT count() FROM messages WHERE has_message AND " + a.where("id_time")
+	case a.Report.reads(schema.MessagesHourly.View.Name):
+		count = "SELECT sum(messages) FROM messages_hourly WHERE " + a.where("hour")
+	}
+	if count == "" {
 		return "", nil
 	}
 	asked := strings.Split(a.Values["direction"], ",")
@@ -96,7 +114,7 @@ func (a Asked) undirected(ctx context.Context, o Options) (string, error) {
 			return "", nil
 		}
 	}
-	answer, err := a.one(ctx, o, "SELECT count() FROM messages WHERE has_message AND direction NOT IN ('incoming', 'outgoing') AND "+a.where("id_time"))
+	answer, err := a.one(ctx, o, count+" AND direction NOT IN ('incoming', 'outgoing')")
 	if err != nil || answer == "0" {
 		return "", err
 	}
@@ -105,9 +123,12 @@ func (a Asked) undirected(ctx context.Context, o Options) (string, error) {
 
 // where are the conditions on period and domain that the report has parameters for.
 func (a Asked) where(at string) string {
-	conditions := []string{"1"}
+	conditions, since := []string{"1"}, at+" >= {since:DateTime('UTC')}"
+	if at == "hour" {
+		since = "hour >= toStartOfHour({since:DateTime('UTC')})"
+	}
 	for name, condition := range map[string]string{
-		"since":  at + " >= {since:DateTime('UTC')}",
+		"since":  since,
 		"until":  at + " < {until:DateTime('UTC')}",
 		"domain": "({domain:String} = '' OR domain IN splitByChar(',', {domain:String}))",
 	} {

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"millrace/schema"
 )
 
 // Answers over messages, from their states.
@@ -33,6 +35,40 @@ func oracleTopSpammers(c *corpus, q askedOf) [][]string {
 		}
 		return line{float64(len(bad)), nil, slices.Concat([]string{k[0], i(len(bad)), i(len(of)), percent(len(bad), len(of))}, classes(bad),
 			[]string{i(distinct(bad, addressOf)), i(distinct(bad, func(s state) string { return s.subject })), q.millis(latest(bad, lastOf))})}, true
+	}))
+}
+
+// ofHours are the messages of the whole hours of the period.
+func (q askedOf) ofHours(c *corpus) []state {
+	q.since = q.since.Truncate(time.Hour)
+	return filter(c.states(), func(s state) bool { return s.hasMessage && q.within(hourOf(s)) && q.fits(s) })
+}
+
+func hourOf(s state) time.Time { return s.idTime.Truncate(time.Hour) }
+
+// invalidSenders counts those that are by the default of reports.invalid_sender.
+func invalidSenders(of []state) int {
+	return count(of, func(s state) bool {
+		return strings.Contains(InvalidWords(schema.DefaultInvalidSenders)+",", "//"+s.sub+",") && s.sub != ""
+	})
+}
+
+func oracleOutgoingHourly(c *corpus, q askedOf) [][]string {
+	return q.answerOf(by(q.ofHours(c), func(s state) []string { return []string{q.who(s)} }, func(k []string, of []state) (line, bool) {
+		return line{float64(len(of)), nil, slices.Concat([]string{k[0], i(len(of))}, groups(of), classes(of),
+			[]string{i(invalidSenders(of)), i(distinct(of, addressOf)), bytesOf(of), q.seconds(earliest(of, hourOf)), q.seconds(latest(of, hourOf))})}, true
+	}))
+}
+
+func oracleTopSpammersHourly(c *corpus, q askedOf) [][]string {
+	return q.answerOf(by(q.ofHours(c), func(s state) []string { return []string{q.who(s)} }, func(k []string, of []state) (line, bool) {
+		rejected, quarantined := filter(of, func(s state) bool { return s.group == "rejected" }), filter(of, func(s state) bool { return s.group == "quarantined" })
+		bad := slices.Concat(rejected, quarantined)
+		if len(bad) == 0 {
+			return line{}, false
+		}
+		return line{float64(len(bad)), nil, []string{k[0], i(len(bad)), i(len(of)), percent(len(bad), len(of)), i(len(rejected)), i(len(quarantined)),
+			i(invalidSenders(of)), i(distinct(of, addressOf)), q.seconds(latest(bad, hourOf))}}, true
 	}))
 }
 

@@ -17,6 +17,7 @@ import (
 	"millrace/internal/embedded"
 	"millrace/internal/history"
 	"millrace/internal/migrate"
+	"millrace/query"
 )
 
 const (
@@ -42,6 +43,8 @@ type options struct {
 type bench struct {
 	o        options
 	conn     clickhouse.Conn
+	reader   query.Options // who asks
+	ids      []string      // of each round
 	end      time.Time
 	report   *report.Report
 	progress io.Writer
@@ -108,6 +111,7 @@ func run(ctx context.Context, o options, out, progress io.Writer) (err error) {
 			Addr: []string{server.NativeAddr}, Auth: clickhouse.Auth{Database: database, Username: server.Admin.User, Password: server.Admin.Password}, ReadTimeout: time.Hour,
 		})
 	}
+	b.reader = query.Options{Addresses: []string{server.NativeAddr}, Database: database, User: server.Reader.User, Password: server.Reader.Password}
 	if err := b.prepare(ctx, open); err != nil {
 		return err
 	}
