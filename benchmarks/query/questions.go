@@ -121,6 +121,13 @@ func (b *bench) ask(ctx context.Context) error {
 			}
 		}
 	}
+	for _, e := range b.exports() {
+		m, err := b.exported(ctx, e)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		b.report.Record(b.progress, "query", ours, e.name, m, err)
+	}
 	for _, q := range questions {
 		if v, ok := b.report.Find("query", ours, q.name).Median(mMillis); q.limit > 0 {
 			b.report.AtMost(q.name, q.limit, "ms", v, ok)
@@ -151,5 +158,5 @@ func (b *bench) sheets() []*report.Sheet {
 		}
 		s.Add(q.name, r.Cell(mMillis), limit, r.Cell(mRead), r.Cell(mRows))
 	}
-	return []*report.Sheet{s}
+	return []*report.Sheet{s, b.exportSheet()}
 }
