@@ -231,6 +231,9 @@ func TestReports(t *testing.T) {
 	s.want(t, "admin", "GET", "/api/v1/reports/volume?since=never", "", 400)
 	s.want(t, "admin", "GET", "/api/v1/reports/volume?nothing=1", "", 400)
 	s.want(t, "admin", "GET", "/api/v1/reports/classifications?since=2026-11-20&until=2026-11-21&direction=incoming", "", 200, `"since":"2026-11-20T00:00:00Z"`, `"rows":[{`, "spam", "!not-spam")
+	// A row has what a lock takes.
+	s.want(t, "dora", "GET", "/api/v1/reports/outgoing?since=2026-11-20&until=2026-11-21&group_by=sender", "", 200, `"locked":"","targets":[{"domain":"example.com","user":"*","identity":"alice@example.com"}]`)
+	s.want(t, "emil", "GET", "/api/v1/reports/outgoing?since=2026-11-20&until=2026-11-21&group_by=sender", "", 200, `"rows":[]`)
 	// Whatever the report, somebody who owns nothing sees no row of the mail.
 	by := state.By{Actor: "test", How: state.System}
 	if err := s.accounts.Add(t.Context(), by, state.User{Name: "nora", Role: "domain", Domains: []string{"example.invalid"}}, password("nora")); err != nil {
