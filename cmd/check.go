@@ -113,7 +113,12 @@ func summary(out io.Writer, cfg *config.Config) error {
 	}
 	fmt.Fprintf(w, "retention\tevents %s\traw %s\n",
 		config.FormatDuration(cfg.Retention.Events), config.FormatDuration(cfg.Retention.Raw))
-	fmt.Fprintf(w, "http\tingest %s\ttransform %s\n", cfg.HTTP.Ingest, cfg.HTTP.Transform)
+	certificate := "a certificate of its own making"
+	if cfg.API.TLS.Cert != "" {
+		certificate = "the certificate " + cfg.API.TLS.Cert
+	}
+	fmt.Fprintf(w, "api\t%s\tHTTPS with %s\n", cfg.API.Address, certificate)
+	fmt.Fprintf(w, "http\tingest %s\ttransform %s, serve %s\n", cfg.HTTP.Ingest, cfg.HTTP.Transform, cfg.HTTP.Serve)
 	if cfg.Source.URL != "" {
 		fmt.Fprintf(w, "source\t%s\ttemplates %s %s\n", cfg.Source.URL, cfg.Source.MessageTemplate, cfg.Source.StatusTemplate)
 	}

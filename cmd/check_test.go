@@ -14,7 +14,8 @@ listener filter-tcp  tcp://127.0.0.1:5514   framing auto, formats m1 s1 m2 s2 m3
 kafka                127.0.0.1:9092         topics millrace.{message,status,smtp,delivery,spamdyke,line,feedback,quarantine,reject}, group millrace, compression snappy
 clickhouse           127.0.0.1:9000         database millrace, user default, compression auto
 retention            events 400d            raw 30d
-http                 ingest 127.0.0.1:8514  transform 127.0.0.1:8515
+api                  127.0.0.1:8443         HTTPS with a certificate of its own making
+http                 ingest 127.0.0.1:8514  transform 127.0.0.1:8515, serve 127.0.0.1:8516
 `, "")
 	path := file(t, "m.yaml", `
 listeners: [{name: a, address: "tcp://:514", allow: any, formats: [mine]}]

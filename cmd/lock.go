@@ -20,14 +20,25 @@ import (
 const bulk = `Several may be given; - reads them from standard input, one a line.`
 
 func newLock() *cobra.Command {
+	var by found
 	c := group(&cobra.Command{
 		Use:   "lock",
 		Short: "Lock an identity or an outgoing user, with a reason",
 		Long: `Lock an identity or a whole outgoing user, with a reason. The lock is recorded with your name, and every instance of
-Millrace knows it at once.`,
+Millrace knows it at once.
+
+Who is meant is named, or found: --message takes the one who has sent a message, as its outgoing user's identification
+method tells it; --from takes rows in JSON of millrace report (their column targets), of millrace search (the messages
+with their id), of millrace identities or locks, or your own with domain, user and identity. Of rows that name nobody
+nothing is locked, unless --skip leaves them out. On a terminal it asks before it locks who was found.`,
 		Example: `  millrace lock identity example.com/192.0.2.1/bob@example.com --reason "spam run"
-  millrace lock user example.com/192.0.2.1 --reason "hacked" --until 24h`,
+  millrace lock user example.com/192.0.2.1 --reason "hacked" --until 24h
+  millrace lock --message 1phfsb-0004M4-O4 --reason "phishing"
+  millrace report top_spammers --group-by identity --format ndjson | millrace lock --from - --reason "spam run" --dry-run
+  millrace search 'class_norm is phish' --direction outgoing --format ndjson | millrace lock --from - --reason "phishing"`,
 	})
+	c.RunE = func(c *cobra.Command, _ []string) error { return by.run(c) }
+	by.flags(c)
 	c.AddCommand(
 		lockVerb("identity DOMAIN/USER/IDENTITY...|-", "Lock identities of an outgoing user", lock.ParseIdentity,
 			`  millrace lock identity example.com/192.0.2.1/bob@example.com --reason "spam run"
@@ -37,6 +48,13 @@ Millrace knows it at once.`,
 			`  millrace lock user example.com/192.0.2.1 --reason "hacked"`),
 	)
 	return c
+}
+
+func lockFlags(c *cobra.Command, reason, until, code *string) {
+	f := c.Flags()
+	f.StringVar(reason, "reason", "", "why (`TEXT`)")
+	f.StringVar(until, "until", "", "it ends by itself at `TIME`, or so long from now: 24h, 7d")
+	f.StringVar(code, "code", "", "the answer to the sender: a `CODE` 4xx or 5xx, or blackhole")
 }
 
 func lockVerb(use, short string, parse func(string) (lock.Target, error), example string) *cobra.Command {
@@ -72,10 +90,7 @@ func lockVerb(use, short string, parse func(string) (lock.Target, error), exampl
 		},
 	}
 	configFlag(c, &path, theDefaults)
-	f := c.Flags()
-	f.StringVar(&reason, "reason", "", "why (`TEXT`)")
-	f.StringVar(&until, "until", "", "it ends by itself at `TIME`, or so long from now: 24h, 7d")
-	f.StringVar(&code, "code", "", "the answer to the sender: a `CODE` 4xx or 5xx, or blackhole")
+	lockFlags(c, &reason, &until, &code)
 	return c
 }
 

@@ -42,11 +42,15 @@ template lacks a variable, comes as a note on standard error. Times are UTC, or 
   millrace report outgoing --group-by identity --class rejected --last 12h
   millrace report top_spammers --domain example.com --format csv
   millrace report senders_over --param threshold=500 --param window=600
+  millrace report top_spammers --group-by identity --format ndjson | millrace lock --from - --reason "spam run" --dry-run
   millrace report volume --since 2026-11-01 --until 2026-11-08 --group-by day --tz Europe/Sofia`,
 		Args: cobra.MaximumNArgs(1),
 	}
 	var help bool
 	c.RunE = func(c *cobra.Command, args []string) error {
+		if format == "ndjson" {
+			format = string(query.JSON) // as millrace search calls it
+		}
 		f, err := query.ParseFormat(format)
 		if err != nil {
 			return &usageError{err}
@@ -144,13 +148,13 @@ template lacks a variable, comes as a note on standard error. Times are UTC, or 
 	set.StringVar(&last, "last", "", "of the last `TIME`, as 24h or 7d; the same as --since")
 	set.StringArrayVar(&params, "param", nil, "another parameter of the report, `NAME=VALUE`; may be repeated")
 	set.BoolVar(&help, "help-report", false, "print the report's parameters instead of asking it")
-	set.StringVar(&format, "format", "table", "table, tsv, csv or json; tsv has no header line, json has an object a line")
+	set.StringVar(&format, "format", "table", "table, tsv, csv, json or ndjson; tsv has no header line, json and ndjson have an object a line")
 	set.StringVar(&dir, "dir", "", "folder of reports of your own, instead of reports.dir")
 	set.StringVar(&data, "data", "", "data `DIR` of millrace up, with the reader's password (default: where up keeps it)")
 	set.StringVar(&server, "server", "", "ask `HOST:PORT` (native protocol; more than one with commas) instead of clickhouse.addresses")
 	_ = c.MarkFlagDirname("data")
 	_ = c.MarkFlagDirname("dir")
-	oneOfFlag(c, "format", "table", "tsv", "csv", "json")
+	oneOfFlag(c, "format", "table", "tsv", "csv", "json", "ndjson")
 	c.ValidArgsFunction = func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		var names []string
 		for _, r := range query.Reports() {

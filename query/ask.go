@@ -195,5 +195,9 @@ func (a Asked) statement(sql string) Statement {
 
 // Run runs the report and writes its result to w.
 func (a Asked) Run(ctx context.Context, o Options, w io.Writer, f Format) (Summary, error) {
-	return RunStatement(ctx, o, a.statement(a.Report.SQL), Output{To: w, Format: f, PlainAddresses: true})
+	sql := a.Report.SQL
+	if f == Table && a.Report.targets {
+		sql = "SELECT * EXCEPT (" + targetsColumn + ") FROM\n(\n" + sql + "\n)" // it is for programs
+	}
+	return RunStatement(ctx, o, a.statement(sql), Output{To: w, Format: f, PlainAddresses: true})
 }

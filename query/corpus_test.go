@@ -79,6 +79,12 @@ type quarantineRow struct {
 	uid, size                                                                        uint64
 }
 
+// lockRow is the last change of a lock.
+type lockRow struct {
+	domain, user, identity, reason string
+	locked                         bool
+}
+
 type corpus struct {
 	database   string
 	mails      []mail
@@ -87,6 +93,7 @@ type corpus struct {
 	deliveries []deliveryRow
 	feedback   []feedbackRow
 	quarantine []quarantineRow
+	locks      []lockRow
 
 	states func() []state
 }
@@ -155,6 +162,12 @@ func makeCorpus() *corpus {
 		c.letter(r, 6000+n, corpusDay.Add(-time.Duration(n)*19*time.Hour-time.Minute), "mallory@a.example", "not-spam")
 		c.letter(r, 7000+n, corpusDay.Add(3*time.Hour+time.Duration(n)*7*time.Minute), "first@d.example", "spam")
 		c.letter(r, 8000+n, corpusDay.Add(5*time.Hour+time.Duration(n)*4*time.Minute), "fresh@b.example", "not-spam")
+	}
+	c.locks = []lockRow{
+		{"a.example", "*", "mallory@a.example", "a run", true}, {"b.example", "smtp-fresh@b.example", "", "hacked", true}, {"d.example", "smtp-first", "First@d.example", "", true},
+		{"a.example", "smtp0@a.example", "person0@a.example", "sends spam", true}, {"a.example", "smtp1@a.example", "person0@a.example", "clean again", false},
+		{"b.example", "smtp0", "", "did not pay", true}, {"c.example", "*", "", "all of them", true}, {"a.example", "*", "user1@a.example", "its sender", true},
+		{"b.example", "*", "person1@a.example", "of another domain", true}, {"a.example", "*", "smtp2@a.example", "as an identity", true},
 	}
 	c.logs(r, arrival)
 	r.Shuffle(len(c.mails), func(i, j int) { c.mails[i], c.mails[j] = c.mails[j], c.mails[i] })
@@ -398,6 +411,16 @@ func (c *corpus) insert(ctx context.Context, conn clickhouse.Conn) error {
 	if err := into("feedback_reports", common+"id, feedback_type, sender, recipients, source_ip, auth_user, incidents, subject_header", len(c.feedback), func(i int) []any {
 		f := c.feedback[i]
 		return []any{f.at, now, f.domain, f.direction, f.id, f.kind, f.sender, f.recipients, f.ip, f.user, f.incidents, f.subject}
+	}); err != nil {
+		return err
+	}
+	if err := into("state_changes", "epoch, offset, time, kind, parts, action, reason, effect, after", len(c.locks), func(i int) []any {
+		l := c.locks[i]
+		parts := []string{"user", l.domain, l.user}
+		if l.identity != "" {
+			parts = []string{"identity", l.domain, l.user, l.identity}
+		}
+		return []any{uint64(1), uint64(i), now, "lock", parts, "lock", l.reason, "applied", fmt.Sprintf(`{"locked":%v}`, l.locked)}
 	}); err != nil {
 		return err
 	}

@@ -90,10 +90,16 @@ func oracleSpamdykeDenials(c *corpus, q askedOf) [][]string {
 }
 
 func oracleFeedback(c *corpus, q askedOf) [][]string {
-	sentBy := map[string]string{}
+	sentBy, userOf := map[string]string{}, map[string]userKey{}
 	for _, s := range c.states() {
 		if s.id != "" {
 			sentBy[s.id] = max(sentBy[s.id], s.identity)
+			if _, known := userOf[s.id]; !known {
+				userOf[s.id] = userKey{}
+			}
+			if is, at := (userKey{s.domain, s.user}), userOf[s.id]; s.way == "outgoing" && (is.domain > at.domain || is.domain == at.domain && is.user > at.user) {
+				userOf[s.id] = is
+			}
 		}
 	}
 	all := filter(c.feedback, func(f feedbackRow) bool { return q.about(f.at, f.domain, f.direction) })
@@ -101,10 +107,15 @@ func oracleFeedback(c *corpus, q askedOf) [][]string {
 		return []string{map[string]string{"identity": sentBy[f.id], "auth_user": f.user, "sender": orNull(f.sender), "source_ip": f.ip, "domain": f.domain, "feedback_type": f.kind}[q.text("group_by")]}
 	}, func(k []string, of []feedbackRow) (line, bool) {
 		var incidents uint64
-		types, complainants := map[string]bool{}, map[string]bool{}
+		types, complainants, users := map[string]bool{}, map[string]bool{}, map[userKey]bool{}
 		for _, f := range of {
 			incidents += f.incidents
 			types[f.kind] = true
+			if user, ok := userOf[f.id]; ok && user.domain != "" {
+				users[user] = true
+			} else if !ok {
+				users[userKey{f.domain, f.user}] = true
+			}
 			for _, r := range f.recipients {
 				complainants[r] = true
 			}
@@ -115,8 +126,8 @@ func oracleFeedback(c *corpus, q askedOf) [][]string {
 		}
 		slices.Sort(words)
 		at := func(f feedbackRow) time.Time { return f.at }
-		return line{float64(len(of)), nil, []string{k[0], i(len(of)), strconv.FormatUint(incidents, 10), strings.Join(words, ","), i(distinct(filter(of, func(f feedbackRow) bool { return f.id != "" }), func(f feedbackRow) string { return f.id })), i(len(complainants)),
-			i(distinct(of, func(f feedbackRow) string { return f.subject })), q.millis(earliest(of, at)), q.millis(latest(of, at))}}, true
+		return line{float64(len(of)), nil, slices.Concat([]string{k[0], i(len(of)), strconv.FormatUint(incidents, 10), strings.Join(words, ","), i(distinct(filter(of, func(f feedbackRow) bool { return f.id != "" }), func(f feedbackRow) string { return f.id })), i(len(complainants)),
+			i(distinct(of, func(f feedbackRow) string { return f.subject })), q.millis(earliest(of, at)), q.millis(latest(of, at))}, q.locked(c, k[0], users))}, true
 	}))
 }
 

@@ -20,7 +20,7 @@ func (q askedOf) letters(c *corpus) []state {
 func oracleOutgoing(c *corpus, q askedOf) [][]string {
 	return q.answerOf(by(q.letters(c), func(s state) []string { return []string{q.who(s)} }, func(k []string, of []state) (line, bool) {
 		return line{float64(len(of)), nil, slices.Concat([]string{k[0], i(len(of))}, groups(of), classes(of),
-			[]string{i(distinct(of, addressOf)), bytesOf(of), q.millis(earliest(of, firstOf)), q.millis(latest(of, lastOf))})}, true
+			[]string{i(distinct(of, addressOf)), bytesOf(of), q.millis(earliest(of, firstOf)), q.millis(latest(of, lastOf))}, q.locked(c, k[0], usersOf(of)))}, true
 	}))
 }
 
@@ -34,7 +34,7 @@ func oracleTopSpammers(c *corpus, q askedOf) [][]string {
 			return line{}, false
 		}
 		return line{float64(len(bad)), nil, slices.Concat([]string{k[0], i(len(bad)), i(len(of)), percent(len(bad), len(of))}, classes(bad),
-			[]string{i(distinct(bad, addressOf)), i(distinct(bad, func(s state) string { return s.subject })), q.millis(latest(bad, lastOf))})}, true
+			[]string{i(distinct(bad, addressOf)), i(distinct(bad, func(s state) string { return s.subject })), q.millis(latest(bad, lastOf))}, q.locked(c, k[0], usersOf(of)))}, true
 	}))
 }
 
@@ -56,7 +56,7 @@ func invalidSenders(of []state) int {
 func oracleOutgoingHourly(c *corpus, q askedOf) [][]string {
 	return q.answerOf(by(q.ofHours(c), func(s state) []string { return []string{q.who(s)} }, func(k []string, of []state) (line, bool) {
 		return line{float64(len(of)), nil, slices.Concat([]string{k[0], i(len(of))}, groups(of), classes(of),
-			[]string{i(invalidSenders(of)), i(distinct(of, addressOf)), bytesOf(of), q.seconds(earliest(of, hourOf)), q.seconds(latest(of, hourOf))})}, true
+			[]string{i(invalidSenders(of)), i(distinct(of, addressOf)), bytesOf(of), q.seconds(earliest(of, hourOf)), q.seconds(latest(of, hourOf))}, q.locked(c, k[0], usersOf(of)))}, true
 	}))
 }
 
@@ -67,8 +67,8 @@ func oracleTopSpammersHourly(c *corpus, q askedOf) [][]string {
 		if len(bad) == 0 {
 			return line{}, false
 		}
-		return line{float64(len(bad)), nil, []string{k[0], i(len(bad)), i(len(of)), percent(len(bad), len(of)), i(len(rejected)), i(len(quarantined)),
-			i(invalidSenders(of)), i(distinct(of, addressOf)), q.seconds(latest(bad, hourOf))}}, true
+		return line{float64(len(bad)), nil, slices.Concat([]string{k[0], i(len(bad)), i(len(of)), percent(len(bad), len(of)), i(len(rejected)), i(len(quarantined)),
+			i(invalidSenders(of)), i(distinct(of, addressOf)), q.seconds(latest(bad, hourOf))}, q.locked(c, k[0], usersOf(of)))}, true
 	}))
 }
 
@@ -86,7 +86,7 @@ func oracleSendersOver(c *corpus, q askedOf) [][]string {
 				since = end.idTime
 			}
 		}
-		return line{float64(most), nil, []string{k[0], i(most), q.seconds(at), q.seconds(since), i(len(of))}}, most > threshold && k[0] != ""
+		return line{float64(most), nil, slices.Concat([]string{k[0], i(most), q.seconds(at), q.seconds(since), i(len(of))}, q.locked(c, k[0], usersOf(of)))}, most > threshold && k[0] != ""
 	}))
 }
 
@@ -105,7 +105,7 @@ func oracleInvalidSenders(c *corpus, q askedOf) [][]string {
 			return line{}, false
 		}
 		one := senderOf(slices.MinFunc(bad, func(a, b state) int { return strings.Compare(senderOf(a), senderOf(b)) }))
-		return line{float64(len(bad)), nil, []string{k[0], i(len(bad)), i(len(of)), percent(len(bad), len(of)), i(distinct(bad, senderOf)), one, q.millis(latest(bad, lastOf))}}, true
+		return line{float64(len(bad)), nil, slices.Concat([]string{k[0], i(len(bad)), i(len(of)), percent(len(bad), len(of)), i(distinct(bad, senderOf)), one, q.millis(latest(bad, lastOf))}, q.locked(c, k[0], usersOf(of)))}, true
 	}))
 }
 
@@ -271,7 +271,7 @@ func oracleNewSenders(c *corpus, q askedOf) [][]string {
 	return q.answerOf(by(q.withHistory(c), func(s state) []string { return []string{q.who(s)} }, func(k []string, of []state) (line, bool) {
 		first := earliest(of, idTimeOf)
 		domain := slices.MinFunc(of, func(a, b state) int { return strings.Compare(a.domain, b.domain) }).domain
-		return line{float64(len(of)), nil, []string{k[0], domain, q.seconds(first), i(len(of)), i(count(of, refused)), i(distinct(of, addressOf)), q.millis(latest(of, lastOf))}}, !first.Before(q.since)
+		return line{float64(len(of)), nil, slices.Concat([]string{k[0], domain, q.seconds(first), i(len(of)), i(count(of, refused)), i(distinct(of, addressOf)), q.millis(latest(of, lastOf))}, q.locked(c, k[0], usersOf(of)))}, !first.Before(q.since)
 	}))
 }
 
@@ -296,6 +296,6 @@ func oracleSpamRuns(c *corpus, q askedOf) [][]string {
 		if usual > 0 {
 			times = rounded(float64(most)/usual, 1)
 		}
-		return line{float64(most), nil, []string{k[0], q.seconds(worst), i(most), num(usual), times, i(over), i(len(now)), i(count(now, refused))}}, over > 0
+		return line{float64(most), nil, slices.Concat([]string{k[0], q.seconds(worst), i(most), num(usual), times, i(over), i(len(now)), i(count(now, refused))}, q.locked(c, k[0], usersOf(now)))}, over > 0
 	}))
 }

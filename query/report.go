@@ -25,6 +25,8 @@ type Report struct {
 	Needs       []Need
 	SQL         string
 	File        string // of a report that is not built in: where it was read
+
+	targets bool // it has the column targets
 }
 
 // Parameter is one {name:Type} of a report.

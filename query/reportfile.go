@@ -29,7 +29,8 @@ var (
 //
 // then comes one SELECT with ClickHouse's own {name:Type} parameters. The default of a time
 // may be now, or so long ago as in -24h; that of what an invalid sender is may be
-// reports.invalid_sender. The type of a choice is String.
+// reports.invalid_sender. The type of a choice is String. What expand describes may stand in
+// the SELECT.
 func parseReport(file, text string) (Report, error) {
 	r := Report{Name: strings.TrimSuffix(filepath.Base(file), ".sql")}
 	line := 0
@@ -40,6 +41,7 @@ func parseReport(file, text string) (Report, error) {
 		return r, fmt.Errorf("cannot read report %s: its name %q is none: want small letters, digits and _, a letter first", file, r.Name)
 	}
 	var needLines []int
+	var sql strings.Builder
 	rest := text
 	for {
 		first, after, _ := strings.Cut(rest, "\n")
@@ -87,6 +89,16 @@ func parseReport(file, text string) (Report, error) {
 		}
 	}
 	begins := line + 1
+	for i, text := range strings.SplitAfter(rest, "\n") {
+		expanded, err := expand(text)
+		if err != nil {
+			line = begins + i
+			return fail("%v", err)
+		}
+		sql.WriteString(expanded)
+		r.targets = r.targets || strings.HasSuffix(strings.TrimRight(expanded, ", \r\n"), " AS "+targetsColumn) && expanded != text
+	}
+	rest = sql.String()
 	r.SQL = strings.TrimRight(strings.TrimSpace(rest), "; \t\r\n")
 	if line = 1; r.Title == "" {
 		return fail("it has no -- title:")

@@ -38,6 +38,7 @@ type answers struct {
 	server   *api.Server
 	guard    *guard.Guard
 	mailer   *mailing.Mailer
+	metrics  answerMetrics
 	tls      *tls.Config
 	password string // file of the first password, when it was made now
 }
@@ -83,6 +84,7 @@ func startAnswers(ctx context.Context, cfg *config.Config, ask query.Options, l 
 	if a.store, err = state.Open(ctx, options); err != nil {
 		return nil, err
 	}
+	a.metrics = newAnswerMetrics(a.store, a.tls)
 	accounts := account.New(a.store, account.Options{})
 	if a.password, err = accounts.Bootstrap(ctx, dir); err != nil {
 		return nil, err
@@ -140,7 +142,7 @@ func (a *answers) run(soft, hard context.Context) error {
 	group, running := errgroup.WithContext(soft)
 	group.Go(func() error { return a.server.Listen(running, hard, a.listener, a.tls) })
 	group.Go(func() error {
-		trail.Run(running, a.store, a.conn, a.cfg.ClickHouse.Database, a.log)
+		trail.Run(running, a.store, a.conn, a.cfg.ClickHouse.Database, a.log, a.metrics.copyErrors.Inc)
 		return nil
 	})
 	group.Go(func() error { return a.guard.Run(running) })
@@ -150,7 +152,7 @@ func (a *answers) run(soft, hard context.Context) error {
 
 // collectors are the metrics.
 func (a *answers) collectors() []prometheus.Collector {
-	return []prometheus.Collector{a.server, a.guard, a.mailer}
+	return append([]prometheus.Collector{a.server, a.guard, a.mailer}, a.metrics.collectors...)
 }
 
 func (a *answers) close() {

@@ -3,6 +3,7 @@ package config
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -19,7 +20,7 @@ type API struct {
 }
 
 func (a *API) keys() []key {
-	return []key{
+	keys := []key{
 		endpoint("address", &a.Address, "127.0.0.1:8443", "Where it answers: HTTPS, and to nobody without a password or a token."),
 		text("cert", &a.TLS.Cert, "", "PEM file of its certificate, and behind it those of the authorities in between. Relative paths start at this file's directory. Empty: one of its own making, in api.dir."),
 		text("key", &a.TLS.Key, "", "PEM file of the certificate's private key."),
@@ -29,6 +30,14 @@ func (a *API) keys() []key {
 		size("memory_limit", &a.MemoryLimit, "2GiB", 64<<20, 1<<40, "Memory of ClickHouse that one question may take."),
 		number("exports", &a.MaxExports, "4", 1, 1000, "Exports at a time."),
 	}
+	// One configuration for all daemons, of which this one alone has the files: in containers.
+	for i := range keys {
+		switch keys[i].name {
+		case "cert", "key":
+			keys[i].env = "MILLRACE_API_" + strings.ToUpper(keys[i].name)
+		}
+	}
+	return keys
 }
 
 // APIDir is api.dir or what stands for it.

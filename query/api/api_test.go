@@ -231,6 +231,9 @@ func TestReports(t *testing.T) {
 	s.want(t, "admin", "GET", "/api/v1/reports/volume?since=never", "", 400)
 	s.want(t, "admin", "GET", "/api/v1/reports/volume?nothing=1", "", 400)
 	s.want(t, "admin", "GET", "/api/v1/reports/classifications?since=2026-11-20&until=2026-11-21&direction=incoming", "", 200, `"since":"2026-11-20T00:00:00Z"`, `"rows":[{`, "spam", "!not-spam")
+	// A row has what a lock takes.
+	s.want(t, "dora", "GET", "/api/v1/reports/outgoing?since=2026-11-20&until=2026-11-21&group_by=sender", "", 200, `"locked":"","targets":[{"domain":"example.com","user":"*","identity":"alice@example.com"}]`)
+	s.want(t, "emil", "GET", "/api/v1/reports/outgoing?since=2026-11-20&until=2026-11-21&group_by=sender", "", 200, `"rows":[]`)
 	// Whatever the report, somebody who owns nothing sees no row of the mail.
 	by := state.By{Actor: "test", How: state.System}
 	if err := s.accounts.Add(t.Context(), by, state.User{Name: "nora", Role: "domain", Domains: []string{"example.invalid"}}, password("nora")); err != nil {
@@ -245,6 +248,29 @@ func TestReports(t *testing.T) {
 			t.Errorf("%s: %s %s", r.Name, res.Status, text)
 		}
 	}
+}
+
+// A lock of who has sent a message, which the one who asks must see and may decide about.
+func TestLocks_Message(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	order := func(target string) string { return `{"targets":[` + target + `],"reason":"spam run"}` }
+	first := order(`{"message":"1lJZQT-000001-O4"}`)
+	s.want(t, "dora", "POST", "/api/v1/locks", first, 409, "identification")
+	s.want(t, "dora", "PUT", "/api/v1/outgoing-users", `{"domain":"example.com","identification":"sender"}`, 200)
+	s.want(t, "dora", "POST", "/api/v1/locks", first, 200, `{"done":1,"unchanged":[],"targets":[{"domain":"example.com","user":"*","identity":"alice@example.com"}]}`)
+	s.want(t, "admin", "POST", "/api/v1/locks", first, 200, `"done":0`)
+	s.want(t, "emil", "POST", "/api/v1/locks", first, 403)
+	s.want(t, "dora", "POST", "/api/v1/locks", order(`{"message":"1lJZQT-000001-O4","recipient":"no@example.net"}`), 409, "no recipient")
+	s.want(t, "admin", "POST", "/api/v1/locks", order(`{"message":"1lJZQT-000002-O4"}`), 409, "its direction is incoming")
+	s.want(t, "dora", "POST", "/api/v1/locks", order(`{"message":"1lJZQT-000002-O4"}`), 409, "there is none") // it is not hers
+	s.want(t, "dora", "POST", "/api/v1/locks", order(`{"message":"x' OR 1 --"}`), 409, "there is none")
+	s.want(t, "dora", "POST", "/api/v1/locks", order(`{"message":"1lJZQT-000001-O4","domain":"example.com"}`), 400, "has names too")
+	s.want(t, "dora", "POST", "/api/v1/locks", order(`{"recipient":"r@example.net","domain":"example.com"}`), 400, "no message")
+	// The authenticated user of a report's row is the outgoing user that has settings.
+	s.want(t, "dora", "POST", "/api/v1/locks", order(`{"domain":"example.com","user":"smtp@example.com","identity":"bob"}`), 200, `"done":1`)
+	s.want(t, "dora", "POST", "/api/v1/locks", order(`{"domain":"example.com","user":"smtp@example.org","identity":"bob"}`), 200, `"done":1`)
+	s.want(t, "admin", "GET", "/api/v1/locks", "", 200, `{"domain":"example.com","user":"smtp","identity":"bob",`, `{"domain":"example.com","user":"smtp@example.org","identity":"bob",`)
 }
 
 func TestLocks(t *testing.T) {

@@ -1,10 +1,13 @@
 package api
 
 import (
+	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"millrace/query/access"
+	"millrace/query/guard"
 	"millrace/query/lock"
 	"millrace/query/state"
 )
@@ -97,12 +100,21 @@ type Block struct {
 	Decided Decided `json:"decided"`
 }
 
+// LockTarget is who is locked: by name, or as who has sent a message.
+type LockTarget struct {
+	Domain    string `json:"domain,omitempty"`
+	User      string `json:"user,omitempty"`      // none or *: all of the domain
+	Identity  string `json:"identity,omitempty"`  // none: the outgoing user
+	Message   string `json:"message,omitempty"`   // id of a message, in place of the names
+	Recipient string `json:"recipient,omitempty"` // of the message; none: all
+}
+
 // LockOrder locks.
 type LockOrder struct {
-	Targets []Target  `json:"targets"`
-	Reason  string    `json:"reason"`
-	Until   time.Time `json:"until,omitzero"`
-	Code    string    `json:"code,omitempty"` // "", 4xx, 5xx or blackhole
+	Targets []LockTarget `json:"targets"` // those of a report's row, for example
+	Reason  string       `json:"reason"`
+	Until   time.Time    `json:"until,omitzero"`
+	Code    string       `json:"code,omitempty"` // "", 4xx, 5xx or blackhole
 }
 
 // UnlockOrder unlocks.
@@ -127,7 +139,8 @@ type BlockTarget struct {
 // Done is what came of an order.
 type Done struct {
 	Done      int      `json:"done"`
-	Unchanged []string `json:"unchanged"` // these were so already
+	Unchanged []string `json:"unchanged"`         // these were so already
+	Targets   []Target `json:"targets,omitempty"` // whom messages were of
 }
 
 // OutgoingUser is how the source tells an outgoing user's identities apart.
@@ -189,7 +202,7 @@ func (r *request) done(result lock.Result, err error) error {
 	if err != nil {
 		return err
 	}
-	return r.json(Done{result.Done, append([]string{}, result.Unchanged...)})
+	return r.json(Done{Done: result.Done, Unchanged: append([]string{}, result.Unchanged...)})
 }
 
 func (r *request) lock() error {
@@ -197,14 +210,74 @@ func (r *request) lock() error {
 	if err := r.into(&order); err != nil {
 		return err
 	}
-	targets, err := r.targets(order.Targets)
-	if err != nil {
-		return err
-	}
 	if order.Reason == "" {
 		return problemf(http.StatusBadRequest, "reason is missing: whoever unlocks wants to know why")
 	}
-	return r.done(lock.Lock(r.Context(), r.s.o.Store, r.by(), targets, lock.Options{Reason: order.Reason, Until: order.Until, Code: order.Code}))
+	targets, sent, err := r.toLock(order.Targets)
+	if err != nil {
+		return err
+	}
+	result, err := lock.Lock(r.Context(), r.s.o.Store, r.by(), targets, lock.Options{Reason: order.Reason, Until: order.Until, Code: order.Code})
+	if err != nil {
+		return err
+	}
+	return r.json(Done{result.Done, append([]string{}, result.Unchanged...), sent})
+}
+
+// toLock are the targets of an order, those of its messages last; sent are the latter.
+func (r *request) toLock(named []LockTarget) (targets []lock.Target, sent []Target, err error) {
+	var names []Target
+	var messages []guard.MessageRef
+	for _, t := range named {
+		switch {
+		case t.Message == "" && t.Recipient != "":
+			return nil, nil, problemf(http.StatusBadRequest, "a target has the recipient %q and no message", t.Recipient)
+		case t.Message == "":
+			names = append(names, Target{t.Domain, t.User, t.Identity})
+		case t.Domain+t.User+t.Identity != "":
+			return nil, nil, problemf(http.StatusBadRequest, "the target with message %q has names too: want the one or the other", t.Message)
+		default:
+			messages = append(messages, guard.MessageRef{ID: t.Message, Recipient: t.Recipient})
+		}
+	}
+	snapshot := r.s.o.Store.Snapshot()
+	if len(names) > 0 || len(messages) == 0 {
+		if targets, err = r.targets(names); err != nil {
+			return nil, nil, err
+		}
+		for i := range targets {
+			if targets[i], err = lock.Resolve(snapshot, targets[i]); err == nil {
+				err = MayDecide(r.who, targets[i].Domain)
+			}
+			if err != nil {
+				return nil, nil, err
+			}
+		}
+	}
+	if len(messages) == 0 {
+		return targets, nil, nil
+	}
+	scope, err := r.who.Scope().Narrow(r.s.database())
+	if err != nil {
+		return nil, nil, err
+	}
+	found, err := guard.FindMessages(r.Context(), r.s.o.Query, snapshot, messages, scope)
+	var none *guard.NoTargetError
+	if errors.As(err, &none) {
+		return nil, nil, problemf(http.StatusConflict, "%v", err)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, m := range found {
+		if err := MayDecide(r.who, m.Target.Domain); err != nil {
+			return nil, nil, err
+		}
+		if t := (Target{m.Target.Domain, m.Target.User, m.Target.Identity}); !slices.Contains(sent, t) {
+			sent, targets = append(sent, t), append(targets, m.Target)
+		}
+	}
+	return targets, sent, nil
 }
 
 func (r *request) unlock() error {

@@ -66,3 +66,14 @@ func IdentityOf(method, sender, authUser, header string) string {
 	}
 	return mailname.Identity(header)
 }
+
+// Resolve makes a target that a message or a report's row names, by the authenticated user,
+// one of the outgoing user that this is.
+func Resolve(s *state.Snapshot, t Target) (Target, error) {
+	if err := t.normalise(); err != nil || t.User == state.AllUsers {
+		return t, err
+	}
+	of, _, _ := Outgoing(s, t.Domain, t.User)
+	of.Identity = t.Identity
+	return of, nil
+}

@@ -20,7 +20,7 @@ WITH
     ),
     sent AS
     (
-        SELECT id, max(identity) AS sent_by
+        SELECT id, max(identity) AS sent_by, maxIf((domain, auth_user), direction = 'outgoing') AS of
         FROM messages
         WHERE id IN (SELECT id FROM reports WHERE id != '')
         GROUP BY id
@@ -35,7 +35,9 @@ SELECT
     length(groupUniqArrayArray(recipients)) AS complainants,
     uniqExact(subject_header) AS subjects,
     toTimeZone(min(event_time), {tz:String}) AS first,
-    toTimeZone(max(event_time), {tz:String}) AS last
+    toTimeZone(max(event_time), {tz:String}) AS last,
+    {{locked(groupUniqArrayIf(if(sent.id = '', (reports.domain, reports.auth_user), sent.of), sent.id = '' OR sent.of.1 != ''))}} AS locked,
+    {{targets(groupUniqArrayIf(if(sent.id = '', (reports.domain, reports.auth_user), sent.of), sent.id = '' OR sent.of.1 != ''))}} AS targets
 FROM reports
 LEFT JOIN sent ON reports.id = sent.id
 GROUP BY who

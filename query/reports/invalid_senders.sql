@@ -33,7 +33,9 @@ SELECT
     round(100 * invalid_senders / messages, 1) AS percent,
     uniqExactIf(lower(sender), invalid) AS senders,
     minIf(lower(sender), invalid) AS one_of_them,
-    toTimeZone(maxIf(last_time, invalid), {tz:String}) AS last
+    toTimeZone(maxIf(last_time, invalid), {tz:String}) AS last,
+    {{locked(groupUniqArrayIf((domain, auth_user), direction = 'outgoing'))}} AS locked,
+    {{targets(groupUniqArrayIf((domain, auth_user), direction = 'outgoing'))}} AS targets
 FROM
 (
     SELECT

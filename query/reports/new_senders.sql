@@ -32,7 +32,9 @@ SELECT
     count() AS messages,
     countIf(class_group != 'accepted') AS not_accepted,
     uniqExact(lower(recipient)) AS recipients,
-    toTimeZone(max(last_time), {tz:String}) AS last
+    toTimeZone(max(last_time), {tz:String}) AS last,
+    {{locked(groupUniqArrayIf((domain, auth_user), direction = 'outgoing'))}} AS locked,
+    {{targets(groupUniqArrayIf((domain, auth_user), direction = 'outgoing'))}} AS targets
 FROM messages
 WHERE id_time >= {since:DateTime('UTC')} - toIntervalDay({history:UInt16}) AND id_time < {until:DateTime('UTC')}
     AND has_message AND ({domain:String} = '' OR domain IN splitByChar(',', {domain:String}))

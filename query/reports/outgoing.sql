@@ -38,7 +38,9 @@ SELECT
     uniqExact(lower(recipient)) AS recipients,
     sum(incoming_size) AS bytes,
     toTimeZone(min(first_time), {tz:String}) AS first,
-    toTimeZone(max(last_time), {tz:String}) AS last
+    toTimeZone(max(last_time), {tz:String}) AS last,
+    {{locked(groupUniqArrayIf((domain, auth_user), direction = 'outgoing'))}} AS locked,
+    {{targets(groupUniqArrayIf((domain, auth_user), direction = 'outgoing'))}} AS targets
 FROM messages
 WHERE id_time >= {since:DateTime('UTC')} AND id_time < {until:DateTime('UTC')}
     AND has_message AND ({domain:String} = '' OR domain IN splitByChar(',', {domain:String}))

@@ -32,7 +32,9 @@ SELECT
     uniqCombinedMerge(12)(m.recipients) AS recipients,
     sum(m.bytes) AS bytes,
     toTimeZone(min(hour), {tz:String}) AS first_hour,
-    toTimeZone(max(hour), {tz:String}) AS last_hour
+    toTimeZone(max(hour), {tz:String}) AS last_hour,
+    {{locked(groupUniqArrayIf((domain, auth_user), direction = 'outgoing'))}} AS locked,
+    {{targets(groupUniqArrayIf((domain, auth_user), direction = 'outgoing'))}} AS targets
 FROM messages_hourly AS m
 WHERE hour >= toStartOfHour({since:DateTime('UTC')}) AND hour < {until:DateTime('UTC')}
     AND ({domain:String} = '' OR domain IN splitByChar(',', {domain:String}))

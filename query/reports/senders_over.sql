@@ -26,7 +26,9 @@ SELECT
     max(within) AS most,
     toTimeZone(argMax(id_time, (within, -toInt64(toUnixTimestamp(id_time)))), {tz:String}) AS at,
     toTimeZone(minIf(id_time, within > {threshold:UInt64}), {tz:String}) AS over_since,
-    count() AS messages
+    count() AS messages,
+    {{locked(groupUniqArrayIf((domain, auth_user), direction = 'outgoing'))}} AS locked,
+    {{targets(groupUniqArrayIf((domain, auth_user), direction = 'outgoing'))}} AS targets
 FROM
 (
     SELECT
@@ -36,6 +38,9 @@ FROM
             {group_by:String} = 'auth_user', auth_user,
             {group_by:String} = 'domain', domain,
             replaceOne(toString(sender_ip), '::ffff:', '')) AS who,
+        domain,
+        auth_user,
+        direction,
         id_time,
         count() OVER (PARTITION BY who ORDER BY toUnixTimestamp(id_time) RANGE BETWEEN {window:UInt32} PRECEDING AND CURRENT ROW) AS within
     FROM messages

@@ -35,7 +35,8 @@ WITH
             toStartOfHour(id_time) AS hour,
             countIf(id_time >= {since:DateTime('UTC')}) AS sent,
             countIf(id_time < {since:DateTime('UTC')}) AS sent_before,
-            countIf(id_time >= {since:DateTime('UTC')} AND class_group != 'accepted') AS refused
+            countIf(id_time >= {since:DateTime('UTC')} AND class_group != 'accepted') AS refused,
+            groupUniqArrayIf((domain, auth_user), direction = 'outgoing' AND id_time >= {since:DateTime('UTC')}) AS users
         FROM messages
         WHERE id_time >= {since:DateTime('UTC')} - toIntervalDay({history:UInt16}) AND id_time < {until:DateTime('UTC')}
             AND has_message AND ({domain:String} = '' OR domain IN splitByChar(',', {domain:String}))
@@ -52,7 +53,9 @@ SELECT
     if(usual_in_an_hour = 0, 0, round(most / usual_in_an_hour, 1)) AS times,
     countIf(sent >= {minimum:UInt64} AND sent > {factor:Float64} * usual) AS hours_over,
     sum(sent) AS messages,
-    sum(refused) AS not_accepted
+    sum(refused) AS not_accepted,
+    {{locked(groupUniqArrayArray(users))}} AS locked,
+    {{targets(groupUniqArrayArray(users))}} AS targets
 FROM hours
 INNER JOIN usually USING (who)
 WHERE who != ''

@@ -35,7 +35,9 @@ SELECT
     countIf(bad AND class_norm = 'virus') AS virus,
     uniqExactIf(lower(recipient), bad) AS recipients,
     uniqExactIf(subject_header, bad) AS subjects,
-    toTimeZone(maxIf(last_time, bad), {tz:String}) AS last
+    toTimeZone(maxIf(last_time, bad), {tz:String}) AS last,
+    {{locked(groupUniqArrayIf((domain, auth_user), direction = 'outgoing'))}} AS locked,
+    {{targets(groupUniqArrayIf((domain, auth_user), direction = 'outgoing'))}} AS targets
 FROM
 (
     SELECT *, ({class:String} = '' OR class_norm IN (wanted) OR class_group IN (wanted)) AS bad

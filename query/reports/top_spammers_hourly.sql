@@ -20,15 +20,17 @@ SELECT
     sum(n_quarantined) AS quarantined,
     sum(n_invalid_senders) AS invalid_senders,
     uniqCombinedMerge(12)(n_recipients) AS recipients,
-    toTimeZone(maxIf(hour, n_rejected + n_quarantined > 0), {tz:String}) AS last_hour
+    toTimeZone(maxIf(hour, n_rejected + n_quarantined > 0), {tz:String}) AS last_hour,
+    {{locked(groupUniqArrayIf((domain, auth_user), direction = 'outgoing'))}} AS locked,
+    {{targets(groupUniqArrayIf((domain, auth_user), direction = 'outgoing'))}} AS targets
 FROM
 (
-    SELECT if(sender = '', '<>', sender) AS who, hour, domain, direction, messages AS n_messages, rejected AS n_rejected, quarantined AS n_quarantined,
+    SELECT if(sender = '', '<>', sender) AS who, hour, domain, auth_user, direction, messages AS n_messages, rejected AS n_rejected, quarantined AS n_quarantined,
         invalid_senders AS n_invalid_senders, recipients AS n_recipients
     FROM senders_hourly
     WHERE {group_by:String} = 'sender' AND hour >= toStartOfHour({since:DateTime('UTC')}) AND hour < {until:DateTime('UTC')}
     UNION ALL
-    SELECT multiIf({group_by:String} = 'identity', identity, {group_by:String} = 'auth_user', auth_user, domain), hour, domain, direction, messages,
+    SELECT multiIf({group_by:String} = 'identity', identity, {group_by:String} = 'auth_user', auth_user, domain), hour, domain, auth_user, direction, messages,
         if(class_group = 'rejected', messages, 0), if(class_group = 'quarantined', messages, 0), invalid_senders, recipients
     FROM messages_hourly
     WHERE {group_by:String} != 'sender' AND hour >= toStartOfHour({since:DateTime('UTC')}) AND hour < {until:DateTime('UTC')}

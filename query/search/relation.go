@@ -82,13 +82,9 @@ func (r Relation) Fields() []string {
 // lockedColumn is one that the view does not have.
 const lockedColumn = "locked"
 
-// locked is SQL for it: the first lock that holds for the message, from the copy of the state
-// in ClickHouse. What its identity is says the outgoing user's identification method, which a
-// lock need not know: it is the identity, the sender or the user that it names.
+// locked is SQL for it, from the copy of the state in ClickHouse.
 func locked(database string) string {
-	return "(arrayStringConcat(arrayMap(l -> concat(if(l.3 = '', 'user', 'identity'), if(l.4 = '', '', concat(': ', l.4))), " +
-		"arrayFilter(l -> l.1 = domain AND l.2 IN ('*', auth_user, splitByChar('@', auth_user)[1]) AND (l.3 = '' OR lower(l.3) IN (lower(identity), lower(sender), lower(auth_user))), " +
-		"(SELECT groupArray((domain, user, identity, reason)) FROM " + schema.QuoteName(database) + "." + schema.QuoteName(schema.Locks.Name) + " WHERE locked = 1))), '; '))"
+	return schema.LockedReasons(schema.QuoteName(database)+"."+schema.QuoteName(schema.Locks.Name), "[(domain, auth_user)]", "[lower(identity), lower(sender), lower(auth_user)]")
 }
 
 // class is how a column's values compare.

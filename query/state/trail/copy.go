@@ -47,8 +47,9 @@ const (
 	retry    = 2 * time.Second
 )
 
-// Run copies while this instance is the one that acts, until ctx ends.
-func Run(ctx context.Context, store *state.Store, conn clickhouse.Conn, database string, log *slog.Logger) {
+// Run copies while this instance is the one that acts, until ctx ends. It calls failed after
+// each attempt that failed.
+func Run(ctx context.Context, store *state.Store, conn clickhouse.Conn, database string, log *slog.Logger, failed func()) {
 	for {
 		term, err := store.Leader(ctx)
 		if err != nil { // ctx has ended, or the store is closed
@@ -56,7 +57,7 @@ func Run(ctx context.Context, store *state.Store, conn clickhouse.Conn, database
 		}
 		copying, cancel := context.WithCancel(term.Context())
 		stop := context.AfterFunc(ctx, cancel)
-		Copy(copying, store, conn, database, log)
+		Copy(copying, store, conn, database, log, failed)
 		stop()
 		cancel()
 	}
@@ -64,7 +65,7 @@ func Run(ctx context.Context, store *state.Store, conn clickhouse.Conn, database
 
 // Copy copies until ctx ends, which is no error. The acting instance does it, with its
 // term's context.
-func Copy(ctx context.Context, store *state.Store, conn clickhouse.Conn, database string, log *slog.Logger) {
+func Copy(ctx context.Context, store *state.Store, conn clickhouse.Conn, database string, log *slog.Logger, failed func()) {
 	said := ""
 	for ctx.Err() == nil {
 		err := copyOnce(ctx, store, conn, database, func() {
@@ -76,6 +77,7 @@ func Copy(ctx context.Context, store *state.Store, conn clickhouse.Conn, databas
 		if ctx.Err() != nil {
 			return
 		}
+		failed()
 		if err.Error() != said {
 			said = err.Error()
 			log.Warn("cannot copy changes of the state to ClickHouse, trying again", "error", err)
