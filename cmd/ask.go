@@ -40,7 +40,7 @@ type period struct{ since, until, last, zone string }
 
 func (p *period) flags(c *cobra.Command, without string) {
 	f := c.Flags()
-	f.StringVar(&p.since, "since", "", "from `TIME` on, as 2026-11-25, \"2026-11-25 14:00\", 2026-11-25T14:00:00Z, seconds since 1970, or 48h ago ("+without+")")
+	f.StringVar(&p.since, "since", "", "from `TIME` on: "+query.TimeForms+" ("+without+")")
 	f.StringVar(&p.until, "until", "", "before `TIME`")
 	f.StringVar(&p.last, "last", "", "of the last `DURATION`, as 24h or 7d, instead of --since")
 	f.StringVar(&p.zone, "tz", "UTC", "`ZONE` that times are given and shown in, as Europe/Sofia")
@@ -67,16 +67,28 @@ func (p *period) times(now time.Time) (since, until time.Time, zone *time.Locati
 		at         *time.Time
 	}{{"since", p.since, &since}, {"until", p.until, &until}} {
 		if b.text == "" {
-			continue
+			continue // --last says it
 		}
-		if *b.at, err = query.ParseTime(b.text, now, zone); err != nil {
-			return since, until, nil, usagef("--%s %q: %w", b.flag, b.text, err)
+		if *b.at, err = parseTime(b.flag, b.text, now, zone); err != nil {
+			return since, until, nil, err
 		}
 	}
 	if !until.IsZero() && !since.Before(until) {
 		return since, until, nil, usagef("the period ends before it begins: since %s, until %s", since.UTC().Format(time.RFC3339), until.UTC().Format(time.RFC3339))
 	}
 	return since, until, zone, nil
+}
+
+// parseTime reads the time that a flag has, as query.ParseTime does. Empty is the zero time.
+func parseTime(flag, text string, now time.Time, zone *time.Location) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	t, err := query.ParseTime(text, now, zone)
+	if err != nil {
+		return t, usagef("--%s %q: %w", flag, text, err)
+	}
+	return t, nil
 }
 
 // said names a period for the one who asked.

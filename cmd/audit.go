@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"millrace/internal/config"
+	"millrace/query"
 	"millrace/transformer/audit"
 )
 
@@ -38,9 +39,9 @@ as by millrace query, Kafka by the configuration (kafka).`,
   millrace audit --json | jq '.places[] | select(.missing > 0 or .doubled > 0)'`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			from, err := parseSince(since, time.Now())
+			from, err := parseTime("since", since, time.Now(), time.UTC)
 			if err != nil {
-				return usagef("--since %q: %w", since, err)
+				return err
 			}
 			cfg, err := loadConfig(c, path)
 			if err != nil {
@@ -61,7 +62,7 @@ as by millrace query, Kafka by the configuration (kafka).`,
 	}
 	configFlag(c, &path, theDefaults)
 	f := c.Flags()
-	f.StringVar(&since, "since", "", "leave out what was received before `TIME`, as 2026-11-25 or 2026-11-25T14:00:00Z, or how long ago, as 48h or 7d")
+	f.StringVar(&since, "since", "", "leave out what was received before `TIME`: "+query.TimeForms)
 	f.BoolVar(&asJSON, "json", false, "print the report as one JSON object")
 	f.StringVar(&data, "data", "", "data `DIR` of millrace up, with the reader's password (default: where up keeps it)")
 	f.StringVar(&server, "server", "", "ask `HOST:PORT` (native protocol; more than one with commas) instead of clickhouse.addresses, or of clickhouse.shards")

@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"millrace/internal/config"
+	"millrace/query"
 	"millrace/schema"
 	"millrace/stack/replay"
 	"millrace/transformer"
@@ -56,7 +57,7 @@ It needs the user that writes (clickhouse.username); for millrace up it finds it
 	set.StringVar(&f.kind, "kind", "", "decode events of this `KIND` again: message or status")
 	set.StringVar(&f.topic, "topic", "", "read this `TOPIC` again: message, status or reject, with or without kafka.topic_prefix")
 	set.StringVar(&f.reason, "reason", "", "--rejects: those of one `REASON` (docs/errors.md)")
-	set.StringVar(&f.since, "since", "", "--rejects, --kind: those that came since: a `TIME` as 2026-11-25 or 2026-11-25T14:00:00Z, or how long ago, as 48h")
+	set.StringVar(&f.since, "since", "", "--rejects, --kind: those that came since `TIME`: "+query.TimeForms)
 	set.StringVar(&f.until, "until", "", "--kind: those that came before `TIME`")
 	set.StringVar(&f.format, "format", "", "--rejects, --kind: decode as this `FORMAT` alone, whatever their listener has")
 	set.StringVar(&f.from, "from", "", "--topic: records since `TIME` (default: all that Kafka has)")
@@ -263,27 +264,7 @@ func (f *replayFlags) ofTopic(c *cobra.Command) (replayed, error) {
 
 // time reads the value of a flag.
 func (f *replayFlags) time(flag, value string) (time.Time, error) {
-	t, err := parseSince(value, f.now)
-	if err != nil {
-		err = usagef("--%s %q: %w", flag, value, err)
-	}
-	return t, err
-}
-
-// parseSince reads a time, or how long ago it was. Empty is the zero time.
-func parseSince(s string, now time.Time) (time.Time, error) {
-	if s == "" {
-		return time.Time{}, nil
-	}
-	if ago, err := config.ParseDuration(s); err == nil {
-		return now.Add(-ago), nil
-	}
-	for _, layout := range []string{time.RFC3339, time.DateOnly} {
-		if t, err := time.Parse(layout, s); err == nil {
-			return t.UTC(), nil
-		}
-	}
-	return time.Time{}, errors.New("allowed: a time as 2026-11-25 or 2026-11-25T14:00:00Z, or how long ago, as 48h or 7d")
+	return parseTime(flag, value, f.now, time.UTC)
 }
 
 // writeAs lets the configuration write to the ClickHouse of millrace up, whose user's

@@ -32,7 +32,7 @@ func TestReplay_Usage(t *testing.T) {
 	f("either --from or --from-offset", "--topic", "message", "--partition", "0", "--from", "1h", "--from-offset", "7")
 	f("--from-offset -1 is none", "--topic", "message", "--partition", "0", "--from-offset", "-1")
 	f("--from-offset 8 is beyond --to-offset 7", "--topic", "message", "--partition", "0", "--from-offset", "8", "--to-offset", "7")
-	f(`--from "noon": allowed: a time as 2026-11-25 or 2026-11-25T14:00:00Z, or how long ago, as 48h or 7d`, "--topic", "message", "--from", "noon")
+	f(`--from "noon": want a time as 2026-11-25, 2026-11-25 14:00 or 2026-11-25T14:00:00Z, or how long ago, as 48h or 7d`, "--topic", "message", "--from", "noon")
 }
 
 // writing is the configuration of one who may insert, whose listener has the template.

@@ -132,7 +132,7 @@ template lacks a variable, comes as a note on standard error. Times are UTC, or 
 	configFlag(c, &path, theDefaults)
 	set := c.Flags()
 	for _, f := range []struct{ name, doc string }{
-		{"since", "of this `TIME` and later: 2026-11-25, 2026-11-25T14:00:00Z or how long ago, 48h (default: what the report says, mostly 24h)"},
+		{"since", "of this `TIME` and later: " + query.TimeForms + " (default: what the report says, mostly 24h)"},
 		{"until", "before this `TIME` (default: now)"},
 		{"domain", "only these `DOMAINS`, with commas"},
 		{"group_by", "what a row is, one of the report's `WORDS`"},

@@ -88,15 +88,16 @@ most messages that were not accepted come first. Times are UTC.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			now := time.Now()
+			flag := "last"
 			if c.Flags().Changed("since") {
 				if c.Flags().Changed("last") {
 					return usagef("either --since or --last")
 				}
-				last = since
+				flag, last = "since", since
 			}
-			from, err := query.ParseTime(last, now, time.UTC)
+			from, err := parseTime(flag, last, now, time.UTC)
 			if err != nil {
-				return &usageError{fmt.Errorf("--since or --last %q: %w", last, err)}
+				return err
 			}
 			return withState(c, path, func(ctx context.Context, cfg *config.Config, s *state.Store) error {
 				reader, err := readerOptions(cfg, data)
@@ -119,7 +120,7 @@ most messages that were not accepted come first. Times are UTC.`,
 	configFlag(c, &path, theDefaults)
 	f := c.Flags()
 	f.StringVar(&domain, "domain", "", "of this `DOMAIN` alone")
-	f.StringVar(&since, "since", "", "seen at this `TIME` or later: 2026-11-25, 2026-11-25T14:00:00Z")
+	f.StringVar(&since, "since", "", "seen at this `TIME` or later: "+query.TimeForms)
 	f.StringVar(&last, "last", "24h", "seen within the last `TIME`, as 24h or 7d")
 	f.IntVar(&limit, "limit", 1000, "print so many at most; 0: all")
 	f.StringVar(&data, "data", "", "data `DIR` of millrace up, with the reader's password (default: where up keeps it)")

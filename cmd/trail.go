@@ -75,7 +75,7 @@ fit and the logs have no key in common. Times are UTC.`,
 	}
 	configFlag(c, &path, theDefaults)
 	set := c.Flags()
-	set.StringVar(&since, "since", "", "of an address: events since `TIME`, as 2026-11-25, 2026-11-25T14:00:00Z or 48h")
+	set.StringVar(&since, "since", "", "of an address: events since `TIME`: "+query.TimeForms)
 	set.StringVar(&until, "until", "", "of an address: events before `TIME`")
 	set.IntVar(&limit, "limit", 1000, "print so many events at most, the first ones")
 	set.StringVar(&format, "format", "table", "table, tsv, csv or json")
@@ -115,9 +115,9 @@ func trailOf(asked, since, until string) (report string, params map[string]strin
 		if text == "" {
 			continue
 		}
-		at, err := parseSince(text, time.Now())
+		at, err := parseTime(name, text, time.Now(), time.UTC)
 		if err != nil {
-			return "", nil, usagef("--%s %q: %w", name, text, err)
+			return "", nil, err
 		}
 		params[name] = at.UTC().Format(time.DateTime)
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +14,7 @@ import (
 
 	"golang.org/x/net/idna"
 
+	"millrace/internal/config"
 	"millrace/internal/sqltext"
 	"millrace/schema"
 )
@@ -71,6 +74,8 @@ func (r Report) Ask(given map[string]string, now time.Time) (Asked, error) {
 	return a, nil
 }
 
+var numberType = regexp.MustCompile(`^UInt(8|16|32|64)$`)
+
 func (a Asked) value(p Parameter, v string, now time.Time) (string, error) {
 	switch {
 	case p.Type == "DateTime('UTC')":
@@ -79,6 +84,13 @@ func (a Asked) value(p Parameter, v string, now time.Time) (string, error) {
 			return "", err
 		}
 		return t.UTC().Format(time.DateTime), nil
+	case numberType.MatchString(p.Type):
+		bits, _ := strconv.Atoi(numberType.FindStringSubmatch(p.Type)[1])
+		n, err := strconv.ParseUint(v, 10, bits)
+		if err != nil {
+			return "", fmt.Errorf("want a number from 0 to %d", uint64(math.MaxUint64)>>(64-bits))
+		}
+		return strconv.FormatUint(n, 10), nil
 	case len(p.Choices) > 0 && !slices.Contains(p.Choices, v):
 		return "", fmt.Errorf("want %s", strings.Join(p.Choices, ", "))
 	case v == ConfiguredInvalidSender && p.Type == "String":
@@ -122,20 +134,19 @@ func ParseZone(name string) (*time.Location, error) {
 	return nil, fmt.Errorf("there is no time zone %q: want UTC or a name as Europe/Sofia", name)
 }
 
-// ParseTime reads a time: now; how long ago it was, as in 24h, 7d or -24h; seconds since
-// 1970; or a date with or without a time, in the zone unless it names its own.
+// TimeForms is what ParseTime reads, for help texts.
+const TimeForms = "2026-11-25, \"2026-11-25 14:00\", 2026-11-25T14:00:00Z, seconds since 1970, or how long ago: 48h, 7d"
+
+// ParseTime reads a time, for every command and for the API: now; how long ago it was, as in
+// 24h, 7d, 1w2d or -24h; seconds since 1970; or a date with or without a time, in the zone
+// unless it names its own.
 func ParseTime(text string, now time.Time, zone *time.Location) (time.Time, error) {
 	s := strings.TrimSpace(text)
 	if s == "now" {
 		return bounded(now)
 	}
 	ago := strings.TrimPrefix(s, "-")
-	if days, ok := strings.CutSuffix(ago, "d"); ok {
-		if n, err := strconv.ParseUint(days, 10, 16); err == nil {
-			return bounded(now.AddDate(0, 0, -int(n)))
-		}
-	}
-	if d, err := time.ParseDuration(ago); err == nil && d >= 0 && ago != "0" {
+	if d, err := config.ParseDuration(ago); err == nil && ago != "0" { // which may be meant as 1970
 		return bounded(now.Add(-d))
 	}
 	if n, err := strconv.ParseInt(s, 10, 64); err == nil && len(s) >= 9 {
