@@ -91,7 +91,11 @@ func (l *found) run(c *cobra.Command) error {
 			return nil
 		}
 		if !l.yes && asks(c) {
-			if ok, err := confirm(c, fmt.Sprintf("Lock these %d?", len(targets))); err != nil || !ok {
+			question := "Lock it?"
+			if len(targets) != 1 {
+				question = fmt.Sprintf("Lock these %d?", len(targets))
+			}
+			if ok, err := confirm(c, question); err != nil || !ok {
 				return err
 			}
 		}
