@@ -47,8 +47,13 @@ const (
 	retry    = 2 * time.Second
 )
 
+// Place is where the copy is: the database that rows are inserted into, and that from which
+// they are read, which on a cluster is the one of all shards. Who acts next may insert at
+// another server, of another shard.
+type Place struct{ Insert, Read string }
+
 // Run copies while this instance is the one that acts, until ctx ends.
-func Run(ctx context.Context, store *state.Store, conn clickhouse.Conn, database string, log *slog.Logger) {
+func Run(ctx context.Context, store *state.Store, conn clickhouse.Conn, place Place, log *slog.Logger) {
 	for {
 		term, err := store.Leader(ctx)
 		if err != nil { // ctx has ended, or the store is closed
@@ -56,7 +61,7 @@ func Run(ctx context.Context, store *state.Store, conn clickhouse.Conn, database
 		}
 		copying, cancel := context.WithCancel(term.Context())
 		stop := context.AfterFunc(ctx, cancel)
-		Copy(copying, store, conn, database, log)
+		Copy(copying, store, conn, place, log)
 		stop()
 		cancel()
 	}
@@ -64,10 +69,10 @@ func Run(ctx context.Context, store *state.Store, conn clickhouse.Conn, database
 
 // Copy copies until ctx ends, which is no error. The acting instance does it, with its
 // term's context.
-func Copy(ctx context.Context, store *state.Store, conn clickhouse.Conn, database string, log *slog.Logger) {
+func Copy(ctx context.Context, store *state.Store, conn clickhouse.Conn, place Place, log *slog.Logger) {
 	said := ""
 	for ctx.Err() == nil {
-		err := copyOnce(ctx, store, conn, database, func() {
+		err := copyOnce(ctx, store, conn, place, func() {
 			if said != "" {
 				log.Info("copying changes of the state to ClickHouse again")
 			}
@@ -88,9 +93,9 @@ func Copy(ctx context.Context, store *state.Store, conn clickhouse.Conn, databas
 }
 
 // copyOnce copies what is missing and then what comes, until something fails.
-func copyOnce(ctx context.Context, store *state.Store, conn clickhouse.Conn, database string, copied func()) error {
+func copyOnce(ctx context.Context, store *state.Store, conn clickhouse.Conn, place Place, copied func()) error {
 	epoch := store.Snapshot().Epoch()
-	last, err := lastOffset(ctx, conn, database, epoch)
+	last, err := lastOffset(ctx, conn, place.Read, epoch)
 	if err != nil {
 		return err
 	}
@@ -103,7 +108,7 @@ func copyOnce(ctx context.Context, store *state.Store, conn clickhouse.Conn, dat
 		}
 		for len(rows) > 0 {
 			n := min(len(rows), copyRows)
-			if err := insert(ctx, conn, database, rows[:n]); err != nil {
+			if err := insert(ctx, conn, place.Insert, rows[:n]); err != nil {
 				return err
 			}
 			last = rows[n-1].Offset
