@@ -273,7 +273,7 @@ func (l *listing) printHistory(ctx context.Context, c *cobra.Command, cfg *confi
 	if user != "" {
 		user = mailname.Identity(user)
 	}
-	changes, err := trail.History(ctx, s, conn, cfg.ClickHouse.Database, trail.Filter{
+	changes, err := trail.History(ctx, s, conn, cfg.ClickHouse.ReadDatabase(), trail.Filter{
 		Kinds: []string{kind}, Limit: l.limit,
 		// The parts of a key are its sort, the domain, the user, and what of it.
 		Match: func(parts []string) bool {
@@ -302,7 +302,7 @@ func openReader(cfg *config.Config, data string) (clickhouse.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.Auth = clickhouse.Auth{Database: cfg.ClickHouse.Database, Username: as.User, Password: as.Password}
+	o.Auth = clickhouse.Auth{Database: as.Database, Username: as.User, Password: as.Password}
 	conn, err := clickhouse.Open(o)
 	if err != nil {
 		return nil, fmt.Errorf("cannot use the ClickHouse options: %w", err)

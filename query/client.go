@@ -93,7 +93,9 @@ type Limits struct {
 }
 
 func (l Limits) settings() clickhouse.Settings {
-	s := clickhouse.Settings{"readonly": 2}
+	// On a cluster the tables are of all shards: what is asked of one within a question about
+	// another is asked once, where the server would refuse to choose.
+	s := clickhouse.Settings{"readonly": 2, "distributed_product_mode": "global"}
 	if l.Time > 0 {
 		s["max_execution_time"] = l.Time.Seconds()
 	}

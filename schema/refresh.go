@@ -26,7 +26,7 @@ func (r *Rollup) Refreshes() []Refresh {
 	name := r.View.Name
 	const sane = "received_at >= id_time - toIntervalDay(1) AND id_time >= now() - toIntervalSecond({{kept}})"
 	const open = "received_at >= now64(3) - toIntervalDay(3) AND id_time >= toStartOfHour(now64(3) - toIntervalDay(2)) AND " + sane +
-		" AND toStartOfHour(id_time) IN (\n" + "SELECT toStartOfHour(id_time) FROM {{database}}.`message_events` WHERE {{fresh}} UNION ALL SELECT toStartOfHour(id_time) FROM {{database}}.`status_events` WHERE {{fresh}})"
+		" AND toStartOfHour(id_time) {{in}} (\n" + "SELECT toStartOfHour(id_time) FROM {{database}}.`message_events` WHERE {{fresh}} UNION ALL SELECT toStartOfHour(id_time) FROM {{database}}.`status_events` WHERE {{fresh}})"
 	return []Refresh{
 		{Name: name + "_noted", rollup: r},
 		{Name: name + "_refresh", Every: "1 MINUTE", rollup: r, candidate: open},
@@ -93,13 +93,17 @@ func (f Refresh) query(s ViewSettings, database, home string) string {
 	if err != nil {
 		panic("BUG: " + err.Error())
 	}
-	text, kept := f.rollup.text, s.Rollups
+	text, kept, in := f.rollup.text, s.Rollups, "IN"
+	if database != home {
+		in = "GLOBAL IN" // the events are those of all shards: each has to know the hours of all
+	}
 	if kept <= 0 {
 		kept = DefaultRetention.Rollups
 	}
 	for _, r := range [][2]string{
 		{"{{touched}}", strings.TrimSpace(string(touched))},
 		{"{{candidate}}", f.candidate},
+		{"{{in}}", in},
 		{"{{fresh}}", fresh},
 		{"{{messages}}", strings.ReplaceAll(Messages.text, "{{where}}", where)},
 		{"{{invalid_sender}}", invalid(s.InvalidSenders, DefaultInvalidSenders)},

@@ -102,7 +102,7 @@ func startAnswers(ctx context.Context, cfg *config.Config, ask query.Options, l 
 	}
 	limits := query.Limits{Time: cfg.API.TimeLimit, Rows: uint64(cfg.API.RowsLimit), Memory: uint64(cfg.API.MemoryLimit)}
 	history := func(ctx context.Context, f trail.Filter) ([]trail.Change, error) {
-		return trail.History(ctx, a.store, a.conn, cfg.ClickHouse.Database, f)
+		return trail.History(ctx, a.store, a.conn, cfg.ClickHouse.ReadDatabase(), f)
 	}
 	rules, err := guard.FromConfig(cfg, a.store, ask, log)
 	if err != nil {
@@ -142,7 +142,7 @@ func (a *answers) run(soft, hard context.Context) error {
 	group, running := errgroup.WithContext(soft)
 	group.Go(func() error { return a.server.Listen(running, hard, a.listener, a.tls) })
 	group.Go(func() error {
-		trail.Run(running, a.store, a.conn, a.cfg.ClickHouse.Database, a.log, a.metrics.copyErrors.Inc)
+		trail.Run(running, a.store, a.conn, trail.Place{Insert: a.cfg.ClickHouse.Database, Read: a.cfg.ClickHouse.ReadDatabase()}, a.log, a.metrics.copyErrors.Inc)
 		return nil
 	})
 	group.Go(func() error { return a.guard.Run(running) })

@@ -37,6 +37,8 @@ type ClickHouseOptions struct {
 	// benchmarks beside it. The server can then connect to where it likes, so that the
 	// kernel does not confine it, and it is served on loopback alone.
 	KafkaEngine bool
+	// Cluster, for tests, lets the server connect to the others of a cluster.
+	Cluster *Cluster
 	// MemoryBytes bounds the server's memory. Default: half of the machine's.
 	MemoryBytes int64
 	// StartTimeout bounds the start, the wait for a dying predecessor included
@@ -137,6 +139,14 @@ func StartClickHouse(ctx context.Context, o ClickHouseOptions) (*ClickHouse, err
 	if o.KafkaEngine && listeners.beyondLoopback() {
 		return nil, fmt.Errorf("cannot serve ClickHouse on %q and %q: with the Kafka engine it is not confined, and is for loopback alone", o.Native, o.HTTP)
 	}
+	if o.Cluster != nil {
+		if _, err := o.Cluster.addresses(); err != nil {
+			return nil, err
+		}
+		if listeners.beyondLoopback() {
+			return nil, fmt.Errorf("cannot serve ClickHouse on %q and %q: a cluster is for loopback alone", o.Native, o.HTTP)
+		}
+	}
 	if !canConfine() {
 		if listeners.beyondLoopback() {
 			return nil, fmt.Errorf("cannot serve ClickHouse on %q and %q: beyond loopback it must be confined by the kernel (Landlock, Linux 5.19 or newer), because its users could read files of this machine otherwise", o.Native, o.HTTP)
@@ -146,7 +156,7 @@ func StartClickHouse(ctx context.Context, o ClickHouseOptions) (*ClickHouse, err
 	ctx, cancel := context.WithTimeout(ctx, o.StartTimeout)
 	defer cancel()
 
-	config := &serverConfig{dir: filepath.Join(o.DataDir, "clickhouse"), databases: o.Databases, memory: o.MemoryBytes, kafkaEngine: o.KafkaEngine}
+	config := &serverConfig{dir: filepath.Join(o.DataDir, "clickhouse"), databases: o.Databases, memory: o.MemoryBytes, kafkaEngine: o.KafkaEngine, cluster: o.Cluster}
 	for _, dir := range []string{config.dir, config.dataPath(), config.logDir()} {
 		if err := privateDir(dir); err != nil {
 			return nil, err

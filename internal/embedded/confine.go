@@ -33,6 +33,12 @@ func (ch *ClickHouse) confinement(config *serverConfig) confinement {
 		// The child kills its own life line over the native protocol.
 		connect: []int{config.native.port},
 	}
+	if config.cluster != nil {
+		others, _ := config.cluster.addresses() // the start has looked at them
+		for _, a := range others {
+			c.connect = append(c.connect, a.port)
+		}
+	}
 	if config.withHTTP {
 		c.bind = append(c.bind, config.http.port)
 	}

@@ -21,6 +21,7 @@ type serverConfig struct {
 	reader       Credentials
 	memory       int64
 	kafkaEngine  bool
+	cluster      *Cluster // nil: it is alone
 }
 
 func (c *serverConfig) mainPath() string  { return filepath.Join(c.dir, "config.xml") }
@@ -102,6 +103,9 @@ func (c *serverConfig) mainXML() []byte {
 			"    <ttl>event_date + INTERVAL 7 DAY DELETE</ttl>\n"+
 			"    <flush_interval_milliseconds>7500</flush_interval_milliseconds>\n  </%s>\n", table, table, table)
 	}
+	if c.cluster != nil {
+		b.WriteString(c.cluster.xml())
+	}
 	b.WriteString("  <access_control_improvements>\n" +
 		"    <select_from_system_db_requires_grant>true</select_from_system_db_requires_grant>\n" +
 		"    <select_from_information_schema_requires_grant>true</select_from_information_schema_requires_grant>\n" +
@@ -140,6 +144,9 @@ func (c *serverConfig) usersXML() []byte {
 	}
 	if c.kafkaEngine {
 		adminGrants = append(adminGrants, "GRANT TABLE ENGINE ON Kafka", "GRANT KAFKA ON *.*")
+	}
+	if c.cluster != nil {
+		adminGrants = append(adminGrants, clusterGrants...)
 	}
 	var readerGrants []string
 	for _, t := range readerSystemTables {

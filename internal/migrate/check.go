@@ -47,6 +47,10 @@ func (d Difference) String() string {
 // Check compares the live tables with what this binary expects. An empty list
 // and a nil error mean that they agree. It changes nothing.
 func (m *Migrator) Check(ctx context.Context) ([]Difference, error) {
+	servers, err := m.servers(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var out []Difference
 	for _, k := range schema.Kinds() {
 		t, err := m.readTable(ctx, k.Table)
@@ -60,7 +64,7 @@ func (m *Migrator) Check(ctx context.Context) ([]Difference, error) {
 		return nil, err
 	}
 	for _, v := range schema.Views() {
-		if why := have.differs(1, v.Name, v.Comment(m.settings.Views)); why != "" {
+		if why := have.differs(servers, v.Name, v.Comment(m.settings.Views)); why != "" {
 			d := Difference{
 				Table: v.Name, Want: fmt.Sprintf("a view of %d columns", len(v.Columns)), Statement: m.settings.createView(v),
 				Note: "`millrace schema apply` makes it",
@@ -79,7 +83,7 @@ func (m *Migrator) Check(ctx context.Context) ([]Difference, error) {
 		out = append(out, d...)
 	}
 	for _, f := range refreshes() {
-		if why := have.differs(1, f.Name, f.Comment(m.settings.Views)); why != "" {
+		if why := have.differs(servers, f.Name, f.Comment(m.settings.Views)); why != "" {
 			d := Difference{
 				Table: f.Name, Want: "a view that counts", Note: "`millrace schema apply` makes it",
 				Statement: strings.Join(m.settings.createRefresh(f), ";\n"),
@@ -89,6 +93,58 @@ func (m *Migrator) Check(ctx context.Context) ([]Difference, error) {
 			}
 			out = append(out, d)
 		}
+	}
+	elsewhere, err := m.checkOthers(ctx, servers, out)
+	return append(out, elsewhere...), err
+}
+
+// checkOthers is what the other servers of a cluster lack, and what reads from all, beside
+// the differences that are found here.
+func (m *Migrator) checkOthers(ctx context.Context, servers uint64, found []Difference) ([]Difference, error) {
+	if m.settings.Cluster == "" {
+		return nil, nil
+	}
+	var out []Difference
+	for _, k := range schema.Kinds() {
+		if slices.ContainsFunc(found, func(d Difference) bool { return d.Table == k.Table }) {
+			continue // what mends it does so on all
+		}
+		columns, err := m.columnsOf(ctx, m.settings.Database, k.Table)
+		if err != nil {
+			return nil, err
+		}
+		d := Difference{Table: k.Table, Object: "on another server of the cluster"}
+		switch {
+		case uint64(len(columns)) < servers:
+			d.Want, d.Note = fmt.Sprintf("%d columns", len(k.Fields)), "`millrace schema apply` makes it"
+		case slices.ContainsFunc(columns, func(c string) bool { return c != columns[0] }):
+			d.Want, d.Have, d.Note = "the same columns on all", "another", "`millrace schema check` of that server tells more (clickhouse.addresses)"
+		default:
+			continue
+		}
+		out = append(out, d)
+	}
+	retention, err := m.planRetention(ctx, servers)
+	if err != nil {
+		return nil, err
+	}
+	reading, err := m.planReading(ctx, servers, false)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range append(retention, reading...) {
+		if s.Kind == StepRetention && slices.ContainsFunc(append(found, out...), func(d Difference) bool { return d.Table == s.Name }) {
+			continue
+		}
+		d := Difference{Table: s.Name, Object: "TTL", Want: "as configured on all servers", Have: s.Reason, Statement: strings.Join(s.Statements, ";\n")}
+		if s.Kind != StepRetention {
+			d = Difference{Table: m.settings.readDatabase() + "." + s.Name, Want: "as in this version on all servers", Have: "another: it " + s.Reason,
+				Statement: strings.Join(s.Statements, ";\n"), Note: "`millrace schema apply` makes it"}
+			if s.Kind == StepDatabase {
+				d.Table = s.Name
+			}
+		}
+		out = append(out, d)
 	}
 	return out, nil
 }
@@ -197,7 +253,11 @@ func (m *Migrator) compare(k *schema.Kind, t *liveTable) []Difference {
 			add(Difference{Object: "setting " + s.Name, Want: s.Value, Have: have, Statement: fmt.Sprintf("%sMODIFY SETTING %s = %s", alter, s.Name, s.Value)})
 		}
 	}
-	if s, ok := m.retentionStep(k, t); ok {
+	have := liveTTL{t.ttl, k.RawTTL(m.settings.Retention)} // a column that is missing is told of above
+	if c := t.column(k.Fields[schema.Raw].Name); c != nil {
+		have.raw = c.ttl
+	}
+	if s, ok := m.retentionStep(k, []liveTTL{have}); ok {
 		for _, q := range s.Statements {
 			d := Difference{Object: "TTL", Want: k.TTL(m.settings.Retention), Have: orNone(t.ttl), Statement: q}
 			if strings.Contains(q, "MODIFY COLUMN") {

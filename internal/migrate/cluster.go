@@ -170,12 +170,13 @@ func (m *Migrator) planReading(ctx context.Context, servers uint64, migrated boo
 	return steps, nil
 }
 
-// columnsOf is one text of all columns for each server that has the table.
+// columnsOf is one text of all columns for each server that has the table. Servers can have
+// one name, where each is in a container or several are on one machine.
 func (m *Migrator) columnsOf(ctx context.Context, database, table string) (all []string, err error) {
 	s := m.settings
 	s.Database = database
 	ctx = (&Migrator{settings: s}).params(ctx, table)
-	rows, err := m.conn.Query(ctx, "SELECT arrayStringConcat(groupArray(c), ', ') FROM (SELECT hostName() AS host, concat(name, ' ', type) AS c FROM "+
+	rows, err := m.conn.Query(ctx, "SELECT arrayStringConcat(groupArray(c), ', ') FROM (SELECT (hostName(), tcpPort()) AS host, concat(name, ' ', type) AS c FROM "+
 		s.system("columns")+" WHERE database = {database:String} AND table = {table:String} ORDER BY host, position) GROUP BY host")
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the columns of %s.%s: %w", database, table, err)

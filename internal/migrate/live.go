@@ -182,55 +182,91 @@ func normalTTL(ttl string) string {
 	return strings.Join(parts, ",")
 }
 
-// planRetention compares the tables' TTL with the configured retention. A table
-// that does not exist yet gets both statements.
-func (m *Migrator) planRetention(ctx context.Context) ([]Step, error) {
+// liveTTL is a table's retention on one server.
+type liveTTL struct{ rows, raw string }
+
+// ttlsOf is the retention of every table on each server that has it.
+func (m *Migrator) ttlsOf(ctx context.Context) (map[string][]liveTTL, error) {
+	fail := func(err error) (map[string][]liveTTL, error) {
+		return nil, fmt.Errorf("cannot read the description of database %s: %w", m.settings.Database, err)
+	}
+	rows, err := m.conn.Query(m.params(ctx, ""), "SELECT name, engine_full, create_table_query FROM "+m.settings.system("tables")+" WHERE database = {database:String}")
+	if err != nil {
+		return fail(err)
+	}
+	defer rows.Close()
+	all := map[string][]liveTTL{}
+	for rows.Next() {
+		var name, full, create string
+		if err := rows.Scan(&name, &full, &create); err != nil {
+			return fail(err)
+		}
+		ttl, _ := parseEngine(full)
+		all[name] = append(all[name], liveTTL{ttl, columnTTLs(create)[schema.Message.Fields[schema.Raw].Name]})
+	}
+	if err := rows.Err(); err != nil {
+		return fail(err)
+	}
+	return all, nil
+}
+
+// planRetention compares the tables' TTL with the configured retention, on each server. A
+// table that one of them has not yet gets all statements.
+func (m *Migrator) planRetention(ctx context.Context, servers uint64) ([]Step, error) {
+	have, err := m.ttlsOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r := m.settings.Retention
 	var steps []Step
 	for _, k := range schema.Kinds() {
-		t, err := m.readTable(ctx, k.Table)
-		if err != nil {
-			return nil, err
+		if uint64(len(have[k.Table])) < servers {
+			steps = append(steps, Step{
+				Kind: StepRetention, Name: k.Table, Reason: fmt.Sprintf("events %s, raw %s", days(r.Events), days(r.Raw)),
+				Statements: k.ModifyTTL(m.settings.layout(), r),
+			})
+			continue
 		}
-		if s, ok := m.retentionStep(k, t); ok {
+		if s, ok := m.retentionStep(k, have[k.Table]); ok {
 			steps = append(steps, s)
 		}
 	}
 	for _, table := range schema.RollupTables() {
-		t, err := m.readTable(ctx, table.Name)
-		if err != nil {
-			return nil, err
+		want := table.TTL(r)
+		reason := ""
+		if uint64(len(have[table.Name])) < servers {
+			reason = "rollups " + days(r.Rollups)
 		}
-		want := table.TTL(m.settings.Retention)
-		reason := "rollups " + days(m.settings.Retention.Rollups)
-		if t != nil {
-			if normalTTL(t.ttl) == normalTTL(want) {
-				continue
+		for _, t := range have[table.Name] {
+			if reason == "" && normalTTL(t.rows) != normalTTL(want) {
+				reason = fmt.Sprintf("TTL is %q, configured %q", t.rows, want)
 			}
-			reason = fmt.Sprintf("TTL is %q, configured %q", t.ttl, want)
 		}
-		steps = append(steps, Step{Kind: StepRetention, Name: table.Name, Reason: reason, Statements: []string{table.ModifyTTL(m.settings.layout(), m.settings.Retention)}})
+		if reason != "" {
+			steps = append(steps, Step{Kind: StepRetention, Name: table.Name, Reason: reason, Statements: []string{table.ModifyTTL(m.settings.layout(), r)}})
+		}
 	}
 	return steps, nil
 }
 
-func (m *Migrator) retentionStep(k *schema.Kind, t *liveTable) (Step, bool) {
+// retentionStep is what mends the retention of a table where one of the servers differs.
+func (m *Migrator) retentionStep(k *schema.Kind, have []liveTTL) (Step, bool) {
 	r := m.settings.Retention
 	all := k.ModifyTTL(m.settings.layout(), r)
 	s := Step{Kind: StepRetention, Name: k.Table}
-	if t == nil {
-		s.Reason = fmt.Sprintf("events %s, raw %s", days(r.Events), days(r.Raw))
-		s.Statements = all
-		return s, true
-	}
 	var why []string
-	if want := k.TTL(r); normalTTL(t.ttl) != normalTTL(want) {
-		why = append(why, fmt.Sprintf("TTL is %q, configured %q", t.ttl, want))
-		s.Statements = append(s.Statements, all[0])
+	add := func(statement, reason string) {
+		if !slices.Contains(s.Statements, statement) {
+			s.Statements, why = append(s.Statements, statement), append(why, reason)
+		}
 	}
-	raw := t.column(k.Fields[schema.Raw].Name)
-	if want := k.RawTTL(r); raw != nil && normalTTL(raw.ttl) != normalTTL(want) {
-		why = append(why, fmt.Sprintf("TTL of raw is %q, configured %q", raw.ttl, want))
-		s.Statements = append(s.Statements, all[1])
+	for _, t := range have {
+		if want := k.TTL(r); normalTTL(t.rows) != normalTTL(want) {
+			add(all[0], fmt.Sprintf("TTL is %q, configured %q", t.rows, want))
+		}
+		if want := k.RawTTL(r); normalTTL(t.raw) != normalTTL(want) {
+			add(all[1], fmt.Sprintf("TTL of raw is %q, configured %q", t.raw, want))
+		}
 	}
 	s.Reason = strings.Join(why, "; ")
 	return s, len(why) > 0

@@ -291,7 +291,7 @@ func (m *Migrator) Plan(ctx context.Context) (Plan, error) {
 		return p, err
 	}
 	p.Steps = append(p.Steps, views...)
-	retention, err := m.planRetention(ctx)
+	retention, err := m.planRetention(ctx, servers)
 	if err != nil {
 		return p, err
 	}
@@ -351,7 +351,11 @@ func (m *Migrator) apply(ctx context.Context) (Plan, error) {
 		return p, nil
 	}
 	// Compared anew: the tables may exist only now.
-	steps, err := m.planRetention(ctx)
+	servers, err := m.servers(ctx)
+	if err != nil {
+		return p, err
+	}
+	steps, err := m.planRetention(ctx, servers)
 	if err != nil {
 		return p, err
 	}

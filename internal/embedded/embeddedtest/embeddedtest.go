@@ -1,17 +1,3 @@
-// Package embeddedtest gives the tests of other packages a real ClickHouse and
-// a real broker.
-//
-//	func TestMain(m *testing.M) { os.Exit(embeddedtest.Main(m)) }
-//
-//	func TestInsert(t *testing.T) {
-//		ch := embeddedtest.ClickHouse(t)
-//		database := embeddedtest.Database(t)
-//		broker := embeddedtest.Broker(t, "events")
-//		...
-//	}
-//
-// There is one ClickHouse for each test binary, started by the first test that
-// asks, and a Second where one asks for that. It dies with the test binary, whatever ends that.
 package embeddedtest
 
 import (
@@ -48,6 +34,7 @@ func Main(m *testing.M) int {
 	embedded.RunChildIfAsked()
 	defer shared.stop()
 	defer second.stop()
+	defer stopCluster()
 	return m.Run()
 }
 

@@ -47,9 +47,14 @@ const (
 	retry    = 2 * time.Second
 )
 
+// Place is where the copy is: the database that rows are inserted into, and that from which
+// they are read, which on a cluster is the one of all shards. Who acts next may insert at
+// another server, of another shard.
+type Place struct{ Insert, Read string }
+
 // Run copies while this instance is the one that acts, until ctx ends. It calls failed after
 // each attempt that failed.
-func Run(ctx context.Context, store *state.Store, conn clickhouse.Conn, database string, log *slog.Logger, failed func()) {
+func Run(ctx context.Context, store *state.Store, conn clickhouse.Conn, place Place, log *slog.Logger, failed func()) {
 	for {
 		term, err := store.Leader(ctx)
 		if err != nil { // ctx has ended, or the store is closed
@@ -57,7 +62,7 @@ func Run(ctx context.Context, store *state.Store, conn clickhouse.Conn, database
 		}
 		copying, cancel := context.WithCancel(term.Context())
 		stop := context.AfterFunc(ctx, cancel)
-		Copy(copying, store, conn, database, log, failed)
+		Copy(copying, store, conn, place, log, failed)
 		stop()
 		cancel()
 	}
@@ -65,10 +70,10 @@ func Run(ctx context.Context, store *state.Store, conn clickhouse.Conn, database
 
 // Copy copies until ctx ends, which is no error. The acting instance does it, with its
 // term's context.
-func Copy(ctx context.Context, store *state.Store, conn clickhouse.Conn, database string, log *slog.Logger, failed func()) {
+func Copy(ctx context.Context, store *state.Store, conn clickhouse.Conn, place Place, log *slog.Logger, failed func()) {
 	said := ""
 	for ctx.Err() == nil {
-		err := copyOnce(ctx, store, conn, database, func() {
+		err := copyOnce(ctx, store, conn, place, func() {
 			if said != "" {
 				log.Info("copying changes of the state to ClickHouse again")
 			}
@@ -90,9 +95,9 @@ func Copy(ctx context.Context, store *state.Store, conn clickhouse.Conn, databas
 }
 
 // copyOnce copies what is missing and then what comes, until something fails.
-func copyOnce(ctx context.Context, store *state.Store, conn clickhouse.Conn, database string, copied func()) error {
+func copyOnce(ctx context.Context, store *state.Store, conn clickhouse.Conn, place Place, copied func()) error {
 	epoch := store.Snapshot().Epoch()
-	last, err := lastOffset(ctx, conn, database, epoch)
+	last, err := lastOffset(ctx, conn, place.Read, epoch)
 	if err != nil {
 		return err
 	}
@@ -105,7 +110,7 @@ func copyOnce(ctx context.Context, store *state.Store, conn clickhouse.Conn, dat
 		}
 		for len(rows) > 0 {
 			n := min(len(rows), copyRows)
-			if err := insert(ctx, conn, database, rows[:n]); err != nil {
+			if err := insert(ctx, conn, place.Insert, rows[:n]); err != nil {
 				return err
 			}
 			last = rows[n-1].Offset

@@ -85,7 +85,8 @@ func stored(ctx context.Context, conn clickhouse.Conn, database string, f Filter
 FROM `+table(database)+` FINAL
 WHERE ({kinds:String} = '' OR has(splitByChar(',', {kinds:String}), kind))
     AND time >= fromUnixTimestamp64Milli({since:Int64}) AND time < fromUnixTimestamp64Milli({until:Int64})
-ORDER BY epoch, offset`)
+ORDER BY epoch, offset
+LIMIT 1 BY epoch, offset`)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read %s.state_changes: %w", database, err)
 	}

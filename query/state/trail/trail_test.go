@@ -58,7 +58,7 @@ func copying(t *testing.T, store *state.Store, conn clickhouse.Conn, database st
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		trail.Copy(ctx, store, conn, database, slog.New(slog.DiscardHandler), func() {})
+		trail.Copy(ctx, store, conn, trail.Place{Insert: database, Read: database}, slog.New(slog.DiscardHandler), func() {})
 	}()
 	stop = func() { cancel(); <-done }
 	t.Cleanup(stop)
@@ -148,7 +148,7 @@ func TestRun(t *testing.T) {
 	log := slog.New(slog.DiscardHandler)
 	done := make(chan struct{}, 2)
 	for _, s := range []*state.Store{first, second} {
-		go func() { trail.Run(ctx, s, conn, db, log, func() {}); done <- struct{}{} }()
+		go func() { trail.Run(ctx, s, conn, trail.Place{Insert: db, Read: db}, log, func() {}); done <- struct{}{} }()
 	}
 	must(t, first.Append(t.Context(), by, lock("bob", true)))
 	awaitText(t, conn, db, "bob")
