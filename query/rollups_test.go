@@ -190,3 +190,20 @@ func TestRollups_Top(t *testing.T) {
 		t.Error("after another:", n)
 	}
 }
+
+// A past that nothing has counted yet is not read every minute: heal counts it, hour by hour.
+func TestRollups_Past(t *testing.T) {
+	t.Parallel()
+	r := rollups{t, tables(t)}
+	r.exec("SYSTEM STOP VIEW messages_hourly_heal", "SYSTEM STOP VIEW senders_hourly_heal",
+		"INSERT INTO message_events (id_time, event_time, received_at, id, domain, recipient) SELECT now() - toIntervalDay(40) - number % 3600 AS id_time, id_time, id_time, toString(number), 'd.example', 'r@example.net' FROM numbers(50000)")
+	r.refresh("refresh")
+	if n := r.one("SELECT sum(read_rows) < 1000, count() FROM system.view_refreshes WHERE database = currentDatabase() AND view LIKE '%\\\\_refresh'"); n != "1 2" {
+		t.Error("rows read are few, views:", n)
+	}
+	r.exec("SYSTEM START VIEW messages_hourly_heal", "SYSTEM START VIEW senders_hourly_heal")
+	r.refresh("heal")
+	if n := r.one("SELECT sum(messages) FROM messages_hourly"); n != "50000" {
+		t.Error("counted:", n)
+	}
+}

@@ -35,8 +35,9 @@ func (r *Rollup) Refreshes() []Refresh {
 }
 
 // fresh are events that may have come since the last look: ten minutes are allowed for the
-// way from the listener into the table.
-const fresh = "received_at >= (SELECT max(computed_at) FROM {{home}}.`rollup_hours` WHERE rollup = '{{rollup}}') - toIntervalMinute(10)"
+// way from the listener into the table. What is older than the open hours is not looked at,
+// nor are the partitions of before: of a past that was imported nothing may be counted yet.
+const fresh = "received_at >= now64(3) - toIntervalDay(3) AND received_at >= (SELECT max(computed_at) FROM {{home}}.`rollup_hours` WHERE rollup = '{{rollup}}') - toIntervalMinute(10)"
 
 // Invalid is what makes a message count as one of an invalid address: each of the words that
 // is given, in one spelling.

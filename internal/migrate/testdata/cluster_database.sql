@@ -953,10 +953,10 @@ WITH
             FROM
             (
                 SELECT toStartOfHour(id_time) AS hour, sum(1 + revision) AS live, 0 AS kept FROM `millrace_all`.`message_events` WHERE received_at >= now64(3) - toIntervalDay(3) AND id_time >= toStartOfHour(now64(3) - toIntervalDay(2)) AND received_at >= id_time - toIntervalDay(1) AND id_time >= now() - toIntervalSecond(157680000) AND toStartOfHour(id_time) GLOBAL IN (
-SELECT toStartOfHour(id_time) FROM `millrace_all`.`message_events` WHERE received_at >= (SELECT max(computed_at) FROM `millrace`.`rollup_hours` WHERE rollup = 'messages_hourly') - toIntervalMinute(10) UNION ALL SELECT toStartOfHour(id_time) FROM `millrace_all`.`status_events` WHERE received_at >= (SELECT max(computed_at) FROM `millrace`.`rollup_hours` WHERE rollup = 'messages_hourly') - toIntervalMinute(10)) GROUP BY hour
+SELECT toStartOfHour(id_time) FROM `millrace_all`.`message_events` WHERE received_at >= now64(3) - toIntervalDay(3) AND received_at >= (SELECT max(computed_at) FROM `millrace`.`rollup_hours` WHERE rollup = 'messages_hourly') - toIntervalMinute(10) UNION ALL SELECT toStartOfHour(id_time) FROM `millrace_all`.`status_events` WHERE received_at >= now64(3) - toIntervalDay(3) AND received_at >= (SELECT max(computed_at) FROM `millrace`.`rollup_hours` WHERE rollup = 'messages_hourly') - toIntervalMinute(10)) GROUP BY hour
                 UNION ALL
                 SELECT toStartOfHour(id_time) AS hour, sum(1 + revision), 0 FROM `millrace_all`.`status_events` WHERE received_at >= now64(3) - toIntervalDay(3) AND id_time >= toStartOfHour(now64(3) - toIntervalDay(2)) AND received_at >= id_time - toIntervalDay(1) AND id_time >= now() - toIntervalSecond(157680000) AND toStartOfHour(id_time) GLOBAL IN (
-SELECT toStartOfHour(id_time) FROM `millrace_all`.`message_events` WHERE received_at >= (SELECT max(computed_at) FROM `millrace`.`rollup_hours` WHERE rollup = 'messages_hourly') - toIntervalMinute(10) UNION ALL SELECT toStartOfHour(id_time) FROM `millrace_all`.`status_events` WHERE received_at >= (SELECT max(computed_at) FROM `millrace`.`rollup_hours` WHERE rollup = 'messages_hourly') - toIntervalMinute(10)) GROUP BY hour
+SELECT toStartOfHour(id_time) FROM `millrace_all`.`message_events` WHERE received_at >= now64(3) - toIntervalDay(3) AND received_at >= (SELECT max(computed_at) FROM `millrace`.`rollup_hours` WHERE rollup = 'messages_hourly') - toIntervalMinute(10) UNION ALL SELECT toStartOfHour(id_time) FROM `millrace_all`.`status_events` WHERE received_at >= now64(3) - toIntervalDay(3) AND received_at >= (SELECT max(computed_at) FROM `millrace`.`rollup_hours` WHERE rollup = 'messages_hourly') - toIntervalMinute(10)) GROUP BY hour
                 UNION ALL
                 SELECT hour, 0, argMax(events, computed_at) FROM `millrace`.`rollup_hours` WHERE rollup = 'messages_hourly' GROUP BY hour
             )
@@ -1047,7 +1047,7 @@ GROUP BY domain, id_time, id, recipient, host, own
 )
 ORDER BY direction = ''
 SETTINGS max_bytes_before_external_group_by = 536870912, max_bytes_before_external_sort = 536870912
-COMMENT 'made by millrace schema apply, definition 7b2cce934dbc20d5';
+COMMENT 'made by millrace schema apply, definition 510b0722b8aa88bd';
 DROP VIEW IF EXISTS `millrace`.`messages_hourly_heal`;
 CREATE MATERIALIZED VIEW IF NOT EXISTS `millrace`.`messages_hourly_heal` REFRESH EVERY 1 HOUR OFFSET 20 MINUTE APPEND TO `millrace`.`messages_hourly_rows` EMPTY AS
 WITH
@@ -1174,10 +1174,10 @@ WITH
             FROM
             (
                 SELECT toStartOfHour(id_time) AS hour, sum(1 + revision) AS live, 0 AS kept FROM `millrace_all`.`message_events` WHERE received_at >= now64(3) - toIntervalDay(3) AND id_time >= toStartOfHour(now64(3) - toIntervalDay(2)) AND received_at >= id_time - toIntervalDay(1) AND id_time >= now() - toIntervalSecond(157680000) AND toStartOfHour(id_time) GLOBAL IN (
-SELECT toStartOfHour(id_time) FROM `millrace_all`.`message_events` WHERE received_at >= (SELECT max(computed_at) FROM `millrace`.`rollup_hours` WHERE rollup = 'senders_hourly') - toIntervalMinute(10) UNION ALL SELECT toStartOfHour(id_time) FROM `millrace_all`.`status_events` WHERE received_at >= (SELECT max(computed_at) FROM `millrace`.`rollup_hours` WHERE rollup = 'senders_hourly') - toIntervalMinute(10)) GROUP BY hour
+SELECT toStartOfHour(id_time) FROM `millrace_all`.`message_events` WHERE received_at >= now64(3) - toIntervalDay(3) AND received_at >= (SELECT max(computed_at) FROM `millrace`.`rollup_hours` WHERE rollup = 'senders_hourly') - toIntervalMinute(10) UNION ALL SELECT toStartOfHour(id_time) FROM `millrace_all`.`status_events` WHERE received_at >= now64(3) - toIntervalDay(3) AND received_at >= (SELECT max(computed_at) FROM `millrace`.`rollup_hours` WHERE rollup = 'senders_hourly') - toIntervalMinute(10)) GROUP BY hour
                 UNION ALL
                 SELECT toStartOfHour(id_time) AS hour, sum(1 + revision), 0 FROM `millrace_all`.`status_events` WHERE received_at >= now64(3) - toIntervalDay(3) AND id_time >= toStartOfHour(now64(3) - toIntervalDay(2)) AND received_at >= id_time - toIntervalDay(1) AND id_time >= now() - toIntervalSecond(157680000) AND toStartOfHour(id_time) GLOBAL IN (
-SELECT toStartOfHour(id_time) FROM `millrace_all`.`message_events` WHERE received_at >= (SELECT max(computed_at) FROM `millrace`.`rollup_hours` WHERE rollup = 'senders_hourly') - toIntervalMinute(10) UNION ALL SELECT toStartOfHour(id_time) FROM `millrace_all`.`status_events` WHERE received_at >= (SELECT max(computed_at) FROM `millrace`.`rollup_hours` WHERE rollup = 'senders_hourly') - toIntervalMinute(10)) GROUP BY hour
+SELECT toStartOfHour(id_time) FROM `millrace_all`.`message_events` WHERE received_at >= now64(3) - toIntervalDay(3) AND received_at >= (SELECT max(computed_at) FROM `millrace`.`rollup_hours` WHERE rollup = 'senders_hourly') - toIntervalMinute(10) UNION ALL SELECT toStartOfHour(id_time) FROM `millrace_all`.`status_events` WHERE received_at >= now64(3) - toIntervalDay(3) AND received_at >= (SELECT max(computed_at) FROM `millrace`.`rollup_hours` WHERE rollup = 'senders_hourly') - toIntervalMinute(10)) GROUP BY hour
                 UNION ALL
                 SELECT hour, 0, argMax(events, computed_at) FROM `millrace`.`rollup_hours` WHERE rollup = 'senders_hourly' GROUP BY hour
             )
@@ -1283,7 +1283,7 @@ GROUP BY domain, id_time, id, recipient, host, own
 )
 ORDER BY direction = ''
 SETTINGS max_bytes_before_external_group_by = 536870912, max_bytes_before_external_sort = 536870912
-COMMENT 'made by millrace schema apply, definition e393e82eb6fded11';
+COMMENT 'made by millrace schema apply, definition 65bc9ed072242556';
 DROP VIEW IF EXISTS `millrace`.`senders_hourly_heal`;
 CREATE MATERIALIZED VIEW IF NOT EXISTS `millrace`.`senders_hourly_heal` REFRESH EVERY 1 HOUR OFFSET 20 MINUTE APPEND TO `millrace`.`senders_hourly_rows` EMPTY AS
 WITH
