@@ -84,11 +84,12 @@ const lockedColumn = "locked"
 
 // locked is SQL for it: the first lock that holds for the message, from the copy of the state
 // in ClickHouse. What its identity is says the outgoing user's identification method, which a
-// lock need not know: it is the identity, the sender or the user that it names.
-func locked(database string) string {
+// lock need not know: it is the identity, the sender or the user that it names. The locks are
+// those that the one who asks may see.
+func locked(locks string) string {
 	return "(arrayStringConcat(arrayMap(l -> concat(if(l.3 = '', 'user', 'identity'), if(l.4 = '', '', concat(': ', l.4))), " +
 		"arrayFilter(l -> l.1 = domain AND l.2 IN ('*', auth_user, splitByChar('@', auth_user)[1]) AND (l.3 = '' OR lower(l.3) IN (lower(identity), lower(sender), lower(auth_user))), " +
-		"(SELECT groupArray((domain, user, identity, reason)) FROM " + schema.QuoteName(database) + "." + schema.QuoteName(schema.Locks.Name) + " WHERE locked = 1))), '; '))"
+		"(SELECT groupArray((domain, user, identity, reason)) FROM " + locks + " WHERE locked = 1))), '; '))"
 }
 
 // class is how a column's values compare.
