@@ -329,7 +329,7 @@ func TestBorders(t *testing.T) {
 	_ = work.Wait()
 	b.reports(try, all, hostile, querytest.Joined(2))
 	_ = work.Wait()
-	b.rules(try, querytest.Joined(2))
+	b.rules(try, few)
 	_ = work.Wait()
 	b.cursors(try, querytest.Joined(2))
 	_ = work.Wait()
@@ -389,7 +389,7 @@ func (b *borders) reports(try func(func()), all []endpoint, hostile, few []strin
 func (b *borders) rules(try func(func()), few []string) {
 	e := endpoint{method: "GET", path: "/search"}
 	for _, r := range search.Relations() {
-		for i := range few {
+		for i := range 2 { // of the few texts each field gets two
 			var any []search.Rule
 			for j, f := range r.Fields() {
 				if _, err := (search.Query{Kind: r.Name, Where: search.Rule{Field: f + ".key", Op: search.Is, Values: []string{"x"}}}).Build("d", access.Everything(), now()); err == nil {
@@ -425,12 +425,15 @@ func (b *borders) cursors(try func(func()), few []string) {
 			if met[c.Type] || c.Type == schema.Texts || c.Type == schema.Names || c.Type == schema.Map || c.Type == schema.Codes || c.Type == schema.IPs {
 				continue
 			}
-			met[c.Type] = true
 			var page Page
 			text := b.want(b.t, "admin", "GET", base+"/search?since=100d&limit=1&kind="+r.Name+"&sort="+c.Name, "", 200)
-			if err := json.Unmarshal([]byte(text), &page); err != nil || page.Next == "" {
+			if err := json.Unmarshal([]byte(text), &page); err != nil {
 				b.t.Fatalf("%s by %s: %v %s", r.Name, c.Name, err, text)
 			}
+			if page.Next == "" {
+				break // the kind has one row
+			}
+			met[c.Type] = true
 			raw, err := base64.RawURLEncoding.DecodeString(page.Next)
 			if err != nil {
 				b.t.Fatal(err)
@@ -461,5 +464,8 @@ func (b *borders) cursors(try func(func()), few []string) {
 				}
 			}
 		}
+	}
+	if len(met) < 7 {
+		b.t.Errorf("cursors of %d types alone", len(met))
 	}
 }
