@@ -25,14 +25,21 @@ func (a *Accounts) Add(ctx context.Context, by state.By, u state.User, password 
 	if err := normalise(&u); err != nil {
 		return err
 	}
+	if _, there := a.store.Snapshot().User(u.Name); there {
+		return errThere(u.Name) // and no hash is computed
+	}
 	if err := a.setHash(ctx, &u, password); err != nil {
 		return err
 	}
 	err := a.store.Append(ctx, by, state.Change{Key: state.UserKey(u.Name), Action: "add", Value: u, If: state.Absent()})
 	if errors.Is(err, state.ErrConflict) {
-		return fmt.Errorf("cannot add user %q: there is one of that name", u.Name)
+		return errThere(u.Name)
 	}
 	return err
+}
+
+func errThere(name string) error {
+	return fmt.Errorf("cannot add user %q: there is one of that name", name)
 }
 
 func (a *Accounts) setHash(ctx context.Context, u *state.User, password string) (err error) {
@@ -64,6 +71,9 @@ func (a *Accounts) SetPassword(ctx context.Context, by state.By, name, password 
 	var made state.User
 	if err := checkPassword(password); err != nil {
 		return err
+	}
+	if _, there := a.store.Snapshot().User(normalName(name)); !there {
+		return fmt.Errorf("cannot change user %q: %w", normalName(name), ErrNoUser) // and no hash is computed for nobody
 	}
 	if err := a.setHash(ctx, &made, password); err != nil {
 		return err

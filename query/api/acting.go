@@ -69,7 +69,7 @@ type Schedule struct {
 
 func (r *request) identities() error {
 	now := r.s.o.Now()
-	q := guard.IdentityQuery{Domain: r.text("domain"), Since: now.Add(-24 * time.Hour)}
+	q := guard.IdentityQuery{Domain: r.text("domain"), Since: now.Add(-24 * time.Hour), Limits: r.s.o.Limits}
 	for name, at := range map[string]*time.Time{"since": &q.Since, "until": &q.Until} {
 		if text := r.text(name); text != "" {
 			var err error
@@ -87,7 +87,7 @@ func (r *request) identities() error {
 	}
 	found, err := guard.FindIdentities(r.Context(), r.s.o.Query, r.s.o.Store.Snapshot(), q, now)
 	if err != nil {
-		return mine(err)
+		return err
 	}
 	all := []Identity{}
 	for _, i := range found {

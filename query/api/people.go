@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -182,7 +183,7 @@ func (r *request) setUser() error {
 }
 
 func (r *request) removeUser() error {
-	if strings.EqualFold(r.PathValue("name"), r.who.Name) {
+	if strings.EqualFold(strings.TrimSpace(r.PathValue("name")), r.who.Name) {
 		return problemf(http.StatusConflict, "nobody removes himself")
 	}
 	if err := r.s.o.Accounts.Remove(r.Context(), r.by(), r.PathValue("name")); err != nil {
@@ -239,14 +240,12 @@ func (r *request) addToken() error {
 
 func (r *request) revokeToken() error {
 	id := r.PathValue("id")
-	if r.who.Role != access.Admin {
-		own := false
-		for _, t := range r.s.o.Accounts.Tokens(r.who.Name) {
-			own = own || t.ID == id
-		}
-		if !own {
-			return problemf(http.StatusNotFound, "there is no token %q of yours", id)
-		}
+	of := r.who.Name
+	if r.who.Role == access.Admin {
+		of = ""
+	}
+	if !slices.ContainsFunc(r.s.o.Accounts.Tokens(of), func(t state.Token) bool { return t.ID == id }) {
+		return problemf(http.StatusNotFound, "there is no token %q, or it is not yours", id)
 	}
 	if err := r.s.o.Accounts.RevokeToken(r.Context(), r.by(), id, ""); err != nil {
 		return mine(err)

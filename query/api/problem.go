@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"millrace/query"
 	"millrace/query/access"
@@ -36,15 +37,25 @@ var limitCodes = map[int32]string{
 	159: "api.time_limit", 160: "api.time_limit", 241: "api.memory_limit",
 }
 
+// noValue tells whether ClickHouse refused a parameter that is no value of its type: with
+// BAD_QUERY_PARAMETER, or the code of whatever could not be read. What is asked for goes to the
+// server as parameters alone, so that it is the asker's.
+func noValue(e *query.Error) bool {
+	return e.Code == 457 || strings.Contains(e.Text, " for query parameter '")
+}
+
 // problemOf gives an error its status; ok is false for one that is ours, and not for
 // everybody to read.
 func problemOf(err error) (p *problem, ok bool) {
 	var limited *account.LimitedError
 	var noIdentification *lock.NoIdentificationError
 	var refused *query.Error
+	var code *lock.CodeError
 	switch {
 	case errors.As(err, &p):
 		return p, true
+	case errors.As(err, &code):
+		return badRequest(err), true
 	case errors.Is(err, access.ErrHidden):
 		return problemf(http.StatusForbidden, "%v", err), true
 	case errors.Is(err, account.ErrNoUser):
@@ -53,6 +64,8 @@ func problemOf(err error) (p *problem, ok bool) {
 		return problemf(http.StatusTooManyRequests, "%v", err), true
 	case errors.Is(err, state.ErrConflict), errors.As(err, &noIdentification):
 		return problemf(http.StatusConflict, "%v", err), true
+	case errors.As(err, &refused) && noValue(refused):
+		return badRequest(refused), true
 	case errors.As(err, &refused):
 		if key, of := limitCodes[refused.Code]; of {
 			return problemf(http.StatusUnprocessableEntity, "the question reached its limit %s; ask about less: a domain, a shorter period, other rules", key), true

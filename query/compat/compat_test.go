@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -30,15 +31,17 @@ func TestMain(m *testing.M) { os.Exit(embeddedtest.Main(m)) }
 
 type site struct {
 	*httptest.Server
-	store *state.Store
-	set   []string // recipients of reports that were set
+	store    *state.Store
+	database string
+	mu       sync.Mutex
+	set      []string // recipients of reports that were set
 }
 
 // newSite is a server over the rows, with the users admin, dora (of example.com) and emil
 // (bob@example.org); each has the password "correct-horse-NAME".
 func newSite(t *testing.T, rows ...string) *site {
 	t.Helper()
-	s := &site{store: statetest.Open(t)}
+	s := &site{store: statetest.Open(t), database: querytest.Tables(t, rows...)}
 	accounts := account.New(s.store, account.Options{})
 	for _, u := range []state.User{
 		{Name: "admin", Role: "admin"}, {Name: "dora", Role: "domain", Domains: []string{"example.com"}}, {Name: "emil", Role: "email", Addresses: []string{"bob@example.org"}},
@@ -48,13 +51,15 @@ func newSite(t *testing.T, rows ...string) *site {
 		}
 	}
 	s.Server = httptest.NewTLSServer(New(Options{
-		Query: querytest.Reader(t, querytest.Tables(t, rows...)), Store: s.store, Accounts: accounts, Limits: query.Limits{Time: time.Minute},
+		Query: querytest.Reader(t, s.database), Store: s.store, Accounts: accounts, Limits: query.Limits{Time: time.Minute},
 		Syslog: source.Settings{Host: "logs.example.net", Port: 514, Enabled: true, MessageTemplate: `"%(id)s"`},
 		History: func(ctx context.Context, f trail.Filter) ([]trail.Change, error) {
 			all, _ := trail.History(ctx, s.store, nil, "", f) // the log has it all
 			return all, nil
 		},
 		SetRecipient: func(_ context.Context, by state.By, report, domain, username, recipient string) error {
+			s.mu.Lock()
+			defer s.mu.Unlock()
 			s.set = append(s.set, strings.Join([]string{by.Actor, report, domain, username, recipient}, " "))
 			return nil
 		},

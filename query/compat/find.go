@@ -206,8 +206,8 @@ func (c *call) find(outgoing bool) error {
 		}
 	}
 	q.Sort = sort
-	if _, err := q.Build("millrace", c.who.Scope(), c.o.Now()); err != nil {
-		return wrongf(http.StatusBadRequest, "%v", err)
+	if err := c.check(q); err != nil {
+		return err
 	}
 	limits := c.o.Limits
 	limits.Time *= 10
@@ -220,9 +220,20 @@ func (c *call) find(outgoing bool) error {
 	return err
 }
 
+// check refuses what cannot be asked, which is the caller's error, before the server is asked.
+func (c *call) check(q search.Query) error {
+	if _, err := q.Build("millrace", c.who.Scope(), c.o.Now()); err != nil {
+		return wrongf(http.StatusBadRequest, "%v", err)
+	}
+	return nil
+}
+
 func (c *call) count(outgoing bool) error {
 	q, err := c.query(outgoing)
 	if err != nil {
+		return err
+	}
+	if err := c.check(q); err != nil {
 		return err
 	}
 	n, err := search.Count(c.r.Context(), c.o.Query, c.who.Scope(), q, c.o.Limits)

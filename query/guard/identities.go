@@ -14,6 +14,7 @@ import (
 	"millrace/query"
 	"millrace/query/lock"
 	"millrace/query/state"
+	"millrace/schema"
 )
 
 // Identity is one that was seen, or is locked.
@@ -35,11 +36,12 @@ type Identity struct {
 
 // IdentityQuery is what to list.
 type IdentityQuery struct {
-	Since, Until time.Time
-	Domain       string // empty: all
-	Limit        int    // those with most messages that were not accepted come first; 0: all
+	Since, Until time.Time // zero: no bound
+	Domain       string    // empty: all
+	Limit        int       // those with most messages that were not accepted come first; 0: all
 
-	Scope *query.Scope // what the one who asks may see; nil: all
+	Scope  *query.Scope // what the one who asks may see; nil: all
+	Limits query.Limits
 }
 
 const identitiesSQL = `SELECT domain, user, k.1 AS method, k.2 AS name,
@@ -65,9 +67,11 @@ func FindIdentities(ctx context.Context, o query.Options, s *state.Snapshot, q I
 	if q.Domain != "" {
 		domains = mailname.Forms(q.Domain)
 	}
-	sql, parameters := identitiesSQL, map[string]string{
-		"since": q.Since.UTC().Format(time.DateTime), "until": q.Until.UTC().Format(time.DateTime), "domains": sqltext.Array(domains),
+	until := q.Until
+	if until.IsZero() {
+		until = time.Unix(schema.MaxSeconds, 0)
 	}
+	sql, parameters := identitiesSQL, map[string]string{"since": seconds(q.Since), "until": seconds(until), "domains": sqltext.Array(domains)}
 	if q.Scope != nil {
 		sql = query.Scoped(sql, q.Scope.Relations)
 		for k, v := range q.Scope.Parameters {
@@ -75,7 +79,7 @@ func FindIdentities(ctx context.Context, o query.Options, s *state.Snapshot, q I
 		}
 	}
 	var out bytes.Buffer
-	if _, err := query.RunStatement(ctx, o, query.Statement{SQL: sql, Parameters: parameters}, query.Output{To: &out, Format: query.JSON}); err != nil {
+	if _, err := query.RunStatement(ctx, o, query.Statement{SQL: sql, Parameters: parameters, Limits: q.Limits}, query.Output{To: &out, Format: query.JSON}); err != nil {
 		return nil, fmt.Errorf("cannot ask for identities: %w", err)
 	}
 	found := map[lock.Target]*Identity{}
@@ -131,6 +135,11 @@ func FindIdentities(ctx context.Context, o query.Options, s *state.Snapshot, q I
 		all = all[:q.Limit]
 	}
 	return all, nil
+}
+
+// seconds is a time as ClickHouse's DateTime has it: it would wrap around.
+func seconds(t time.Time) string {
+	return time.Unix(min(max(t.Unix(), 0), schema.MaxSeconds), 0).UTC().Format(time.DateTime)
 }
 
 func (i *Identity) bad() uint64 { return i.Rejected + i.TemporarilyRejected + i.Quarantined }

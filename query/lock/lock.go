@@ -118,9 +118,16 @@ func (e *NoIdentificationError) Error() string {
 
 var code = regexp.MustCompile(`^(?:[45][0-9]{2}|blackhole)?$`)
 
+// CodeError is that a text is no answer to a sender.
+type CodeError struct{ Code string }
+
+func (e *CodeError) Error() string {
+	return fmt.Sprintf("cannot use response code %q: want 4xx, 5xx or blackhole", e.Code)
+}
+
 func checkCode(s string) error {
 	if !code.MatchString(s) {
-		return fmt.Errorf("cannot use response code %q: want 4xx, 5xx or blackhole", s)
+		return &CodeError{s}
 	}
 	return nil
 }

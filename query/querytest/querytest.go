@@ -1,5 +1,3 @@
-// Package querytest gives tests of answers a database with all tables and views, on the real
-// ClickHouse of the test binary (package embeddedtest).
 package querytest
 
 import (

@@ -82,9 +82,10 @@ func (r Relation) Fields() []string {
 // lockedColumn is one that the view does not have.
 const lockedColumn = "locked"
 
-// locked is SQL for it, from the copy of the state in ClickHouse.
-func locked(database string) string {
-	return schema.LockedReasons(schema.QuoteName(database)+"."+schema.QuoteName(schema.Locks.Name), "[(domain, auth_user)]", "[lower(identity), lower(sender), lower(auth_user)]")
+// locked is SQL for it, from the copy of the state in ClickHouse: locks is the view, as the
+// one who asks may see it.
+func locked(locks string) string {
+	return schema.LockedReasons(locks, "[(domain, auth_user)]", "[lower(identity), lower(sender), lower(auth_user)]")
 }
 
 // class is how a column's values compare.

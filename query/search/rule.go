@@ -104,15 +104,17 @@ func (r Rule) seconds() (first, last time.Time, ok bool) {
 
 // Bounds of what a search may ask.
 const (
-	MaxRules  = 200    // conditions of one search
-	MaxValues = 10_000 // values of one condition
-	maxDepth  = 20     // of rules within rules
+	MaxRules   = 200       // conditions of one search
+	MaxValues  = 10_000    // values of one condition
+	MaxColumns = 500       // that are shown
+	MaxPage    = 1<<31 - 2 // rows of a page, or before it
+	maxDepth   = 20        // of rules within rules
 )
 
 // writer makes SQL of rules, and gathers the parameters that it names.
 type writer struct {
 	relation Relation
-	database string
+	locks    string // SQL of the locks
 	now      time.Time
 	params   map[string]string
 	rules    int
@@ -122,7 +124,7 @@ type writer struct {
 func (w *writer) find(name string) (field, error) {
 	f, err := w.relation.find(name)
 	if err == nil && name == lockedColumn && w.relation.Table == schema.Messages.Name {
-		f.sql = locked(w.database)
+		f.sql = locked(w.locks)
 	}
 	return f, err
 }

@@ -57,7 +57,7 @@ func (q Query) Build(database string, scope access.Scope, now time.Time) (Statem
 	if err != nil {
 		return Statement{}, err
 	}
-	b := builder{Query: q, w: writer{relation: r, database: database, now: now, params: scope.Parameters()}}
+	b := builder{Query: q, w: writer{relation: r, now: now, params: scope.Parameters()}}
 	if b.w.params == nil {
 		b.w.params = map[string]string{}
 	}
@@ -65,6 +65,9 @@ func (q Query) Build(database string, scope access.Scope, now time.Time) (Statem
 		return Statement{}, fmt.Errorf("cannot search %s: %w", r.Name, err)
 	}
 	if r.Name == "messages" {
+		if b.w.locks, err = scope.Relation(database, schema.Locks.Name); err != nil {
+			return Statement{}, err
+		}
 		if b.events, err = scope.Relation(database, schema.Message.Table); err != nil {
 			return Statement{}, err
 		}
@@ -87,6 +90,12 @@ type builder struct {
 
 func (b *builder) statement() (Statement, error) {
 	r := b.w.relation
+	if b.Limit < 0 || b.Offset < 0 || b.Limit > MaxPage || b.Offset > MaxPage {
+		return Statement{}, fmt.Errorf("cannot search for %d rows after %d: there are %d at most", b.Limit, b.Offset, MaxPage)
+	}
+	if len(b.Columns) > MaxColumns {
+		return Statement{}, fmt.Errorf("cannot show %d columns: there are %d at most", len(b.Columns), MaxColumns)
+	}
 	s := Statement{Limit: b.Limit, kind: r.Name, sort: b.Sort, up: b.Ascending, Columns: b.Columns}
 	if s.sort == "" {
 		s.sort = r.Sort

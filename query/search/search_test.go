@@ -574,4 +574,19 @@ func TestLocked(t *testing.T) {
 	if !slices.Equal(got, []string{"1", "2", "3"}) {
 		t.Errorf("%v", got)
 	}
+	// Whoever sees the mail of somebody else does not see why that was locked.
+	for _, f := range []struct {
+		scope access.Scope
+		want  []string
+	}{
+		{access.Scope{Role: access.AddressUser, Addresses: []string{"a@example.com"}}, nil}, // their sender; what is locked is another's
+		{access.Scope{Role: access.AddressUser, Addresses: []string{"bob@example.com"}}, []string{"1", "2"}},
+		{access.Scope{Role: access.DomainUser, Domains: []string{"x"}}, nil}, // of the recipients
+	} {
+		got, _ := ids(t, o, f.scope, Query{Where: Rule{Field: "locked", Op: Is, Values: []string{""}, Not: true}, Limit: 10})
+		slices.Sort(got)
+		if seen, _ := ids(t, o, f.scope, Query{Limit: 10}); !slices.Equal(got, f.want) || len(seen) == 0 {
+			t.Errorf("%+v: %v of %v, want %v", f.scope, got, seen, f.want)
+		}
+	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 
+	"millrace/internal/sqltext"
 	"millrace/query/state"
 )
 
@@ -79,7 +80,7 @@ func stored(ctx context.Context, conn clickhouse.Conn, database string, f Filter
 		until = time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)
 	}
 	ctx = clickhouse.Context(ctx, clickhouse.WithParameters(clickhouse.Parameters{
-		"kinds": strings.Join(f.Kinds, ","), "since": millis(f.Since), "until": millis(until),
+		"kinds": sqltext.String(strings.Join(f.Kinds, ",")), "since": millis(f.Since), "until": millis(until),
 	}))
 	rows, err := conn.Query(ctx, `SELECT epoch, toInt64(offset), time, actor, how, kind, parts, action, reason, effect, toInt64(term), before, after, record
 FROM `+table(database)+` FINAL
