@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spf13/cobra"
+
 	"millrace/internal/embedded"
 	"millrace/internal/embedded/embeddedtest"
 	"millrace/query/querytest"
@@ -97,4 +99,19 @@ func TestLock_FoundUsage(t *testing.T) {
 	f("want a time", "--message", "x", "--reason", "x", "--until", "soon")
 	f(`"bob" is no command of millrace lock`, "bob")
 	execute(t, "", "lock").contains(t, 0, "millrace lock --message")
+}
+
+// Nothing but y and yes is yes.
+func TestConfirm(t *testing.T) {
+	t.Parallel()
+	for answer, want := range map[string]bool{"y\n": true, " YES \n": true, "yes": true, "n\n": false, "\n": false, "": false, "yesterday\n": false} {
+		c := &cobra.Command{}
+		var said strings.Builder
+		c.SetIn(strings.NewReader(answer))
+		c.SetErr(&said)
+		got, err := confirm(c, "Lock it?")
+		if err != nil || got != want || strings.HasPrefix(said.String(), "Lock it? [y/N] ") != true || strings.Contains(said.String(), "nothing was locked") == want {
+			t.Errorf("%q: %v, %v, %q", answer, got, err, said.String())
+		}
+	}
 }

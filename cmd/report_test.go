@@ -23,7 +23,7 @@ func TestReport(t *testing.T) {
 	}
 
 	ask("outgoing", "--since", "2026-11-20", "--until", "2026-11-21", "--group-by", "auth_user", "--class", "blacklisted,spam", "--format", "tsv").
-		want(t, 0, "bob\t1\t0\t1\t0\t0\t1\t0\t0\t1\t0\t2026-11-20 22:30:00.000\t2026-11-20 22:30:00.000\n", "")
+		want(t, 0, "bob\t1\t0\t1\t0\t0\t1\t0\t0\t1\t0\t2026-11-20 22:30:00.000\t2026-11-20 22:30:00.000\t\t[('a.example','bob','')]\n", "")
 	// The zone is that of the times given, of those printed, and of the days.
 	r := ask("volume", "--since", "2026-11-20", "--until", "2026-11-22", "--param", "group_by=day", "--tz", "Europe/Sofia")
 	r.contains(t, 0, "2026-11-20 00:00:00", "2026-11-21 00:00:00", "volume, 2026-11-20 00:00:00 Europe/Sofia to 2026-11-22 00:00:00 Europe/Sofia: 2 rows in ")

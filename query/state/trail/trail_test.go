@@ -137,6 +137,24 @@ func TestCopyAndHistory(t *testing.T) {
 	await(t, conn, db, uint64(store.Snapshot().Version()))
 }
 
+// What fails is told each time, and tried again.
+func TestCopy_Fails(t *testing.T) {
+	t.Parallel()
+	conn, db := database(t)
+	store := statetest.Open(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	failed := 0
+	trail.Copy(ctx, store, conn, db+"_that_is_not_there", slog.New(slog.DiscardHandler), func() {
+		if failed++; failed == 2 {
+			cancel()
+		}
+	})
+	if failed != 2 {
+		t.Errorf("%d failures were told", failed)
+	}
+}
+
 // Of two instances the one that acts copies, and the other one when it is gone.
 func TestRun(t *testing.T) {
 	t.Parallel()
