@@ -145,7 +145,7 @@ func TestCopy_Fails(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	failed := 0
-	trail.Copy(ctx, store, conn, db+"_that_is_not_there", slog.New(slog.DiscardHandler), func() {
+	trail.Copy(ctx, store, conn, trail.Place{Insert: db + "_that_is_not_there", Read: db + "_that_is_not_there"}, slog.New(slog.DiscardHandler), func() {
 		if failed++; failed == 2 {
 			cancel()
 		}
