@@ -15,6 +15,8 @@ import (
 
 	"millrace/internal/embedded"
 	"millrace/internal/embedded/embeddedtest"
+	"millrace/internal/eximid"
+	"millrace/internal/history"
 	"millrace/internal/migrate"
 	"millrace/schema"
 	"millrace/transformer"
@@ -162,7 +164,7 @@ func clusterEvents(now time.Time) (records []*kgo.Record) {
 			e.SetText(schema.Listener, []byte("filter"))
 			e.SetText(schema.Direction, pick(n, "outgoing", "incoming"))
 			for name, v := range map[string][]byte{
-				"id": fmt.Appendf(nil, "1lJZQT-%06d-O4", n), "domain": pick(n, "a.example", "b.example", "c.example"), "filtering_host": []byte("mx1"),
+				"id": eximid.Append(nil, uint64(at.Unix()), uint64(n), 0), "domain": pick(n, "a.example", "b.example", "c.example"), "filtering_host": []byte("mx1"),
 				"recipient": fmt.Appendf(nil, "r%d@far.example", n%17),
 			} {
 				e.SetText(k.Index(name), v)
@@ -292,7 +294,7 @@ func TestCluster(t *testing.T) {
 	// A message that has another status now is counted elsewhere, wherever the status lies.
 	for _, s := range []*embedded.ClickHouse{w.servers[1], w.alone} {
 		err := embeddedtest.ConnectTo(t, s, w.database).Exec(t.Context(), fmt.Sprintf("INSERT INTO status_events (received_at, event_time, id_time, id, filtering_host, domain, recipient, direction, listener, status, status_norm) "+
-			"SELECT toDateTime(%[1]d), toDateTime(%[1]d), toDateTime(%[1]d - number * 6 * 240), concat('1lJZQT-', leftPad(toString(number * 6), 6, '0'), '-O4'), 'mx1', 'a.example', concat('r', toString(number * 6 %% 17), '@far.example'), 'outgoing', 'filter', 'bounced', 'bounced' FROM numbers(40)", now.Unix()))
+			"SELECT toDateTime(%[1]d), toDateTime(%[1]d), toDateTime(%[1]d - number * 6 * 240), %[2]s, 'mx1', 'a.example', concat('r', toString(number * 6 %% 17), '@far.example'), 'outgoing', 'filter', 'bounced', 'bounced' FROM numbers(40)", now.Unix(), history.EximID(fmt.Sprintf("(%d - number * 6 * 240)", now.Unix()), "(number * 6)", "0")))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -322,9 +324,10 @@ func TestCluster(t *testing.T) {
 	} {
 		w.ask(append(args, times...)...)
 	}
+	fifth := string(eximid.Append(nil, uint64(now.Add(-5*4*time.Minute).Unix()), 5, 0))
 	// Those that ask about one table within a question about another; not all have rows here.
-	for _, args := range [][]string{{"feedback"}, {"spam_runs"}, {"trail_of_id", "--param", "id=1lJZQT-000005-O4"}, {"trail_of_qp", "--param", "qp=1"}} {
+	for _, args := range [][]string{{"feedback"}, {"spam_runs"}, {"trail_of_id", "--param", "id=" + fifth}, {"trail_of_qp", "--param", "qp=1"}} {
 		w.compare(false, append([]string{"report", "--format", "tsv"}, args...)...)
 	}
-	w.ask("message", "1lJZQT-000005-O4")
+	w.ask("message", fifth)
 }

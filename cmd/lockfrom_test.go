@@ -17,11 +17,11 @@ func TestLock_Found(t *testing.T) {
 	t.Parallel()
 	ch := embeddedtest.ClickHouse(t)
 	database := querytest.Tables(t, `INSERT INTO message_events (event_time, id_time, received_at, id, domain, sender, recipient, status, status_norm, class_norm, auth_user, identity, direction) VALUES
-		('2026-11-20 10:00:00', '2026-11-20 10:00:00', now64(3), '1lJZQT-000001-O4', 'a.example', 'Sales@a.example', 'r1@far.example', 'rejected', 'rejected', 'spam', 'smtp@a.example', 'Bob@a.example', 'outgoing'),
-		('2026-11-20 10:00:00', '2026-11-20 10:00:00', now64(3), '1lJZQT-000001-O4', 'a.example', 'Sales@a.example', 'r2@far.example', 'rejected', 'rejected', 'spam', 'smtp@a.example', 'Bob@a.example', 'outgoing'),
-		('2026-11-20 11:00:00', '2026-11-20 11:00:00', now64(3), '1lJZQT-000002-O4', 'b.example', 'x@far.example', 'me@b.example', 'queued', 'queued', 'spam', '', '', 'incoming'),
-		('2026-11-20 12:00:00', '2026-11-20 12:00:00', now64(3), '1lJZQT-000003-O4', 'c.example', 's@c.example', 'r@far.example', 'rejected', 'rejected', 'spam', '', '', 'outgoing'),
-		('2026-11-20 12:00:00', '2026-11-20 12:00:00', now64(3), '1lJZQT-000004-O4', 'd.example', '', 'r@far.example', 'rejected', 'rejected', 'spam', '', '', 'outgoing')`)
+		('2026-11-20 10:00:00', '2026-11-20 10:00:00', now64(3), '1xULPU-000001-O4', 'a.example', 'Sales@a.example', 'r1@far.example', 'rejected', 'rejected', 'spam', 'smtp@a.example', 'Bob@a.example', 'outgoing'),
+		('2026-11-20 10:00:00', '2026-11-20 10:00:00', now64(3), '1xULPU-000001-O4', 'a.example', 'Sales@a.example', 'r2@far.example', 'rejected', 'rejected', 'spam', 'smtp@a.example', 'Bob@a.example', 'outgoing'),
+		('2026-11-20 11:00:00', '2026-11-20 11:00:00', now64(3), '1xUMLY-000002-O4', 'b.example', 'x@far.example', 'me@b.example', 'queued', 'queued', 'spam', '', '', 'incoming'),
+		('2026-11-20 12:00:00', '2026-11-20 12:00:00', now64(3), '1xUNHc-000003-O4', 'c.example', 's@c.example', 'r@far.example', 'rejected', 'rejected', 'spam', '', '', 'outgoing'),
+		('2026-11-20 12:00:00', '2026-11-20 12:00:00', now64(3), '1xUNHc-000004-O4', 'd.example', '', 'r@far.example', 'rejected', 'rejected', 'spam', '', '', 'outgoing')`)
 	b, err := embedded.StartBroker(embedded.BrokerOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -42,19 +42,19 @@ func TestLock_Found(t *testing.T) {
 		return r.out
 	}
 
-	run("", "lock", "--message", "1lJZQT-000001-O4", "--reason", "spam run").contains(t, 1, `cannot lock identity "bob@a.example" of a.example/smtp: the outgoing user has no identification method`, "millrace outgoing-user set a.example/smtp --identification")
+	run("", "lock", "--message", "1xULPU-000001-O4", "--reason", "spam run").contains(t, 1, `cannot lock identity "bob@a.example" of a.example/smtp: the outgoing user has no identification method`, "millrace outgoing-user set a.example/smtp --identification")
 	run("", "outgoing-user", "set", "a.example/smtp", "--identification", "header:X-Sender-Id").want(t, 0, "1 set\n", "")
 	run("", "outgoing-user", "set", "c.example/*", "d.example/*", "--identification", "sender").want(t, 0, "2 set\n", "")
-	run("", "lock", "--message", "1lJZQT-000001-O4", "--dry-run").want(t, 0, "domain a.example, user smtp, identity bob@a.example (message 1lJZQT-000001-O4 from Sales@a.example to r1@far.example)\n", "")
-	run("", "lock", "--message", "1lJZQT-000001-O4", "--outgoing-user", "--dry-run").contains(t, 0, "domain a.example, user smtp, all its identities (message")
-	run("", "lock", "--message", "1lJZQT-000001-O4", "--recipient", "R2@far.example", "--reason", "spam run").want(t, 0, "1 locked\n", "")
-	run("", "lock", "--message", "1lJZQT-000001-O4", "--reason", "spam run").want(t, 0, "0 locked\n", "millrace: a.example/smtp/bob@a.example is locked already, for the same reason\n")
+	run("", "lock", "--message", "1xULPU-000001-O4", "--dry-run").want(t, 0, "domain a.example, user smtp, identity bob@a.example (message 1xULPU-000001-O4 from Sales@a.example to r1@far.example)\n", "")
+	run("", "lock", "--message", "1xULPU-000001-O4", "--outgoing-user", "--dry-run").contains(t, 0, "domain a.example, user smtp, all its identities (message")
+	run("", "lock", "--message", "1xULPU-000001-O4", "--recipient", "R2@far.example", "--reason", "spam run").want(t, 0, "1 locked\n", "")
+	run("", "lock", "--message", "1xULPU-000001-O4", "--reason", "spam run").want(t, 0, "0 locked\n", "millrace: a.example/smtp/bob@a.example is locked already, for the same reason\n")
 	for id, want := range map[string]string{
-		"1lJZQT-000001-O4": `it has no recipient "nobody@far.example"`, "1lJZQT-000002-O4": "its direction is incoming", "1lJZQT-000009-O4": "there is none",
-		"1lJZQT-000004-O4": "it names no identity: those of d.example/* are told by sender; lock the outgoing user",
+		"1xULPU-000001-O4": `it has no recipient "nobody@far.example"`, "1xUMLY-000002-O4": "its direction is incoming", "1xUP9k-000009-O4": "there is none",
+		"1xUNHc-000004-O4": "it names no identity: those of d.example/* are told by sender; lock the outgoing user",
 	} {
 		args := []string{"lock", "--message", id, "--reason", "x"}
-		if id == "1lJZQT-000001-O4" {
+		if id == "1xULPU-000001-O4" {
 			args = append(args, "--recipient", "nobody@far.example")
 		}
 		run("", args...).contains(t, 1, fmt.Sprintf("cannot lock for message %q: ", id), want)

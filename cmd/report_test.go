@@ -49,7 +49,7 @@ func TestReport(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	ask("--dir", dir).contains(t, 0, "mine               My own ("+filepath.Join(dir, "mine.sql")+")", "outgoing           Outgoing mail", "millrace: warning: cannot read report "+filepath.Join(dir, "broken.sql")+", line 3")
+	ask("--dir", dir).contains(t, 0, "mine                 My own ("+filepath.Join(dir, "mine.sql")+")", "outgoing             Outgoing mail", "millrace: warning: cannot read report "+filepath.Join(dir, "broken.sql")+", line 3")
 	ask("mine", "--dir", dir, "--domain", "B.example", "--format", "tsv").contains(t, 0, "2\n")
 	configuredDir := file(t, "dir.yaml", "reports: {dir: '"+dir+"'}\n")
 	execute(t, "", "report", "--config", configuredDir).contains(t, 0, "My own")

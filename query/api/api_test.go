@@ -255,17 +255,17 @@ func TestLocks_Message(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil)
 	order := func(target string) string { return `{"targets":[` + target + `],"reason":"spam run"}` }
-	first := order(`{"message":"1lJZQT-000001-O4"}`)
+	first := order(`{"message":"1xULPU-000001-O4"}`)
 	s.want(t, "dora", "POST", "/api/v1/locks", first, 409, "identification")
 	s.want(t, "dora", "PUT", "/api/v1/outgoing-users", `{"domain":"example.com","identification":"sender"}`, 200)
 	s.want(t, "dora", "POST", "/api/v1/locks", first, 200, `{"done":1,"unchanged":[],"targets":[{"domain":"example.com","user":"*","identity":"alice@example.com"}]}`)
 	s.want(t, "admin", "POST", "/api/v1/locks", first, 200, `"done":0`)
 	s.want(t, "emil", "POST", "/api/v1/locks", first, 403)
-	s.want(t, "dora", "POST", "/api/v1/locks", order(`{"message":"1lJZQT-000001-O4","recipient":"no@example.net"}`), 409, "no recipient")
-	s.want(t, "admin", "POST", "/api/v1/locks", order(`{"message":"1lJZQT-000002-O4"}`), 409, "its direction is incoming")
-	s.want(t, "dora", "POST", "/api/v1/locks", order(`{"message":"1lJZQT-000002-O4"}`), 409, "there is none") // it is not hers
+	s.want(t, "dora", "POST", "/api/v1/locks", order(`{"message":"1xULPU-000001-O4","recipient":"no@example.net"}`), 409, "no recipient")
+	s.want(t, "admin", "POST", "/api/v1/locks", order(`{"message":"1xUMLY-000002-O4"}`), 409, "its direction is incoming")
+	s.want(t, "dora", "POST", "/api/v1/locks", order(`{"message":"1xUMLY-000002-O4"}`), 409, "there is none") // it is not hers
 	s.want(t, "dora", "POST", "/api/v1/locks", order(`{"message":"x' OR 1 --"}`), 409, "there is none")
-	s.want(t, "dora", "POST", "/api/v1/locks", order(`{"message":"1lJZQT-000001-O4","domain":"example.com"}`), 400, "has names too")
+	s.want(t, "dora", "POST", "/api/v1/locks", order(`{"message":"1xULPU-000001-O4","domain":"example.com"}`), 400, "has names too")
 	s.want(t, "dora", "POST", "/api/v1/locks", order(`{"recipient":"r@example.net","domain":"example.com"}`), 400, "no message")
 	// The authenticated user of a report's row is the outgoing user that has settings.
 	s.want(t, "dora", "POST", "/api/v1/locks", order(`{"domain":"example.com","user":"smtp@example.com","identity":"bob"}`), 200, `"done":1`)

@@ -14,8 +14,8 @@ var plain = map[string]string{
 	"domain": "example.com", "user": "smtp", "identity": "bob@example.com", "sender": "spam@example.net", "reason": "a reason", "until": "2030-01-01T00:00:00Z",
 	"expires": "2030-01-01T00:00:00Z", "code": "", "response_code": "550", "identification": "sender", "report": "daily", "recipient": "abuse@example.com",
 	"role": "domain", "domains": "example.com", "addresses": "walk@example.com", "label": "a label", "password": "correct horse victim", "name": "victim",
-	"id": "1lJZQT-000001-O4", "list": "identities",
-	"/users name": "fresh", "/reports/{name} name": "outgoing", "/tokens user": "dora",
+	"id": "1xULPU-000001-O4", "list": "identities",
+	"/users name": "fresh", "/locks recipient": "", "/reports/{name} name": "outgoing", "/tokens user": "dora",
 	"/search limit": "10", "/identities limit": "10", "/history limit": "10", "/history kind": "lock",
 }
 
