@@ -32,6 +32,10 @@ var eventIndexes = []Index{
 	{"i_off", "k_off", "minmax"},
 }
 
+// messageIndexes have the second that messages are stored under as well: the parts are of the
+// weeks in which events came, and each whose key may have the domain would be read a little.
+var messageIndexes = append(slices.Clone(eventIndexes), Index{"i_id_time", "id_time", "minmax"})
+
 // logIndexes serve a search of the server's logs by qmail-queue's process id and by
 // event time, and the audit by offset.
 var logIndexes = []Index{
@@ -45,13 +49,13 @@ var (
 	Message = newKind(Kind{
 		Name: "message", Topic: "message", Table: "message_events",
 		Doc:     "One row for each message (and recipient) that a filter handled.",
-		OrderBy: "domain, id_time, id", Indexes: eventIndexes,
+		OrderBy: "domain, id_time, id", Indexes: messageIndexes,
 		Fields: messageFields,
 	})
 	Status = newKind(Kind{
 		Name: "status", Topic: "status", Table: "status_events",
 		Doc:     "One row for each change of a message's status: delivered, deferred, released, bounced.",
-		OrderBy: "domain, id_time, id", Indexes: eventIndexes,
+		OrderBy: "domain, id_time, id", Indexes: messageIndexes,
 		Fields: statusFields,
 	})
 	SMTP = newKind(Kind{

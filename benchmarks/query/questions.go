@@ -145,6 +145,9 @@ func (b *bench) notes() []string {
 	if b.made > 0 {
 		input += fmt.Sprintf(" It was made in %.0f s, and counted by the hour in %.0f s.", b.made.Seconds(), b.count.Seconds())
 	}
+	if b.o.counted > 0 {
+		input += fmt.Sprintf(" Of the hours those of the last %d days are counted.", b.o.counted)
+	}
 	return b.report.CommonNotes("the server and who asks share them", input)
 }
 

@@ -261,13 +261,13 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 	conn, s := fresh(t)
 	m := migrator(t, conn, s, embedded)
 	mustApply(t, m)
-	exec(t, conn, "INSERT INTO "+s.Database+".schema_migrations SELECT 7, '0007_future', 'abc', now64(3), 'v9.0.0'")
+	exec(t, conn, "INSERT INTO "+s.Database+".schema_migrations SELECT 8, '0008_future', 'abc', now64(3), 'v9.0.0'")
 	for _, f := range []func(context.Context) (Plan, error){m.Plan, m.Apply} {
 		_, err := f(t.Context())
 		if !errors.Is(err, ErrSchemaNewer) {
 			t.Fatal(err)
 		}
-		for _, want := range []string{"version 7", "0007_future", `"v9.0.0"`, fmt.Sprintf("up to %d", len(m.migrations))} {
+		for _, want := range []string{"version 8", "0008_future", `"v9.0.0"`, fmt.Sprintf("up to %d", len(m.migrations))} {
 			if !strings.Contains(err.Error(), want) {
 				t.Errorf("no %q in %v", want, err)
 			}

@@ -47,3 +47,31 @@ func TestReads(t *testing.T) {
 	f("address in a domain", Query{Where: And(domain, Rule{Field: "sender", Op: Is, Values: []string{"s5@example.org"}}), From: day, Until: day.Add(72 * time.Hour)}, 50, 20*8192)
 	f("nothing there", Query{Where: Rule{Field: "domain", Op: Is, Values: []string{"d7.example.org"}}}, 0, 4*8192)
 }
+
+// The tables' parts are of the weeks in which events came: a search of a day, or by an id,
+// reads those of other weeks not at all, however many there are.
+func TestReads_Weeks(t *testing.T) {
+	t.Parallel()
+	const weeks = 20
+	from := ` SELECT t, t, t, ` + history.EximID("toUnixTimestamp(t)", "n", "0") + `, 'd' || toString(n % 40) || '.example', 'r@example.net', 'queued', 'queued'
+		FROM (SELECT number AS n, toDateTime64('2026-01-05 00:00:00', 3, 'UTC') + 60 * number AS t FROM numbers(201600))`
+	const columns = " (received_at, event_time, id_time, id, domain, recipient, status, status_norm)"
+	database := querytest.Tables(t, "INSERT INTO message_events"+columns+from, "INSERT INTO status_events"+columns+from, "OPTIMIZE TABLE message_events FINAL", "OPTIMIZE TABLE status_events FINAL")
+	o := querytest.Reader(t, database)
+	day := time.Date(2026, 3, 3, 0, 0, 0, 0, time.UTC)
+	minute := int(day.Sub(time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)).Minutes()) + 7
+	for name, q := range map[string]Query{
+		"domain and day": {Where: Rule{Field: "domain", Op: Is, Values: []string{"d7.example"}}, From: day, Until: day.Add(24 * time.Hour)},
+		"id":             {Where: Rule{Field: "id", Op: Is, Values: []string{string(eximid.Append(nil, uint64(day.Unix())+420, uint64(minute), 0))}}},
+	} {
+		q.Limit = 50
+		r, err := Run(t.Context(), o, access.Everything(), q, query.Limits{}, query.Output{To: &bytes.Buffer{}, Format: query.TSV})
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Of each of two tables, asked twice, two granules of one part.
+		if r.Rows == 0 || r.ReadRows > 2*2*2*8192 {
+			t.Errorf("%s: %d rows; %d were read of %d weeks", name, r.Rows, r.ReadRows, weeks)
+		}
+	}
+}

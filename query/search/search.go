@@ -1,6 +1,7 @@
 package search
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -227,8 +228,9 @@ func (b *builder) moment(t time.Time) string {
 	return b.w.instant(t)
 }
 
-// candidates narrow messages down by what their message events say, before the state of
-// any is put together: only for conditions that no message without an event can fulfil.
+// candidates narrow messages down by what single events of them say, before the state of any
+// is put together: by the fields of message events, where no message without such an event can
+// fulfil the condition, and by those together with the key, which statuses have as well.
 func (b *builder) candidates(period []string) ([]string, error) {
 	if b.w.relation.Name != "messages" {
 		return nil, nil
@@ -237,37 +239,80 @@ func (b *builder) candidates(period []string) ([]string, error) {
 	if len(b.Where.All) > 0 && !b.Where.Not {
 		parts = b.Where.All
 	}
-	var all []string
+	var events, statuses []string
+	narrow, withoutEvent := false, true
+	add := func(to *[]string, r Rule) error {
+		sql, err := b.w.rule(r, 0)
+		*to = append(*to, sql)
+		return err
+	}
 	for _, p := range parts {
-		if !each(p, func(c Rule) bool { return slices.Contains(eventFields, c.Field) }) || holdsForNothing(p) {
-			continue
+		var err error
+		switch ofKey, some := keyAlone(p); {
+		case each(p, isKey):
+			// The domain and the rest of the key narrow the events down as well.
+			err = errors.Join(add(&events, p), add(&statuses, p))
+		case each(p, isOfEvent) && !holdsForNothing(p):
+			narrow, withoutEvent = true, false
+			err = add(&events, p)
+		case mixed(p):
+			narrow = true
+			if err = add(&events, p); err == nil && some {
+				err = add(&statuses, ofKey)
+			}
+			withoutEvent = withoutEvent && some
 		}
-		sql, err := b.w.rule(p, 0)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, sql)
 	}
-	if len(all) == 0 {
+	if !narrow {
 		return nil, nil
-	}
-	// The domain and the rest of the key narrow the events down as well.
-	for _, p := range parts {
-		if each(p, func(c Rule) bool { return slices.Contains(keyFields, c.Field) }) {
-			sql, err := b.w.rule(p, 0)
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, sql)
-		}
 	}
 	for _, p := range period {
 		if strings.HasPrefix(p, "id_time ") {
-			all = append(all, p)
+			events, statuses = append(events, p), append(statuses, p)
 		}
 	}
-	const keys = "(domain, id_time, id, recipient)"
-	return []string{fmt.Sprintf("%s IN (SELECT %s FROM %s%s)", keys, strings.Trim(keys, "()"), b.events, and(all))}, nil
+	const keys = "domain, id_time, id, recipient"
+	sql := fmt.Sprintf("SELECT %s FROM %s%s", keys, b.events, and(events))
+	if withoutEvent {
+		sql += fmt.Sprintf(" UNION ALL SELECT %s FROM %s%s", keys, b.statuses, and(statuses))
+	}
+	return []string{fmt.Sprintf("(%s) IN (%s)", keys, sql)}, nil
+}
+
+func isKey(c Rule) bool     { return slices.Contains(keyFields, c.Field) }
+func isOfEvent(c Rule) bool { return slices.Contains(eventFields, c.Field) }
+
+// mixed tells whether a rule is one of fields of message events and of the key, without an
+// opposite, and such that fields of a message event fulfil nothing where there is none.
+func mixed(r Rule) bool {
+	if r.Not || r.Field != "" && !isKey(r) && (!isOfEvent(r) || holdsForNothing(r)) {
+		return false
+	}
+	return !slices.ContainsFunc(slices.Concat(r.All, r.Any), func(p Rule) bool { return !mixed(p) })
+}
+
+// keyAlone is what is left of a mixed rule where there is no message event; some is false when
+// nothing fulfils that.
+func keyAlone(r Rule) (left Rule, some bool) {
+	if r.Field != "" {
+		return r, isKey(r)
+	}
+	for _, p := range r.All {
+		k, ok := keyAlone(p)
+		if !ok {
+			return Rule{}, false
+		}
+		left.All = append(left.All, k)
+	}
+	for _, p := range r.Any {
+		if k, ok := keyAlone(p); ok {
+			left.Any = append(left.Any, k)
+		}
+	}
+	return left, len(left.All) > 0 || len(left.Any) > 0
 }
 
 // keyFields are of messages the columns that their events are put together by.

@@ -57,7 +57,8 @@ CREATE TABLE IF NOT EXISTS `millrace`.`message_events`
     identity String,
     INDEX i_id id TYPE bloom_filter(0.01),
     INDEX i_event_time event_time TYPE minmax,
-    INDEX i_off k_off TYPE minmax
+    INDEX i_off k_off TYPE minmax,
+    INDEX i_id_time id_time TYPE minmax
 )
 ENGINE = MergeTree
 PARTITION BY toMonday(received_at)
@@ -109,7 +110,8 @@ CREATE TABLE IF NOT EXISTS `millrace`.`status_events`
     delivery_data String,
     INDEX i_id id TYPE bloom_filter(0.01),
     INDEX i_event_time event_time TYPE minmax,
-    INDEX i_off k_off TYPE minmax
+    INDEX i_off k_off TYPE minmax,
+    INDEX i_id_time id_time TYPE minmax
 )
 ENGINE = MergeTree
 PARTITION BY toMonday(received_at)

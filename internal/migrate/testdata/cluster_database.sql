@@ -622,6 +622,12 @@ ENGINE = ReplicatedReplacingMergeTree(copied_at)
 ORDER BY (epoch, offset)
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
 
+-- 0007_id_time
+ALTER TABLE `millrace`.`message_events` ADD INDEX IF NOT EXISTS i_id_time id_time TYPE minmax;
+ALTER TABLE `millrace`.`status_events` ADD INDEX IF NOT EXISTS i_id_time id_time TYPE minmax;
+ALTER TABLE `millrace`.`message_events` MATERIALIZE INDEX i_id_time;
+ALTER TABLE `millrace`.`status_events` MATERIALIZE INDEX i_id_time;
+
 -- views
 CREATE OR REPLACE VIEW `millrace`.`message_trail` AS
 SELECT event_time, 'message' AS kind, toString(filtering_host) AS host, id, toDateTime(0, 'UTC') AS qmail_time, toUInt64(0) AS qp, domain, sender, [recipient] AS recipients, sender_ip AS client,
