@@ -251,5 +251,13 @@ func (b *bench) countEnd(ctx context.Context) error {
 			}
 		}
 	}
+	// The server goes on by itself with what is older, and would do it beside the questions.
+	for _, r := range schema.Rollups() {
+		for _, verb := range []string{"STOP", "CANCEL"} {
+			if err := b.conn.Exec(ctx, "SYSTEM "+verb+" VIEW "+r.View.Name+"_heal"); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
 }
