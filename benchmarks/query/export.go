@@ -53,9 +53,9 @@ func (b *bench) exported(ctx context.Context, e export) (report.Metrics, error) 
 			var m runtime.MemStats
 			runtime.ReadMemStats(&m)
 			own.Store(max(own.Load(), m.HeapInuse))
-			var peak uint64
+			var peak int64
 			if b.conn.QueryRow(watching, "SELECT max(peak_memory_usage) FROM system.processes WHERE user = ?", b.reader.User).Scan(&peak) == nil {
-				server.Store(max(server.Load(), peak))
+				server.Store(max(server.Load(), uint64(max(peak, 0))))
 			}
 			select {
 			case <-watching.Done():
