@@ -71,14 +71,14 @@ func Start(t testing.TB, o Options) *Cluster {
 	t.Cleanup(c.close)
 	// An address of the cluster's own: the ports of a killed node stay free for it.
 	host := fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254))
+	const each = 3
+	free, err := freeAddresses(host, each*o.Nodes)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for id := 1; id <= o.Nodes; id++ {
-		n := &node{id: id, dir: filepath.Join(c.dir, fmt.Sprint(id))}
-		for _, address := range []*string{&n.client, &n.internal, &n.controller} {
-			if *address, err = freeAddress(host); err != nil {
-				t.Fatal(err)
-			}
-		}
-		c.nodes = append(c.nodes, n)
+		own := free[each*(id-1):]
+		c.nodes = append(c.nodes, &node{id: id, dir: filepath.Join(c.dir, fmt.Sprint(id)), client: own[0], internal: own[1], controller: own[2]})
 	}
 	var seeds []string
 	for _, n := range c.nodes {
@@ -137,14 +137,18 @@ func (c *Cluster) find() error {
 	return nil
 }
 
-// freeAddress finds a free port of the host.
-func freeAddress(host string) (string, error) {
-	l, err := net.Listen("tcp", host+":0")
-	if err != nil {
-		return "", fmt.Errorf("cannot find a free port on %s: %w", host, err)
+// freeAddresses finds free ports of the host. All are held until the last is found: one that
+// was let go could be found again.
+func freeAddresses(host string, n int) (all []string, err error) {
+	for range n {
+		l, err := net.Listen("tcp", host+":0")
+		if err != nil {
+			return nil, fmt.Errorf("cannot find a free port on %s: %w", host, err)
+		}
+		defer l.Close()
+		all = append(all, l.Addr().String())
 	}
-	defer l.Close()
-	return l.Addr().String(), nil
+	return all, nil
 }
 
 // Brokers are the addresses for clients.
