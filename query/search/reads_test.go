@@ -49,7 +49,8 @@ func TestReads(t *testing.T) {
 }
 
 // The tables' parts are of the weeks in which events came: a search of a day, or by an id,
-// reads those of other weeks not at all, however many there are.
+// reads those of other weeks not at all, however many there are. Newer servers know it by
+// statistics of their own, which are off here: the index of id_time is enough.
 func TestReads_Weeks(t *testing.T) {
 	t.Parallel()
 	const weeks = 20
@@ -65,7 +66,12 @@ func TestReads_Weeks(t *testing.T) {
 		"id":             {Where: Rule{Field: "id", Op: Is, Values: []string{string(eximid.Append(nil, uint64(day.Unix())+420, uint64(minute), 0))}}},
 	} {
 		q.Limit = 50
-		r, err := Run(t.Context(), o, access.Everything(), q, query.Limits{}, query.Output{To: &bytes.Buffer{}, Format: query.TSV})
+		s, err := q.Build(database, access.Everything(), time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := query.RunStatement(t.Context(), o, query.Statement{SQL: s.SQL + " SETTINGS use_statistics_for_part_pruning = 0", Parameters: s.Parameters},
+			query.Output{To: &bytes.Buffer{}, Format: query.TSV, Hidden: s.Hidden})
 		if err != nil {
 			t.Fatal(err)
 		}
