@@ -204,11 +204,22 @@ func (a Asked) statement(sql string) Statement {
 	return Statement{SQL: sql, Parameters: params, Limits: a.Limits}
 }
 
+// text is the report's SELECT with the values asked.
+func (a Asked) text() string {
+	sql, _, err := a.Report.text(a.Values)
+	if err != nil { // parseReport has seen it
+		panic("BUG: " + err.Error())
+	}
+	return sql
+}
+
 // Run runs the report and writes its result to w.
 func (a Asked) Run(ctx context.Context, o Options, w io.Writer, f Format) (Summary, error) {
-	sql := a.Report.SQL
-	if f == Table && a.Report.targets {
-		sql = "SELECT * EXCEPT (" + targetsColumn + ") FROM\n(\n" + sql + "\n)" // it is for programs
+	sql, out := a.text(), Output{To: w, Format: f, PlainAddresses: true}
+	if a.Report.targets {
+		locks := askLocks(ctx, o, a.statement(locksOf(schema.Locks.Name)))
+		defer locks.Stop()
+		sql, out.Made = withLocked(sql, f != Table), locks.locked() // targets are for programs
 	}
-	return RunStatement(ctx, o, a.statement(sql), Output{To: w, Format: f, PlainAddresses: true})
+	return RunStatement(ctx, o, a.statement(sql), out)
 }

@@ -90,6 +90,7 @@ type Limits struct {
 	Time   time.Duration // max_execution_time
 	Rows   uint64        // max_rows_to_read: of the tables
 	Memory uint64        // max_memory_usage: bytes
+	Groups uint64        // max_rows_to_group_by
 }
 
 func (l Limits) settings() clickhouse.Settings {
@@ -105,6 +106,9 @@ func (l Limits) settings() clickhouse.Settings {
 	if l.Memory > 0 {
 		s["max_memory_usage"] = l.Memory
 	}
+	if l.Groups > 0 {
+		s["max_rows_to_group_by"] = l.Groups
+	}
 	return s
 }
 
@@ -115,6 +119,9 @@ type Output struct {
 	NoHeader bool // of a result that goes on with an earlier one
 	Limit    int  // rows that are written; of one more [Summary.More] tells. 0: all
 	Hidden   int  // columns at the end, of type String, that are not written
+
+	// Made is a column that is made for each row; its hidden columns come behind the others. nil: none.
+	Made *Column
 
 	// PlainAddresses: 192.0.2.1 for ::ffff:192.0.2.1, and nothing for ::.
 	PlainAddresses bool
@@ -164,11 +171,19 @@ func RunStatement(ctx context.Context, o Options, st Statement, out Output) (Sum
 // would pass over in silence. "ORDER BY format DESC" is none.
 var formatClause = regexp.MustCompile(`(?is)\sFORMAT\s+([A-Za-z][A-Za-z0-9]*)$`)
 
-// ClickHouse's READONLY and SETTING_CONSTRAINT_VIOLATION.
+// ClickHouse's TOO_MANY_ROWS, READONLY and SETTING_CONSTRAINT_VIOLATION.
 const (
-	codeReadonly   = 164
-	codeConstraint = 452
+	codeTooManyRows = 158
+	codeReadonly    = 164
+	codeConstraint  = 452
 )
+
+// TooManyRows tells whether a statement was ended by a limit on rows: of those that it reads,
+// or of its groups.
+func TooManyRows(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Code == codeTooManyRows
+}
 
 func isConstraint(err error, setting string) bool {
 	var e *Error

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -100,9 +101,22 @@ func write(rows driver.Rows, o Output) (n int, end ending, err error) {
 		}
 		dest[i] = all[i].dest
 	}
-	cols, hidden := all[:len(all)-o.Hidden], make([]string, o.Hidden)
+	notShown := o.Hidden
+	if o.Made != nil {
+		notShown += o.Made.Hidden
+	}
+	cols, hidden := all[:len(all)-notShown], make([]string, notShown)
 	for i := range hidden {
 		dest[len(cols)+i] = &hidden[i]
+	}
+	made := func() error { return nil }
+	if o.Made != nil {
+		i := slices.IndexFunc(cols, func(c cell) bool { return c.name == o.Made.Name })
+		made = func() error {
+			text, err := o.Made.Text(hidden[o.Hidden:])
+			cols[i].value.SetString(text)
+			return err
+		}
 	}
 	var out rowWriter
 	var late *lateWriter
@@ -121,8 +135,11 @@ func write(rows driver.Rows, o Output) (n int, end ending, err error) {
 		if err := scan(rows.Scan, all, dest); err != nil {
 			return n, end, err
 		}
-		if o.Row != nil && !o.Row(hidden) {
+		if o.Row != nil && !o.Row(hidden[:o.Hidden]) {
 			continue
+		}
+		if err := made(); err != nil {
+			return n, end, err
 		}
 		full, err := out.row(cols)
 		if err != nil {

@@ -34,7 +34,7 @@ func oracleTopSpammers(c *corpus, q askedOf) [][]string {
 			return line{}, false
 		}
 		return line{float64(len(bad)), nil, slices.Concat([]string{k[0], i(len(bad)), i(len(of)), percent(len(bad), len(of))}, classes(bad),
-			[]string{i(distinct(bad, addressOf)), i(distinct(bad, func(s state) string { return s.subject })), q.millis(latest(bad, lastOf))}, q.locked(c, k[0], usersOf(of)))}, true
+			[]string{i(distinct(bad, addressOf)), i(distinct(bad, func(s state) string { return s.subject })), q.millis(latest(bad, lastOf))}, q.locked(c, k[0], usersOf(bad)))}, true
 	}))
 }
 
@@ -68,7 +68,7 @@ func oracleTopSpammersHourly(c *corpus, q askedOf) [][]string {
 			return line{}, false
 		}
 		return line{float64(len(bad)), nil, slices.Concat([]string{k[0], i(len(bad)), i(len(of)), percent(len(bad), len(of)), i(len(rejected)), i(len(quarantined)),
-			i(invalidSenders(of)), i(distinct(of, addressOf)), q.seconds(latest(bad, hourOf))}, q.locked(c, k[0], usersOf(of)))}, true
+			i(invalidSenders(of)), i(distinct(of, addressOf)), q.seconds(latest(bad, hourOf))}, q.locked(c, k[0], usersOf(bad)))}, true
 	}))
 }
 

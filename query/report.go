@@ -23,7 +23,7 @@ type Report struct {
 	Description string
 	Parameters  []Parameter
 	Needs       []Need
-	SQL         string
+	SQL         string // as it stands in the file
 	File        string // of a report that is not built in: where it was read
 
 	targets bool // it has the column targets

@@ -29,8 +29,8 @@ var (
 //
 // then comes one SELECT with ClickHouse's own {name:Type} parameters. The default of a time
 // may be now, or so long ago as in -24h; that of what an invalid sender is may be
-// reports.invalid_sender. The type of a choice is String. What expand describes may stand in
-// the SELECT.
+// reports.invalid_sender. The type of a choice is String. What [Report.text] and
+// [Report.expand] describe may stand in the SELECT.
 func parseReport(file, text string) (Report, error) {
 	r := Report{Name: strings.TrimSuffix(filepath.Base(file), ".sql")}
 	line := 0
@@ -41,7 +41,6 @@ func parseReport(file, text string) (Report, error) {
 		return r, fmt.Errorf("cannot read report %s: its name %q is none: want small letters, digits and _, a letter first", file, r.Name)
 	}
 	var needLines []int
-	var sql strings.Builder
 	rest := text
 	for {
 		first, after, _ := strings.Cut(rest, "\n")
@@ -72,7 +71,7 @@ func parseReport(file, text string) (Report, error) {
 			if m == nil {
 				return fail("%q: want -- choice: NAME = WORD, WORD | DOC", first)
 			}
-			words := strings.FieldsFunc(m[2], func(c rune) bool { return c == ',' || c == ' ' || c == '\t' })
+			words := choiceWords(m[2])
 			r.Parameters = append(r.Parameters, Parameter{Name: m[1], Type: "String", Default: words[0], Doc: m[3], Choices: words})
 		case "needs":
 			m := needLine.FindStringSubmatch(value)
@@ -89,16 +88,6 @@ func parseReport(file, text string) (Report, error) {
 		}
 	}
 	begins := line + 1
-	for i, text := range strings.SplitAfter(rest, "\n") {
-		expanded, err := expand(text)
-		if err != nil {
-			line = begins + i
-			return fail("%v", err)
-		}
-		sql.WriteString(expanded)
-		r.targets = r.targets || strings.HasSuffix(strings.TrimRight(expanded, ", \r\n"), " AS "+targetsColumn) && expanded != text
-	}
-	rest = sql.String()
 	r.SQL = strings.TrimRight(strings.TrimSpace(rest), "; \t\r\n")
 	if line = 1; r.Title == "" {
 		return fail("it has no -- title:")
@@ -116,6 +105,11 @@ func parseReport(file, text string) (Report, error) {
 		if p.Type != typ {
 			return fail("parameter %q is %s here and %s in the header", name, typ, p.Type)
 		}
+	}
+	r.targets = targetsLine.MatchString(r.SQL)
+	if _, at, err := r.text(nil); err != nil {
+		line = begins + strings.Count(rest[:strings.Index(rest, r.SQL)], "\n") + at
+		return fail("%v", err)
 	}
 	for i, n := range r.Needs {
 		line = needLines[i]

@@ -49,18 +49,27 @@ SELECT {a:DateTime64(3, 'UTC')}, {b:String}, -- {c:String}
 func TestParseReport_Failure(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		"SELECT 1":                                              "line 1: it has no -- title:",
-		"":                                                      "line 1: it has no -- title:",
-		"-- title: x\n":                                         "line 2: it has no SELECT",
-		"-- title: x\n;\n":                                      "line 2: it has no SELECT",
-		"-- title: x\n-- param: a\nSELECT 1":                    `line 2: "-- param: a": want -- param: NAME TYPE = DEFAULT | DOC`,
-		"-- title: x\n-- choice: a = \nSELECT 1":                "line 2: \"-- choice: a =\": want -- choice:",
-		"-- title: x\n-- needs: sugar\nSELECT 1":                "want -- needs: column NAME of kind KIND",
-		"-- title: x\n-- titel: y\nSELECT 1":                    `line 2: "titel": want title, description, param, choice or needs`,
-		"-- title: x\nSELECT 1,\n{{lock(x)}} AS a":              `line 3: there is no "lock" to expand: want locked(USERS) or targets(USERS)`,
-		"-- title: x\nSELECT {{locked(x)}} AS a":                `line 2: parameter "group_by" has no -- param: or -- choice: line`,
-		"-- title: x\n\nSELECT 1,\n{a:UInt8}":                   `line 4: parameter "a" has no -- param: or -- choice: line`,
-		"-- title: x\n-- param: a String = b\nSELECT {a:UInt8}": `line 3: parameter "a" is UInt8 here and String in the header`,
+		"SELECT 1":                               "line 1: it has no -- title:",
+		"":                                       "line 1: it has no -- title:",
+		"-- title: x\n":                          "line 2: it has no SELECT",
+		"-- title: x\n;\n":                       "line 2: it has no SELECT",
+		"-- title: x\n-- param: a\nSELECT 1":     `line 2: "-- param: a": want -- param: NAME TYPE = DEFAULT | DOC`,
+		"-- title: x\n-- choice: a = \nSELECT 1": "line 2: \"-- choice: a =\": want -- choice:",
+		"-- title: x\n-- needs: sugar\nSELECT 1": "want -- needs: column NAME of kind KIND",
+		"-- title: x\n-- titel: y\nSELECT 1":     `line 2: "titel": want title, description, param, choice or needs`,
+		"-- title: x\n-- choice: group_by = a\nSELECT 1,\n{{lock(x)}} AS a":                          `line 4: cannot expand {{lock(x)}}: want a line {{targets(USERS)}} AS targets`,
+		"-- title: x\n-- choice: group_by = a\nSELECT 1, {{targets(x)}} AS targets":                  `line 3: cannot expand {{targets(x)}}: want a line {{targets(USERS)}} AS targets`,
+		"-- title: x\nSELECT\n{{targets(x)}} AS targets":                                             `line 3: {{targets(x)}} is of what a row is: the report has no -- choice: group_by`,
+		"-- title: x\n-- choice: g = a, b\nSELECT\n-- when g = a\n1":                                 "line 5: a part that -- when begins has no -- end",
+		"-- title: x\n-- choice: g = a, b\n\n\nSELECT\n-- when g = c\n1\n-- end":                     "line 6: there is no choice g = c",
+		"-- title: x\n-- choice: g = a, b\nSELECT\n-- when h = a\n1\n-- end":                         `line 4: "-- when h = a": want -- when CHOICE = WORD, WORD`,
+		"-- title: x\n-- choice: g = a, b\nSELECT\n-- when g = a | b\n1\n-- end":                     `line 4: "-- when g = a | b": want -- when CHOICE = WORD, WORD`,
+		"-- title: x\n-- choice: g = a, b\nSELECT\n-- when g = a\n-- when g = b\n1\n-- end":          `line 5: "-- when g = b": want -- when CHOICE = WORD, then perhaps -- otherwise, then -- end`,
+		"-- title: x\nSELECT 1\n-- otherwise\n":                                                      `line 3: "-- otherwise": want -- when CHOICE = WORD`,
+		"-- title: x\n-- choice: g = a\nSELECT 1\n-- when g = a\n-- otherwise\n-- otherwise\n":       `line 6: "-- otherwise": want -- when CHOICE = WORD`,
+		"-- title: x\nSELECT 1\n-- end\nFROM x":                                                      `line 3: "-- end": want -- when CHOICE = WORD`,
+		"-- title: x\n\nSELECT 1,\n{a:UInt8}":                                                        `line 4: parameter "a" has no -- param: or -- choice: line`,
+		"-- title: x\n-- param: a String = b\nSELECT {a:UInt8}":                                      `line 3: parameter "a" is UInt8 here and String in the header`,
 		"-- title: x\n-- param: a String = b\n-- choice: a = b, c\nSELECT 1":                         `line 3: parameter "a" is there twice`,
 		"-- title: x\n-- needs: column id of kind none | y\nSELECT 1":                                `line 2: there is no kind "none"`,
 		"-- title: x\n-- needs: column none of kind smtp | y\nSELECT 1":                              `line 2: kind smtp has no column "none"`,
@@ -72,6 +81,44 @@ func TestParseReport_Failure(t *testing.T) {
 	}
 	if _, err := parseReport("dir/A b.sql", "-- title: x\nSELECT 1"); err == nil || !strings.Contains(err.Error(), `"A b"`) {
 		t.Error(err)
+	}
+}
+
+// Of the parts of choices there is the one that is asked for; other comments stay.
+func TestReport_Text(t *testing.T) {
+	t.Parallel()
+	r, err := parseReport("mine.sql", `-- title: Mine
+-- choice: group_by = sender, domain, sender_ip, class | what a row is
+-- choice: also = nothing, more
+SELECT {group_by:String} AS who, -- when it was
+    {{targets(users)}} AS targets
+-- end of the columns
+    -- when group_by = sender, domain
+FROM a
+    -- otherwise
+FROM b
+    -- end
+-- when also = more
+WHERE {also:String}
+-- end
+ORDER BY who`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const none = "    CAST([], 'Array(Tuple(domain String, user String, identity String))') AS targets\n"
+	some := func(target string) string {
+		return "    CAST(if(who IN ('', '<>'), [], arrayFilter(t -> t.1 != '', arraySort(arrayDistinct(arrayMap(u -> " + target + ", users))))), 'Array(Tuple(domain String, user String, identity String))') AS targets\n"
+	}
+	for _, w := range []struct{ by, also, want string }{
+		{"sender", "nothing", some("(toString(u.1), if(u.2 = '', '*', toString(u.2)), toString(who))") + "-- end of the columns\nFROM a\nORDER BY who"},
+		{"domain", "more", some("(toString(who), '*', '')") + "-- end of the columns\nFROM a\nWHERE {also:String}\nORDER BY who"},
+		{"sender_ip", "nothing", none + "-- end of the columns\nFROM b\nORDER BY who"},
+		{"class", "more", none + "-- end of the columns\nFROM b\nWHERE {also:String}\nORDER BY who"},
+	} {
+		sql, _, err := r.text(map[string]string{"group_by": w.by, "also": w.also})
+		if want := "SELECT {group_by:String} AS who, -- when it was\n" + w.want; err != nil || sql != want {
+			t.Errorf("%s, %s: %v\n%s\nwant\n%s", w.by, w.also, err, sql, want)
+		}
 	}
 }
 
@@ -134,7 +181,8 @@ func TestReports_HaveTheirParameters(t *testing.T) {
 				t.Errorf("%s: parameter %s has no text or is not used", r.Name, p.Name)
 			}
 			for _, c := range p.Choices {
-				if !strings.Contains(r.SQL, "'"+c+"'") && c != p.Choices[len(p.Choices)-1] && c != "domain" && c != "class" {
+				named := strings.Contains(r.SQL, "'"+c+"'") || strings.Contains(r.SQL, "-- when "+p.Name+" = "+c+"\n")
+				if !named && c != p.Choices[len(p.Choices)-1] && c != "domain" && c != "class" {
 					t.Errorf("%s: choice %s of %s is not used", r.Name, c, p.Name)
 				}
 			}

@@ -80,7 +80,8 @@ func CheckScoped(ctx context.Context, o Options, sql string, values map[string]s
 // CheckScoped is [CheckScoped] for the report's statement with the values asked.
 func (a Asked) CheckScoped(ctx context.Context, o Options, allowed []string) error {
 	a.Scope = nil
-	return CheckScoped(ctx, o, a.Report.SQL, a.statement(a.Report.SQL).Parameters, allowed)
+	sql := a.text()
+	return CheckScoped(ctx, o, sql, a.statement(sql).Parameters, allowed)
 }
 
 type scopeCheck struct {

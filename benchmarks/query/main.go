@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -193,6 +194,9 @@ func (b *bench) prepare(ctx context.Context, open func(database string) (clickho
 		}
 		b.made = time.Since(begin)
 	}
+	if err := b.closeWeeks(ctx); err != nil {
+		return err
+	}
 	begin := time.Now()
 	if b.o.counted > 0 {
 		err = b.countEnd(ctx)
@@ -227,6 +231,36 @@ func (b *bench) prepare(ctx context.Context, open func(database string) (clickho
 		return err
 	}
 	b.report.Peers = append(b.report.Peers, report.Peer{Name: "ClickHouse", Version: server})
+	return nil
+}
+
+// closeWeeks makes one part of each week that is over for so long that its TTL has it
+// recompressed: where events come as they happen, this merges what parts the week has. Those
+// of a past that comes all at once are recompressed one by one.
+func (b *bench) closeWeeks(ctx context.Context) error {
+	for _, k := range []*schema.Kind{schema.Message, schema.Status} {
+		rows, err := b.conn.Query(ctx, "SELECT partition FROM system.parts WHERE active AND database = currentDatabase() AND table = ? AND toDate(partition) < today() - 14 GROUP BY partition HAVING count() > 1 ORDER BY partition", k.Table)
+		if err != nil {
+			return err
+		}
+		var weeks []string
+		for rows.Next() {
+			var week string
+			if err := rows.Scan(&week); err != nil {
+				return err
+			}
+			weeks = append(weeks, week)
+		}
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			return err
+		}
+		for _, week := range weeks {
+			fmt.Fprintf(b.progress, "%s: one part of the week of %s\n", k.Table, week)
+			if err := b.conn.Exec(ctx, "OPTIMIZE TABLE "+k.Table+" PARTITION '"+week+"' FINAL"); err != nil {
+				return fmt.Errorf("cannot merge the week of %s: %w", week, err)
+			}
+		}
+	}
 	return nil
 }
 

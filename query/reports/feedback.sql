@@ -36,7 +36,6 @@ SELECT
     uniqExact(subject_header) AS subjects,
     toTimeZone(min(event_time), {tz:String}) AS first,
     toTimeZone(max(event_time), {tz:String}) AS last,
-    {{locked(groupUniqArrayIf(if(sent.id = '', (reports.domain, reports.auth_user), sent.of), sent.id = '' OR sent.of.1 != ''))}} AS locked,
     {{targets(groupUniqArrayIf(if(sent.id = '', (reports.domain, reports.auth_user), sent.of), sent.id = '' OR sent.of.1 != ''))}} AS targets
 FROM reports
 LEFT JOIN sent ON reports.id = sent.id

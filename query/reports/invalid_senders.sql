@@ -34,7 +34,6 @@ SELECT
     uniqExactIf(lower(sender), invalid) AS senders,
     minIf(lower(sender), invalid) AS one_of_them,
     toTimeZone(maxIf(last_time, invalid), {tz:String}) AS last,
-    {{locked(groupUniqArrayIf((domain, auth_user), direction = 'outgoing'))}} AS locked,
     {{targets(groupUniqArrayIf((domain, auth_user), direction = 'outgoing'))}} AS targets
 FROM
 (

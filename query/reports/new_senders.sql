@@ -33,7 +33,6 @@ SELECT
     countIf(class_group != 'accepted') AS not_accepted,
     uniqExact(lower(recipient)) AS recipients,
     toTimeZone(max(last_time), {tz:String}) AS last,
-    {{locked(groupUniqArrayIf((domain, auth_user), direction = 'outgoing'))}} AS locked,
     {{targets(groupUniqArrayIf((domain, auth_user), direction = 'outgoing'))}} AS targets
 FROM messages
 WHERE id_time >= {since:DateTime('UTC')} - toIntervalDay({history:UInt16}) AND id_time < {until:DateTime('UTC')}

@@ -39,7 +39,6 @@ SELECT
     sum(incoming_size) AS bytes,
     toTimeZone(min(first_time), {tz:String}) AS first,
     toTimeZone(max(last_time), {tz:String}) AS last,
-    {{locked(groupUniqArrayIf((domain, auth_user), direction = 'outgoing'))}} AS locked,
     {{targets(groupUniqArrayIf((domain, auth_user), direction = 'outgoing'))}} AS targets
 FROM messages
 WHERE id_time >= {since:DateTime('UTC')} AND id_time < {until:DateTime('UTC')}

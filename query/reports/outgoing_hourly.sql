@@ -33,7 +33,6 @@ SELECT
     sum(m.bytes) AS bytes,
     toTimeZone(min(hour), {tz:String}) AS first_hour,
     toTimeZone(max(hour), {tz:String}) AS last_hour,
-    {{locked(groupUniqArrayIf((domain, auth_user), direction = 'outgoing'))}} AS locked,
     {{targets(groupUniqArrayIf((domain, auth_user), direction = 'outgoing'))}} AS targets
 FROM messages_hourly AS m
 WHERE hour >= toStartOfHour({since:DateTime('UTC')}) AND hour < {until:DateTime('UTC')}

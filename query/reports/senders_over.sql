@@ -27,7 +27,6 @@ SELECT
     toTimeZone(argMax(id_time, (within, -toInt64(toUnixTimestamp(id_time)))), {tz:String}) AS at,
     toTimeZone(minIf(id_time, within > {threshold:UInt64}), {tz:String}) AS over_since,
     count() AS messages,
-    {{locked(groupUniqArrayIf((domain, auth_user), direction = 'outgoing'))}} AS locked,
     {{targets(groupUniqArrayIf((domain, auth_user), direction = 'outgoing'))}} AS targets
 FROM
 (

@@ -54,7 +54,6 @@ SELECT
     countIf(sent >= {minimum:UInt64} AND sent > {factor:Float64} * usual) AS hours_over,
     sum(sent) AS messages,
     sum(refused) AS not_accepted,
-    {{locked(groupUniqArrayArray(users))}} AS locked,
     {{targets(groupUniqArrayArray(users))}} AS targets
 FROM hours
 INNER JOIN usually USING (who)

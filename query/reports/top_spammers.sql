@@ -36,8 +36,7 @@ SELECT
     uniqExactIf(lower(recipient), bad) AS recipients,
     uniqExactIf(subject_header, bad) AS subjects,
     toTimeZone(maxIf(last_time, bad), {tz:String}) AS last,
-    {{locked(groupUniqArrayIf((domain, auth_user), direction = 'outgoing'))}} AS locked,
-    {{targets(groupUniqArrayIf((domain, auth_user), direction = 'outgoing'))}} AS targets
+    {{targets(groupUniqArrayIf((domain, auth_user), bad AND direction = 'outgoing'))}} AS targets
 FROM
 (
     SELECT *, ({class:String} = '' OR class_norm IN (wanted) OR class_group IN (wanted)) AS bad

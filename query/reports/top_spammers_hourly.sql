@@ -21,19 +21,20 @@ SELECT
     sum(n_invalid_senders) AS invalid_senders,
     uniqCombinedMerge(12)(n_recipients) AS recipients,
     toTimeZone(maxIf(hour, n_rejected + n_quarantined > 0), {tz:String}) AS last_hour,
-    {{locked(groupUniqArrayIf((domain, auth_user), direction = 'outgoing'))}} AS locked,
-    {{targets(groupUniqArrayIf((domain, auth_user), direction = 'outgoing'))}} AS targets
+    {{targets(groupUniqArrayIf((domain, auth_user), direction = 'outgoing' AND n_rejected + n_quarantined > 0))}} AS targets
 FROM
 (
+    -- when group_by = sender
     SELECT if(sender = '', '<>', sender) AS who, hour, domain, auth_user, direction, messages AS n_messages, rejected AS n_rejected, quarantined AS n_quarantined,
         invalid_senders AS n_invalid_senders, recipients AS n_recipients
     FROM senders_hourly
-    WHERE {group_by:String} = 'sender' AND hour >= toStartOfHour({since:DateTime('UTC')}) AND hour < {until:DateTime('UTC')}
-    UNION ALL
-    SELECT multiIf({group_by:String} = 'identity', identity, {group_by:String} = 'auth_user', auth_user, domain), hour, domain, auth_user, direction, messages,
-        if(class_group = 'rejected', messages, 0), if(class_group = 'quarantined', messages, 0), invalid_senders, recipients
+    -- otherwise
+    SELECT multiIf({group_by:String} = 'identity', identity, {group_by:String} = 'auth_user', auth_user, domain) AS who, hour, domain, auth_user, direction, messages AS n_messages,
+        if(class_group = 'rejected', messages, 0) AS n_rejected, if(class_group = 'quarantined', messages, 0) AS n_quarantined, invalid_senders AS n_invalid_senders,
+        recipients AS n_recipients
     FROM messages_hourly
-    WHERE {group_by:String} != 'sender' AND hour >= toStartOfHour({since:DateTime('UTC')}) AND hour < {until:DateTime('UTC')}
+    -- end
+    WHERE hour >= toStartOfHour({since:DateTime('UTC')}) AND hour < {until:DateTime('UTC')}
 )
 WHERE ({domain:String} = '' OR domain IN splitByChar(',', {domain:String}))
     AND ({direction:String} = '' OR has(splitByChar(',', {direction:String}), direction))

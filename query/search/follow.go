@@ -38,7 +38,9 @@ func Follow(ctx context.Context, o query.Options, scope access.Scope, q Query, l
 			seen[row] = now
 			return !twice
 		}
-		if _, err := query.RunStatement(ctx, o, query.Statement{SQL: s.SQL, Parameters: s.Parameters, Limits: limits}, out); err != nil {
+		stop := s.withLocked(ctx, o, limits, &out)
+		_, err = query.RunStatement(ctx, o, query.Statement{SQL: s.SQL, Parameters: s.Parameters, Limits: limits}, out)
+		if stop(); err != nil {
 			if ctx.Err() != nil {
 				return nil
 			}

@@ -2,6 +2,7 @@ package search
 
 import (
 	"bytes"
+	"fmt"
 	"testing"
 	"time"
 
@@ -38,9 +39,8 @@ func TestReads(t *testing.T) {
 		}
 	}
 	domain := Rule{Field: "domain", Op: Is, Values: []string{"d7.example"}}
-	// A granule has 8,192 rows; what is sought lies in one or two, in each part of both tables,
-	// and is read twice: what the page is of, and the page.
-	f("domain and day", Query{Where: domain, From: day, Until: day.Add(24 * time.Hour)}, 50, 12*8192)
+	// A granule has 8,192 rows; what is sought lies in one or two, in each part of both tables.
+	f("domain and day", Query{Where: domain, From: day, Until: day.Add(24 * time.Hour)}, 50, 6*8192)
 	sought := string(eximid.Append(nil, uint64(day.Unix())-1, 86399, 0))
 	f("id", Query{Where: Rule{Field: "id", Op: Is, Values: []string{sought}}}, 1, 4*8192)
 	f("ids", Query{Where: Rule{Field: "id", Op: OneOf, Values: []string{sought, string(eximid.Append(nil, uint64(day.Unix()), 86400, 0)), string(eximid.Append(nil, uint64(day.Unix()), 1, 0))}}}, 2, 12*8192)
@@ -79,5 +79,57 @@ func TestReads_Weeks(t *testing.T) {
 		if r.Rows == 0 || r.ReadRows > 2*2*2*8192 {
 			t.Errorf("%s: %d rows; %d were read of %d weeks", name, r.Rows, r.ReadRows, weeks)
 		}
+	}
+}
+
+// A page of few messages is asked in one step; of more, the server gives up, nothing of that
+// is written, and two steps give the page.
+func TestRun_Steps(t *testing.T) {
+	t.Parallel()
+	const messages = 4 * shortRows // an eighth is of few.example
+	day := time.Date(2026, 11, 3, 0, 0, 0, 0, time.UTC)
+	columns := " (received_at, event_time, id_time, id, domain, recipient, subject_header, status_norm) SELECT t, t, t, " + history.EximID("toUnixTimestamp(t)", "n", "0") +
+		", if(n % 8 = 0, 'few.example', 'many.example'), 'r' || toString(n % 7) || '@example.net', 'no. ' || toString(n), 'queued' FROM (SELECT number AS n, toDateTime64('2026-11-03 00:00:00', 3, 'UTC') + intDiv(number, 4) AS t"
+	database := querytest.Tables(t, fmt.Sprintf("INSERT INTO message_events%s FROM numbers(%d))", columns, messages))
+	o := querytest.Reader(t, database)
+	for _, w := range []struct {
+		name  string
+		where Rule
+		short bool
+	}{
+		{"few", Rule{Field: "domain", Op: Is, Values: []string{"few.example"}}, true},
+		{"many", Rule{}, false},
+	} {
+		for _, after := range []int{0, 30} {
+			q := Query{Where: w.where, From: day, Until: day.AddDate(0, 0, 1), Columns: []string{"id", "recipient", "subject_header"}, Limit: 50, Offset: after}
+			s, err := q.Build(database, access.Everything(), time.Now())
+			if err != nil {
+				t.Fatal(err)
+			}
+			run := func(sql string, limits query.Limits) (string, error) {
+				var out bytes.Buffer
+				_, err := query.RunStatement(t.Context(), o, query.Statement{SQL: sql, Parameters: s.Parameters, Limits: limits}, query.Output{To: &out, Format: query.CSV, Hidden: s.Hidden, Limit: s.Limit})
+				return out.String(), err
+			}
+			if _, err := run(s.Short, query.Limits{Groups: shortRows}); query.TooManyRows(err) == w.short {
+				t.Errorf("%s: in one step: %v", w.name, err)
+			}
+			want, err := run(s.SQL, query.Limits{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if in, err := run(s.Short, query.Limits{}); err != nil || in != want {
+				t.Errorf("%s: one step says\n%s%v, two say\n%s", w.name, in, err, want)
+			}
+			var got bytes.Buffer
+			r, err := Run(t.Context(), o, access.Everything(), q, query.Limits{}, query.Output{To: &got, Format: query.CSV})
+			if err != nil || got.String() != want || r.Rows != 50 || r.Next == "" {
+				t.Errorf("%s: %d rows, %v:\n%s, want\n%s", w.name, r.Rows, err, got.String(), want)
+			}
+		}
+	}
+	// A limit that the user has set holds for both.
+	if _, err := Run(t.Context(), o, access.Everything(), Query{Limit: 50}, query.Limits{Rows: 1000}, query.Output{To: &bytes.Buffer{}, Format: query.CSV}); !query.TooManyRows(err) {
+		t.Errorf("with a limit of rows: %v", err)
 	}
 }

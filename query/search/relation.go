@@ -1,10 +1,12 @@
 package search
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
 
+	"millrace/query"
 	"millrace/schema"
 )
 
@@ -82,10 +84,24 @@ func (r Relation) Fields() []string {
 // lockedColumn is one that the view does not have.
 const lockedColumn = "locked"
 
-// locked is SQL for it, from the copy of the state in ClickHouse: locks is the view, as the
-// one who asks may see it.
+// lockedOf are the columns that it is made of: whose message it is, and what its identity may
+// be. A condition on it is of the same, in SQL.
+var lockedOf = []string{"domain", "auth_user", "identity", "sender"}
+
 func locked(locks string) string {
-	return schema.LockedReasons(locks, "[(domain, auth_user)]", "[lower(identity), lower(sender), lower(auth_user)]")
+	return schema.LockedReasons(locks, "[(domain, auth_user)]", "[identity, sender, auth_user]")
+}
+
+// withLocked asks for the locks, where a statement needs them to make the column.
+func (s Statement) withLocked(ctx context.Context, o query.Options, limits query.Limits, out *query.Output) (stop func()) {
+	if s.locks == "" {
+		return func() {}
+	}
+	locks := query.AskLocks(ctx, o, s.locks, s.Parameters, limits)
+	out.Made = &query.Column{Name: lockedColumn, Hidden: len(lockedOf), Text: func(v []string) (string, error) {
+		return locks.Reasons([]query.Owner{{Domain: v[0], User: v[1]}}, v[1:]...)
+	}}
+	return locks.Stop
 }
 
 // class is how a column's values compare.

@@ -1,6 +1,7 @@
 package search
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"strings"
@@ -19,6 +20,14 @@ type Result struct {
 	Next string // cursor of the next page; empty: this is the last one
 }
 
+// shortRows and shortPage bound what is asked in one step: messages of which the page is one,
+// and its rows. The server plans a statement in one step in half the time; in two it reads
+// what is shown for the page alone, which pays where there are more.
+const (
+	shortRows = 50_000
+	shortPage = 1000
+)
+
 // Run writes one page of a search. o.Limits are its bounds.
 func Run(ctx context.Context, o query.Options, scope access.Scope, q Query, limits query.Limits, out query.Output) (Result, error) {
 	s, err := q.Build(database(o), scope, time.Now())
@@ -31,12 +40,38 @@ func Run(ctx context.Context, o query.Options, scope access.Scope, q Query, limi
 		last = append(last[:0], hidden...)
 		return true
 	}
-	sum, err := query.RunStatement(ctx, o, query.Statement{SQL: s.SQL, Parameters: s.Parameters, Limits: limits}, out)
+	defer s.withLocked(ctx, o, limits, &out)()
+	sum, err := s.run(ctx, o, limits, out)
 	r := Result{Summary: sum}
 	if err == nil && sum.More {
 		r.Next = s.Cursor(last)
 	}
 	return r, err
+}
+
+// run asks in one step, where that may do, and otherwise in two. Of an attempt that the server
+// gave up nothing is written.
+func (s Statement) run(ctx context.Context, o query.Options, limits query.Limits, out query.Output) (query.Summary, error) {
+	ask := func(sql string, limits query.Limits, out query.Output) (query.Summary, error) {
+		return query.RunStatement(ctx, o, query.Statement{SQL: sql, Parameters: s.Parameters, Limits: limits}, out)
+	}
+	if s.Short == "" {
+		return ask(s.SQL, limits, out)
+	}
+	begin := time.Now()
+	var page bytes.Buffer
+	few, short := limits, out
+	few.Groups, short.To = shortRows, &page
+	sum, err := ask(s.Short, few, short)
+	if query.TooManyRows(err) {
+		sum, err = ask(s.SQL, limits, out)
+		sum.Elapsed = time.Since(begin)
+		return sum, err
+	}
+	if _, failed := out.To.Write(page.Bytes()); failed != nil && err == nil {
+		err = fmt.Errorf("cannot write the result: %w", failed)
+	}
+	return sum, err
 }
 
 func database(o query.Options) string {
@@ -99,6 +134,9 @@ func export(ctx context.Context, o query.Options, scope access.Scope, q Query, l
 		s, err := q.Build(database(o), scope, time.Now())
 		if err != nil {
 			return sum, err
+		}
+		if i == 0 {
+			defer s.withLocked(ctx, o, limits, &out)()
 		}
 		out.Hidden, out.NoHeader, out.PlainAddresses = s.Hidden, i > 0, true
 		part, err := query.RunStatement(ctx, o, query.Statement{SQL: s.SQL, Parameters: s.Parameters, Limits: limits}, out)

@@ -38,11 +38,13 @@ type Query struct {
 // Statement is a search as SQL.
 type Statement struct {
 	SQL        string
+	Short      string // the same page, cheaper where it is one of few rows: see [shortRows]; empty: there is no such way
 	Parameters map[string]string
 	Columns    []string // of the result that are asked for, in order
 	Hidden     int      // columns behind them, from which a cursor is made
 	Limit      int      // rows of the page; the statement asks for one more, to know whether there are more
 
+	locks string // SQL of the relation of locks, where the column locked is made; its hidden columns are behind the others
 	count string // SQL of the number of rows of all pages, as text
 	sort  string
 	up    bool
@@ -107,7 +109,7 @@ func (b *builder) statement() (Statement, error) {
 	if err := b.sorting(s.sort); err != nil {
 		return s, err
 	}
-	where, err := b.where()
+	where, candidates, err := b.where()
 	if err != nil {
 		return s, err
 	}
@@ -130,19 +132,29 @@ func (b *builder) statement() (Statement, error) {
 			s.Hidden++
 		}
 	}
+	if r.Table == schema.Messages.Name && slices.Contains(s.Columns, lockedColumn) {
+		s.locks = b.w.locks
+		for i, c := range lockedOf {
+			selected = append(selected, fmt.Sprintf("toString(%s) AS _locked%d", schema.QuoteName(c), i))
+		}
+	}
 	page, err := b.page(s)
 	if err != nil {
 		return s, err
 	}
 	from := b.from
-	s.count = fmt.Sprintf("SELECT toString(count()) FROM %s%s", from, and(where))
+	s.count = fmt.Sprintf("SELECT toString(count()) FROM %s%s", from, and(slices.Concat(where, candidates)))
+	all := slices.Concat(where, candidates, page.after)
+	s.SQL = fmt.Sprintf("SELECT %s FROM %s%s%s", strings.Join(selected, ", "), from, and(all), page.order)
 	if r.Name == "messages" && b.Limit > 0 && !b.Where.NamesID() {
-		// The columns that are shown are read for the rows of the page alone.
-		keys := "(domain, id_time, id, recipient, filtering_host, event_key)"
-		where = append(where, fmt.Sprintf("%s IN (SELECT %s FROM %s%s%s)", keys, strings.Trim(keys, "()"), from, and(slices.Concat(where, page.after)), page.order))
+		if len(candidates) == 0 && b.Limit <= shortPage {
+			s.Short = s.SQL
+		}
+		// The columns that are shown are read for the rows of the page alone, and candidates are
+		// sought for the page alone.
+		const keys = "(domain, id_time, id, recipient, filtering_host, event_key)"
+		where = append(where, fmt.Sprintf("%s IN (SELECT %s FROM %s%s%s)", keys, strings.Trim(keys, "()"), from, and(all), page.order))
 		s.SQL = fmt.Sprintf("SELECT %s FROM %s%s ORDER BY %s", strings.Join(selected, ", "), from, and(where), b.orderBy())
-	} else {
-		s.SQL = fmt.Sprintf("SELECT %s FROM %s%s%s", strings.Join(selected, ", "), from, and(slices.Concat(where, page.after)), page.order)
 	}
 	s.Parameters = b.w.params
 	return s, nil
@@ -174,8 +186,8 @@ func (b *builder) column(name string) (string, error) {
 	if f.class == mapping {
 		return fmt.Sprintf("%s[%s] AS %s", f.sql, b.w.text(f.name), schema.QuoteName(name)), nil
 	}
-	if name == lockedColumn {
-		return f.sql + " AS " + lockedColumn, nil
+	if name == lockedColumn && b.w.relation.Table == schema.Messages.Name {
+		return "'' AS " + lockedColumn, nil
 	}
 	if b.Zone == nil || f.class != instants {
 		return f.sql, nil
@@ -184,10 +196,10 @@ func (b *builder) column(name string) (string, error) {
 	return fmt.Sprintf("toTimeZone(%s, %s) AS %s", f.sql, b.w.text(zone), schema.QuoteName(name+" ("+zone+")")), nil
 }
 
-// where are the conditions that choose the rows.
-func (b *builder) where() ([]string, error) {
+// where are the conditions that choose the rows, and those that narrow down what they are
+// looked for in.
+func (b *builder) where() (all, candidates []string, err error) {
 	r := b.w.relation
-	var all []string
 	for i, t := range []time.Time{b.From, b.Until} {
 		if !t.IsZero() {
 			all = append(all, r.Time+[]string{" >= ", " < "}[i]+b.moment(t))
@@ -198,23 +210,20 @@ func (b *builder) where() ([]string, error) {
 	case "incoming", "outgoing", "unknown":
 		all = append(all, "direction = "+b.w.text(b.Direction))
 	default:
-		return nil, fmt.Errorf("cannot search the direction %q: want incoming, outgoing or unknown", b.Direction)
+		return nil, nil, fmt.Errorf("cannot search the direction %q: want incoming, outgoing or unknown", b.Direction)
 	}
 	if b.Where.zero() {
-		return all, nil
+		return all, nil, nil
 	}
 	sql, err := b.w.rule(b.Where, 0)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if first, last, ok := b.Where.seconds(); ok && b.w.relation.Time == "id_time" {
 		all = append(all, "id_time >= "+b.moment(first), "id_time <= "+b.moment(last))
 	}
-	candidates, err := b.candidates(all)
-	if err != nil {
-		return nil, err
-	}
-	return append(append(all, candidates...), sql), nil
+	candidates, err = b.candidates(all)
+	return append(all, sql), candidates, err
 }
 
 // moment is a bound of the period, of the type of the column that it is compared with, so
