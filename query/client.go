@@ -279,13 +279,13 @@ func runWith(ctx context.Context, o Options, settings clickhouse.Settings, sql s
 		return sum, s.explain(ctx, o, err)
 	}
 	n, end, err := write(rows, out)
-	if err != nil || end != atEnd {
+	if err != nil || end == atLimit || end == atBound {
 		s.end() // the rest of the result is not wanted: do not read it
 		rows.Close()
 	} else if err = rows.Close(); err == nil {
 		err = rows.Err()
 	}
-	sum = Summary{Rows: n, Elapsed: time.Since(start), ReadRows: read.total(), Cut: end == atBound, More: end == atLimit}
+	sum = Summary{Rows: n, Elapsed: time.Since(start), ReadRows: read.total(), Cut: end == atBound, More: end == atLimit || end == atLast}
 	if err != nil {
 		return sum, s.explain(ctx, o, err)
 	}

@@ -84,7 +84,8 @@ type ending int
 
 const (
 	atEnd   ending = iota // there are no more
-	atLimit               // Output.Limit
+	atLimit               // Output.Limit, and the result goes on
+	atLast                // Output.Limit, and of the result there was one row more: it has been read
 	atBound               // the table's own
 )
 
@@ -129,7 +130,10 @@ func write(rows driver.Rows, o Output) (n int, end ending, err error) {
 	}
 	for rows.Next() {
 		if o.Limit > 0 && n == o.Limit {
-			end = atLimit
+			// What the server has read for the rows it says behind the last one.
+			if end = atLast; rows.Next() {
+				end = atLimit
+			}
 			break
 		}
 		if err := scan(rows.Scan, all, dest); err != nil {
@@ -152,14 +156,14 @@ func write(rows driver.Rows, o Output) (n int, end ending, err error) {
 		n++
 	}
 	// What has come is written, also when the query failed on the way.
-	if end == atEnd {
+	if end == atEnd || end == atLast {
 		if err := rows.Err(); err != nil {
 			if late != nil {
 				late.flush()
 			}
 			return n, end, err
 		}
-		if scan(rows.Totals, all, dest) == nil {
+		if end == atEnd && scan(rows.Totals, all, dest) == nil {
 			if err := out.totals(cols); err != nil {
 				return n, end, &writeError{err}
 			}
