@@ -107,7 +107,7 @@ func (l Limits) settings() clickhouse.Settings {
 		s["max_memory_usage"] = l.Memory
 	}
 	if l.Groups > 0 {
-		s["max_rows_to_group_by"] = l.Groups
+		s["max_rows_to_group_by"], s["group_by_overflow_mode"] = l.Groups, "throw"
 	}
 	return s
 }
@@ -153,10 +153,13 @@ func RunStatement(ctx context.Context, o Options, st Statement, out Output) (Sum
 	settings := st.Limits.settings()
 	s, err := runWith(ctx, o, settings, sql, st.Parameters, out)
 	// A limit that the user's profile does not let grow is stricter there. Nothing was run yet.
-	for name := range st.Limits.settings() {
-		if isConstraint(err, name) {
-			delete(settings, name)
-			s, err = runWith(ctx, o, settings, sql, st.Parameters, out)
+	for range len(settings) {
+		for name := range settings {
+			if isConstraint(err, name) {
+				delete(settings, name)
+				s, err = runWith(ctx, o, settings, sql, st.Parameters, out)
+				break
+			}
 		}
 	}
 	// A user whose profile has readonly=1 may not touch the setting, and needs

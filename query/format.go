@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"fmt"
 	"reflect"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -112,10 +111,13 @@ func write(rows driver.Rows, o Output) (n int, end ending, err error) {
 	}
 	made := func() error { return nil }
 	if o.Made != nil {
-		i := slices.IndexFunc(cols, func(c cell) bool { return c.name == o.Made.Name })
 		made = func() error {
 			text, err := o.Made.Text(hidden[o.Hidden:])
-			cols[i].value.SetString(text)
+			for _, c := range cols {
+				if c.name == o.Made.Name {
+					c.value.SetString(text)
+				}
+			}
 			return err
 		}
 	}

@@ -431,3 +431,39 @@ func TestReports(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Limits hold on the server, and one that the user's profile does not let grow takes none of
+// the others away.
+func TestLimits(t *testing.T) {
+	t.Parallel()
+	o := reader(t, "default")
+	for _, w := range []struct {
+		limits Limits
+		sql    string
+		want   bool
+	}{
+		{Limits{Groups: 1000}, "SELECT number % 100_000 AS n FROM numbers(1_000_000) GROUP BY n", true},
+		{Limits{Groups: 1000}, "SELECT number % 100 AS n FROM numbers(1_000_000) GROUP BY n", false},
+		{Limits{Rows: 1000}, "SELECT max(number) FROM numbers(1_000_000)", true},
+		{Limits{Groups: 1000, Memory: 1 << 50, Time: time.Hour}, "SELECT number % 100_000 AS n FROM numbers(1_000_000) GROUP BY n", true},
+	} {
+		_, err := RunStatement(t.Context(), o, Statement{SQL: w.sql, Limits: w.limits}, Output{To: io.Discard, Format: TSV})
+		if TooManyRows(err) != w.want || !w.want && err != nil {
+			t.Errorf("%s with %+v: %v", w.sql, w.limits, err)
+		}
+	}
+}
+
+// A page has the rows that are wanted, says whether there are more, and what was read for it,
+// which the server tells behind the last row.
+func TestPage(t *testing.T) {
+	t.Parallel()
+	o := reader(t, "default")
+	for sent, more := range map[int]bool{9: false, 10: false, 11: true, 12: true, 200_000: true} {
+		var out bytes.Buffer
+		s, err := RunStatement(t.Context(), o, Statement{SQL: fmt.Sprintf("SELECT number FROM numbers(%d)", sent)}, Output{To: &out, Format: TSV, Limit: 10})
+		if rows := strings.Count(out.String(), "\n"); err != nil || rows != min(sent, 10) || s.Rows != rows || s.More != more || sent <= 11 && s.ReadRows != uint64(sent) {
+			t.Errorf("of %d: %d rows, %+v, %v", sent, rows, s, err)
+		}
+	}
+}
