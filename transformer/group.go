@@ -16,8 +16,9 @@ import (
 )
 
 // member joins the group and works through its generations, until soft or hard
-// ends, a topic is missing, or the membership must be given up.
-func (t *Transformer) member(soft, hard context.Context) {
+// ends, a topic is missing, or the membership must be given up. counts are the topics'
+// numbers of partitions before it joins.
+func (t *Transformer) member(soft, hard context.Context, counts map[string]int) {
 	dialer := kafkagroup.NewDialer(t.o.Dialer)
 	group, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
 		ID: t.o.Group, Brokers: t.o.Brokers, Dialer: dialer.Dialer, Topics: t.topics,
@@ -49,7 +50,11 @@ func (t *Transformer) member(soft, hard context.Context) {
 		n = 0
 		result := make(chan error, 1)
 		// One function for all partitions: the first one that returns ends the generation.
-		gen.Start(func(ended context.Context) { result <- t.generation(ended, gen, soft, hard) })
+		gen.Start(func(ended context.Context) {
+			var err error
+			counts, err = t.generation(ended, gen, soft, hard, counts)
+			result <- err
+		})
 		err = <-result
 		if errors.Is(err, errUnknownCommit) {
 			// A member that rejoins as it is may be given the same generation again,
@@ -96,8 +101,12 @@ func (g *generation) fail(err error) {
 	}
 }
 
-// generation runs the assigned partitions until the generation ends or one fails.
-func (t *Transformer) generation(ended context.Context, gen *kafka.Generation, soft, hard context.Context) error {
+// generation runs the assigned partitions until the generation ends or one fails. before are the
+// topics' numbers of partitions of a time before it joined; those that it knows in the end are returned.
+//
+// The group's leader shares out the partitions that it sees while all join. Were there
+// more of them when this generation began, some may belong to nobody: they are shared out anew.
+func (t *Transformer) generation(ended context.Context, gen *kafka.Generation, soft, hard context.Context, before map[string]int) (map[string]int, error) {
 	alive, die := context.WithCancel(hard)
 	defer die()
 	active, deactivate := context.WithCancel(alive)
@@ -108,10 +117,13 @@ func (t *Transformer) generation(ended context.Context, gen *kafka.Generation, s
 	g := &generation{t: t, id: gen.ID, member: gen.MemberID, active: active, alive: alive, hard: hard, failed: make(chan error, 1)}
 	counts, err := t.partitionCounts(active)
 	if err != nil {
-		return err
+		return before, err
 	}
 	if missing := t.missing(counts); missing != "" {
-		return fmt.Errorf("%w: %q", errTopicMissing, missing)
+		return counts, fmt.Errorf("%w: %q", errTopicMissing, missing)
+	}
+	if t.changed(before, counts) {
+		return counts, errFenced
 	}
 	fetcher := fetch.New(t.fetchOptions())
 	var partitions []*partition
@@ -144,22 +156,30 @@ func (t *Transformer) generation(ended context.Context, gen *kafka.Generation, s
 	case <-active.Done():
 	case result = <-g.failed:
 		die()
-	case result = <-watch:
+	case c := <-watch:
+		counts, result = c.counts, c.err
 		die()
 	}
 	working.Wait()
 	deactivate()
 	fetching.Wait()
 	if g.broken.Load() {
-		return errUnknownCommit
+		return counts, errUnknownCommit
 	}
-	return result
+	return counts, result
+}
+
+// topicChange is why a generation has to end, and the numbers of partitions then.
+type topicChange struct {
+	counts map[string]int
+	err    error
 }
 
 // watchTopics tells when a topic disappears or gets another number of partitions:
-// the group must share them out anew.
-func (t *Transformer) watchTopics(ctx context.Context, counts map[string]int) <-chan error {
-	changed := make(chan error, 1)
+// the group must share them out anew. That is said a look later: the group's leader may ask
+// a broker that has not heard of it yet.
+func (t *Transformer) watchTopics(ctx context.Context, counts map[string]int) <-chan topicChange {
+	change := make(chan topicChange, 1)
 	go func() {
 		for sleep(ctx, t.o.WatchInterval) {
 			now, err := t.partitionCounts(ctx)
@@ -167,19 +187,29 @@ func (t *Transformer) watchTopics(ctx context.Context, counts map[string]int) <-
 				continue
 			}
 			if missing := t.missing(now); missing != "" {
-				changed <- fmt.Errorf("%w: %q", errTopicMissing, missing)
+				change <- topicChange{now, fmt.Errorf("%w: %q", errTopicMissing, missing)}
 				return
 			}
-			for topic, n := range counts {
-				if now[topic] != n {
-					t.log.Info("a topic's partitions changed", "topic", topic, "from", n, "to", now[topic])
-					changed <- errFenced
-					return
+			if t.changed(counts, now) {
+				if sleep(ctx, t.o.WatchInterval) {
+					change <- topicChange{now, errFenced}
 				}
+				return
 			}
 		}
 	}()
-	return changed
+	return change
+}
+
+// changed tells whether a topic has another number of partitions than before.
+func (t *Transformer) changed(before, now map[string]int) bool {
+	for topic, n := range before {
+		if now[topic] != n {
+			t.log.Info("a topic's partitions changed", "topic", topic, "from", n, "to", now[topic])
+			return true
+		}
+	}
+	return false
 }
 
 // shortTopic is the topic's name in rows and tokens: without the prefix.

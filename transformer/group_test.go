@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -159,6 +160,40 @@ func TestGroup_PartitionsAdded(t *testing.T) {
 	w.load()
 	w.start(nil, nil)
 	w.exactlyOnce()
+	w.addPartitions()
+	w.exactlyOnce()
+}
+
+// It gets them when the partitions have just been shared out: those that belong to nobody
+// are shared out as well.
+func TestGroup_PartitionsAddedWhileJoining(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.load()
+	var added atomic.Bool
+	started, shared := make(chan *member, 1), make(chan struct{})
+	w.cluster.ControlKey(int16(kmsg.SyncGroup), func(kmsg.Request) (kmsg.Response, error, bool) {
+		w.cluster.KeepControl()
+		if added.CompareAndSwap(false, true) {
+			w.cluster.SleepControl(func() {
+				defer close(shared)
+				w.addPartitions()
+				m := <-started // whose client keeps for a while what it was told before
+				w.eventually("their number", func() bool {
+					counts, err := m.partitionCounts(context.Background())
+					return err == nil && counts[w.topic(schema.Message)] == partitions+2
+				})
+			})
+		}
+		return nil, nil, false
+	})
+	started <- w.start(nil, nil)
+	<-shared
+	w.exactlyOnce()
+}
+
+// addPartitions adds two to a topic, and a record to the last one.
+func (w *world) addPartitions() {
 	r := kmsg.NewPtrCreatePartitionsRequest()
 	topic := kmsg.NewCreatePartitionsRequestTopic()
 	topic.Topic, topic.Count = w.topic(schema.Message), partitions+2
@@ -169,9 +204,11 @@ func TestGroup_PartitionsAdded(t *testing.T) {
 	w.want["message_events"] = append(w.want["message_events"], id)
 	w.eventually("the new partition", func() bool {
 		err := w.client.ProduceSync(context.Background(), w.record(schema.Message, partitions+1, schema.AppendRecord(nil, event(schema.Message, id, 1)))).FirstErr()
+		if err != nil {
+			w.client.ForceMetadataRefresh() // the broker may have told the number of before
+		}
 		return err == nil
 	})
-	w.exactlyOnce()
 }
 
 // The hard stop does not wait for ClickHouse, and loses nothing.

@@ -164,7 +164,8 @@ func (t *Transformer) Run(soft, hard context.Context) error {
 	}
 	checked := t.o.CheckTopics == nil
 	for soft.Err() == nil && hard.Err() == nil {
-		if !t.waitForTopics(soft) {
+		counts := t.waitForTopics(soft)
+		if counts == nil {
 			continue
 		}
 		if !checked {
@@ -173,7 +174,7 @@ func (t *Transformer) Run(soft, hard context.Context) error {
 			}
 			checked = true
 		}
-		t.member(soft, hard)
+		t.member(soft, hard, counts)
 	}
 	return nil
 }
@@ -213,15 +214,15 @@ func (t *Transformer) checkTables(ctx context.Context, s *shard) error {
 	}
 }
 
-// waitForTopics returns when all topics exist: a missing one would leave the
-// whole group without partitions.
-func (t *Transformer) waitForTopics(ctx context.Context) bool {
+// waitForTopics returns the topics' numbers of partitions when all exist, and nil when ctx ends:
+// a missing one would leave the whole group without partitions.
+func (t *Transformer) waitForTopics(ctx context.Context) map[string]int {
 	for n := 0; ctx.Err() == nil; n++ {
 		counts, err := t.partitionCounts(ctx)
 		if err == nil {
 			missing := t.missing(counts)
 			if missing == "" {
-				return true
+				return counts
 			}
 			err = fmt.Errorf("topic %q does not exist; create it, or let `kafka.create_topics` do it", missing)
 			if t.o.EnsureTopics != nil {
@@ -235,7 +236,7 @@ func (t *Transformer) waitForTopics(ctx context.Context) bool {
 		}
 		sleep(ctx, min(backoff(n), time.Second))
 	}
-	return false
+	return nil
 }
 
 func (t *Transformer) fetchOptions() fetch.Options {
