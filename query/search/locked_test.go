@@ -81,5 +81,18 @@ func TestLocked(t *testing.T) {
 		if seen, _ := ids(t, o, f.scope, Query{Limit: 10}); !slices.Equal(got, f.want) || len(seen) == 0 {
 			t.Errorf("%+v: %v of %v, want %v", f.scope, got, seen, f.want)
 		}
+		out.Reset()
+		if _, err := Run(t.Context(), o, f.scope, Query{Columns: []string{"id", "locked"}, Limit: 10}, query.Limits{}, query.Output{To: &out, Format: query.TSV}); err != nil {
+			t.Fatal(err)
+		}
+		var told []string
+		for _, l := range strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n") {
+			if id, reasons, _ := strings.Cut(l, "\t"); reasons != "" {
+				told = append(told, id)
+			}
+		}
+		if slices.Sort(told); !slices.Equal(told, f.want) {
+			t.Errorf("%+v: the rows of %v say why, want %v:\n%s", f.scope, told, f.want, out.String())
+		}
 	}
 }
