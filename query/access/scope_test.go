@@ -2,12 +2,14 @@ package access_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"millrace/internal/embedded/embeddedtest"
 	"millrace/internal/sqltext"
@@ -220,4 +222,51 @@ func ask(t *testing.T, o query.Options, s access.Scope, column, name string) []s
 		return nil
 	}
 	return strings.Split(text, "\n")
+}
+
+// A report's row says why its sender is locked to those alone who may see the lock.
+func TestNarrow_Locked(t *testing.T) {
+	t.Parallel()
+	database := querytest.Tables(t,
+		`INSERT INTO message_events (event_time, id_time, received_at, id, domain, sender, recipient, auth_user) VALUES
+		(now64(3), now(), now64(3), '1', 'example.com', 'bob@example.com', 'r@x', 'bob@example.com'),
+		(now64(3), now(), now64(3), '2', 'example.org', 'eve@example.org', 'alice@example.com', 'eve@example.org')`,
+		`INSERT INTO state_changes (epoch, offset, time, actor, how, kind, parts, action, reason, effect, after) VALUES
+		(1, 1, now64(3), 'cli:root', 'cli', 'lock', ['identity', 'example.com', '*', 'bob@example.com'], 'lock', 'ours', 'applied', '{"locked":true}'),
+		(1, 2, now64(3), 'cli:root', 'cli', 'lock', ['identity', 'example.org', '*', 'eve@example.org'], 'lock', 'theirs', 'applied', '{"locked":true}')`)
+	o := querytest.Reader(t, database)
+	r, err := query.FindReport("outgoing")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range []struct {
+		scope access.Scope
+		want  []string
+	}{
+		{access.Everything(), []string{"bob@example.com identity: ours", "eve@example.org identity: theirs"}},
+		{domainScope, []string{"bob@example.com identity: ours", "eve@example.org "}},
+	} {
+		a, err := r.Ask(map[string]string{"group_by": "sender", "since": "1h"}, time.Now().Add(time.Minute))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a.Scope, err = w.scope.Narrow(database); err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		if _, err := a.Run(t.Context(), o, &out, query.JSON); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for d := json.NewDecoder(&out); d.More(); {
+			var row struct{ Who, Locked string }
+			if err := d.Decode(&row); err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, row.Who+" "+row.Locked)
+		}
+		if slices.Sort(got); !slices.Equal(got, w.want) {
+			t.Errorf("%s: %q, want %q", w.scope.Role, got, w.want)
+		}
+	}
 }
