@@ -3,13 +3,13 @@ package cmd
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"millrace/internal/embedded/embeddedtest"
+	"millrace/internal/porttest"
 )
 
 func TestMain(m *testing.M) { os.Exit(embeddedtest.Main(m)) }
@@ -114,13 +114,9 @@ func TestQueryReaderFile(t *testing.T) {
 
 func TestQueryUnreachable(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
-	path := file(t, "m.yaml", "clickhouse: {addresses: ['"+l.Addr().String()+"'], reader: {password: x}}\n")
-	execute(t, "", "query", "--config", path, "SELECT 1").contains(t, 1, "millrace: cannot ", l.Addr().String(), "connection refused")
-	execute(t, "", "query", "--server", l.Addr().String(), "SELECT 1").contains(t, 1, "millrace: cannot ", l.Addr().String(), "connection refused", "--server HOST:PORT")
-	execute(t, "", "schema", "plan", "--config", path).contains(t, 1, "millrace: cannot ", l.Addr().String(), "connection refused")
+	nobody := porttest.TCP(t)
+	path := file(t, "m.yaml", "clickhouse: {addresses: ['"+nobody+"'], reader: {password: x}}\n")
+	execute(t, "", "query", "--config", path, "SELECT 1").contains(t, 1, "millrace: cannot ", nobody, "connection refused")
+	execute(t, "", "query", "--server", nobody, "SELECT 1").contains(t, 1, "millrace: cannot ", nobody, "connection refused", "--server HOST:PORT")
+	execute(t, "", "schema", "plan", "--config", path).contains(t, 1, "millrace: cannot ", nobody, "connection refused")
 }

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"millrace/internal/porttest"
 )
 
 // sinkServer counts the NUL-ended frames that come over TCP and, as an ingester's
@@ -87,13 +89,9 @@ func TestGenerateFailures(t *testing.T) {
 	in := newSink(t, 7)
 	execute(t, "", "generate", "--to", in.address, "--count", "100", "--wait-published", in.metrics).
 		contains(t, 1, "published 93 rejected 0 dropped 7\n", "millrace: cannot ")
-	gone, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	gone.Close()
-	execute(t, "", "generate", "--to", "tcp://"+gone.Addr().String()).contains(t, 1, "sent 0 frames", "millrace: cannot ", "connection refused")
-	execute(t, "", "generate", "--to", in.address, "--wait-published", "http://"+gone.Addr().String()).
+	gone := porttest.TCP(t)
+	execute(t, "", "generate", "--to", "tcp://"+gone).contains(t, 1, "sent 0 frames", "millrace: cannot ", "connection refused")
+	execute(t, "", "generate", "--to", in.address, "--wait-published", "http://"+gone).
 		contains(t, 1, "millrace: cannot read metrics: ")
 	execute(t, "", "generate", "--to", in.address, "--format", "m9").contains(t, 1, "millrace: cannot ", "m9")
 	execute(t, "", "generate", "--to", in.address, "--count", "10", "--wait-published", in.metrics, "--listener", "other", "--wait-timeout", "1ms").

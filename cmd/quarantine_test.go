@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	"millrace/internal/config"
 	"millrace/internal/embedded/embeddedtest"
 	"millrace/internal/imaptest"
+	"millrace/internal/porttest"
 	"millrace/schema"
 )
 
@@ -339,12 +339,7 @@ http: {transform: 'off'}
 func TestQuarantine_LoadAway(t *testing.T) {
 	t.Parallel()
 	w := newQuarantineWorld(t)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
-	nobody := l.Addr().String()
+	nobody := porttest.TCP(t)
 	w.config = file(t, "q.yaml", w.section()+fmt.Sprintf("kafka: {brokers: ['%s']}\nclickhouse: {addresses: ['%[1]s'], reader: {password: x}}\n", nobody))
 	w.list(t, "--load").contains(t, 1, "millrace: cannot load messages: cannot reach Kafka", nobody)
 	broker := embeddedtest.Broker(t)

@@ -22,6 +22,7 @@ import (
 	"millrace/ingester"
 	"millrace/internal/config"
 	"millrace/internal/embedded"
+	"millrace/internal/porttest"
 	"millrace/internal/service"
 )
 
@@ -200,12 +201,8 @@ func TestTapRefused(t *testing.T) {
 		execute(t, "", append(args, "--http", w.http)...).want(t, 1, "",
 			"millrace: cannot watch the ingester at "+w.http+": /"+args[0]+" is off (http.tap)\n")
 	}
-	gone, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	gone.Close()
-	execute(t, "", "tap", "--http", gone.Addr().String()).contains(t, 1, "millrace: cannot reach the ingester at "+gone.Addr().String(), "connection refused", "--http HOST:PORT")
+	gone := porttest.TCP(t)
+	execute(t, "", "tap", "--http", gone).contains(t, 1, "millrace: cannot reach the ingester at "+gone, "connection refused", "--http HOST:PORT")
 	other := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(other.Close)
 	execute(t, "", "tap", "--http", other.URL).contains(t, 1, "it has no /tap: it is no ingester, or an older one")

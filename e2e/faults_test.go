@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"millrace/internal/porttest"
 	"millrace/schema"
 )
 
@@ -213,9 +214,9 @@ func TestGarbage(t *testing.T) {
 	config := filepath.Join(dir, "garbage.yaml")
 	var listeners strings.Builder
 	for _, framing := range []string{"auto", "nul", "lf", "octet"} {
-		fmt.Fprintf(&listeners, "  - {name: %s, address: 'tcp://127.0.0.1:%d', framing: %s}\n", framing, freePort(t, "tcp"), framing)
+		fmt.Fprintf(&listeners, "  - {name: %s, address: 'tcp://%s', framing: %s}\n", framing, porttest.TCP(t), framing)
 	}
-	fmt.Fprintf(&listeners, "  - {name: datagrams, address: 'udp://127.0.0.1:%d'}\n", freePort(t, "udp"))
+	fmt.Fprintf(&listeners, "  - {name: datagrams, address: 'udp://%s'}\n", porttest.UDP(t))
 	if err := os.WriteFile(config, []byte("listeners:\n"+listeners.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -311,22 +312,4 @@ func damaged(r *rand.Rand, round int) []byte {
 		b = []byte(strings.Repeat("A", r.IntN(60_000)) + "\n\x00\n<999>")
 	}
 	return b
-}
-
-func freePort(t *testing.T, network string) int {
-	t.Helper()
-	if network == "udp" {
-		c, err := net.ListenPacket("udp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		return c.LocalAddr().(*net.UDPAddr).Port
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"millrace/internal/certtest"
+	"millrace/internal/porttest"
 	"millrace/internal/status"
 )
 
@@ -38,7 +39,7 @@ listeners:
 	var ways []way
 	for i, network := range []string{"tcp", "tls"} {
 		for j, version := range []string{"send-proxy", "send-proxy-v2"} {
-			ways = append(ways, way{network, version, freeTCP(t), fmt.Sprintf("127.0.0.%d", 16+2*i+j)})
+			ways = append(ways, way{network, version, porttest.TCP(t), fmt.Sprintf("127.0.0.%d", 16+2*i+j)})
 		}
 	}
 	sections := ""

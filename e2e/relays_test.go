@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"millrace/internal/porttest"
 )
 
 // The programs that relay what comes over UDP: rsyslog and syslog-ng, installed or
@@ -42,7 +44,7 @@ func startRsyslog(t *testing.T, rsyslogd, to, template string) string {
 func relayRsyslog(t *testing.T, rsyslogd, global, declarations, actions string) string {
 	t.Helper()
 	dir := t.TempDir()
-	in := freeUDP(t)
+	in := porttest.UDP(t)
 	_, port, _ := net.SplitHostPort(in)
 	runRsyslog(t, rsyslogd, dir, fmt.Sprintf(`
 global(workDirectory="%s"%s)
@@ -75,7 +77,7 @@ func runRsyslog(t *testing.T, rsyslogd, dir, config string) {
 func startSyslogNG(t *testing.T, syslogNG, flags, destinations string) string {
 	t.Helper()
 	dir := t.TempDir()
-	in := freeUDP(t)
+	in := porttest.UDP(t)
 	_, port, _ := net.SplitHostPort(in)
 	file := write(t, filepath.Join(dir, "syslog-ng.conf"), fmt.Sprintf(`@version: 3.38
 options { keep-hostname(yes); stats-freq(0); time-reopen(1); };
@@ -124,28 +126,6 @@ func awaitUDP(t *testing.T, what, in string) {
 		}
 		return err != nil
 	}, func() string { return "port still free" })
-}
-
-// freeUDP is an address that nobody had a moment ago.
-func freeUDP(t *testing.T) string {
-	t.Helper()
-	c, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	return c.LocalAddr().String()
-}
-
-// freeTCP is the same of TCP.
-func freeTCP(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // write makes a file and returns its path.

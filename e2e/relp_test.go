@@ -17,6 +17,7 @@ import (
 
 	"millrace/internal/certtest"
 	"millrace/internal/embedded"
+	"millrace/internal/porttest"
 	"millrace/schema"
 )
 
@@ -24,7 +25,7 @@ import (
 func relay(t *testing.T, to, action string) (in string) {
 	t.Helper()
 	rsyslogd := needs(t, "rsyslogd", "`make tools` unpacks Debian's packages rsyslog and rsyslog-relp under .tools", "../.tools/debian/usr/sbin/rsyslogd")
-	in = fmt.Sprintf("127.0.0.1:%d", freePort(t, "tcp"))
+	in = porttest.TCP(t)
 	_, inPort, _ := net.SplitHostPort(in)
 	host, port, _ := net.SplitHostPort(to)
 	dir := t.TempDir()
@@ -172,7 +173,7 @@ func startRELP(t *testing.T, encrypted bool) *relpRig {
 	if encrypted {
 		listener, action = secretly(t)
 	}
-	to := fmt.Sprintf("127.0.0.1:%d", freePort(t, "tcp"))
+	to := porttest.TCP(t)
 	r := &relpRig{t: t, config: filepath.Join(t.TempDir(), "ingest.yaml"), kafka: consumeMessages(t, broker.Addr)}
 	text := fmt.Sprintf("listeners:\n  - {name: relay, address: \"relp://%s\"%s}\nkafka: {brokers: [\"%s\"], topic_prefix: millrace.}\nhttp: {ingest: \"127.0.0.1:0\"}\n", to, listener, broker.Addr)
 	if err := os.WriteFile(r.config, []byte(text), 0o600); err != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"millrace/internal/embedded"
+	"millrace/internal/porttest"
 )
 
 // minutes is how long a test shall run: the number in the environment variable,
@@ -191,9 +192,9 @@ func soakListeners(t *testing.T, addresses map[string]string, certificates *soak
 		case "unixgram":
 			addresses[l.name] = filepath.Join(t.TempDir(), "log")
 		case "udp":
-			addresses[l.name] = freeUDP(t)
+			addresses[l.name] = porttest.UDP(t)
 		default:
-			addresses[l.name] = freeTCP(t)
+			addresses[l.name] = porttest.TCP(t)
 		}
 		switch l.name {
 		case "steady-tls": // where handshakes are left open: for so short a time that no median is of them

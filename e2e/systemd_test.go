@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"millrace/internal/embedded"
+	"millrace/internal/porttest"
 )
 
 // systemd is a command of one of its programs, installed or unpacked under .tools.
@@ -44,9 +45,9 @@ listeners:
 kafka: {brokers: ["%[2]s"]}
 http: {ingest: "127.0.0.1:0"}
 `, network, broker.Addr))
-			free := freeTCP
+			free := porttest.TCP
 			if network == "udp" {
-				free = freeUDP
+				free = porttest.UDP
 			}
 			addresses := map[string]string{"two": free(t), "one": free(t)}
 			args := []string{"--listen=" + addresses["two"], "--listen=" + addresses["one"], "--fdname=two:one"}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"millrace/internal/certtest"
+	"millrace/internal/porttest"
 )
 
 // secured is a running stack with a TLS listener, and the certificates around it.
@@ -251,7 +252,7 @@ func TestHangupOfDaemons(t *testing.T) {
 	file := write(t, filepath.Join(t.TempDir(), "millrace.yaml"),
 		"listeners: [{name: in, address: 'tcp://127.0.0.1:0'}]\nkafka: {brokers: ['127.0.0.1:1']}\nclickhouse: {addresses: ['127.0.0.1:1']}\nstop: {drain_timeout: 1s}\n")
 	for daemon, line := range map[string]string{"ingest": "configuration reloaded", "transform": "a transformer has nothing to reload"} {
-		operations := freeTCP(t)
+		operations := porttest.TCP(t)
 		p := start(t, daemon, "--config", file, "--http", operations)
 		until(t, daemon+" runs", func() bool {
 			c, err := net.Dial("tcp", operations)

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"millrace/internal/porttest"
+
 	"github.com/twmb/franz-go/pkg/kfake"
 )
 
@@ -30,11 +32,11 @@ func startToxiproxy(t *testing.T) *toxiproxy {
 		t.Fatal(err)
 	}
 	program := needs(t, "toxiproxy-server", "`make tools` installs it under .tools", installed...)
-	port := freePort(t, "tcp")
-	cmd := exec.Command(program, "-host", "127.0.0.1", "-port", fmt.Sprint(port))
+	host, port, _ := net.SplitHostPort(porttest.TCP(t))
+	cmd := exec.Command(program, "-host", host, "-port", port)
 	cmd.Env = append(os.Environ(), "LOG_LEVEL=error")
 	runRelay(t, cmd)
-	x := &toxiproxy{t, fmt.Sprintf("http://127.0.0.1:%d", port)}
+	x := &toxiproxy{t, "http://" + net.JoinHostPort(host, port)}
 	until(t, "toxiproxy answers", func() bool {
 		res, err := http.Get(x.url + "/version")
 		if err == nil {

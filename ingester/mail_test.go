@@ -21,6 +21,7 @@ import (
 
 	"millrace/internal/certtest"
 	"millrace/internal/config"
+	"millrace/internal/porttest"
 	"millrace/schema"
 )
 
@@ -443,19 +444,15 @@ func TestMail_Forward(t *testing.T) {
 // TestMail_ForwardAway: nobody listens there.
 func TestMail_ForwardAway(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
-	r := newRig(t, "  - {name: mail, address: 'smtp://127.0.0.1:0', forward_to: 'smtps://"+l.Addr().String()+"'}\n", "")
+	gone := porttest.TCP(t)
+	r := newRig(t, "  - {name: mail, address: 'smtp://127.0.0.1:0', forward_to: 'smtps://"+gone+"'}\n", "")
 	if err := r.mailTo("mail", reportMail(t, "full")); code(err) != 451 {
 		t.Errorf("%v", err)
 	}
 	if a := r.drained(); a.Received != 0 {
 		t.Errorf("%+v", a)
 	}
-	if text := r.log.String(); !strings.Contains(text, "smtps://"+l.Addr().String()) || !strings.Contains(text, "listeners[].forward_to") {
+	if text := r.log.String(); !strings.Contains(text, "smtps://"+gone) || !strings.Contains(text, "listeners[].forward_to") {
 		t.Errorf("the log:\n%s", text)
 	}
 }

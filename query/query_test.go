@@ -9,7 +9,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -20,6 +19,7 @@ import (
 
 	"millrace/internal/embedded/embeddedtest"
 	"millrace/internal/migrate"
+	"millrace/internal/porttest"
 	"millrace/schema"
 )
 
@@ -254,13 +254,8 @@ func TestErrors(t *testing.T) {
 	if _, err := Run(t.Context(), reader(t, "default"), "SELECT 1", io.Discard, "xml"); err == nil || !strings.Contains(err.Error(), `"xml"`) {
 		t.Error(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
 	o := reader(t, "default")
-	o.Addresses = []string{l.Addr().String()}
+	o.Addresses = []string{porttest.TCP(t)}
 	if _, err := Run(t.Context(), o, "SELECT 1", io.Discard, TSV); err == nil || !strings.HasPrefix(err.Error(), "cannot connect to ClickHouse at 127.0.0.1:") {
 		t.Error(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2"
 
 	"millrace/internal/embedded"
+	"millrace/internal/porttest"
 	"millrace/schema"
 	"millrace/transformer/block"
 	"millrace/transformer/insert"
@@ -27,7 +28,7 @@ type ownServer struct {
 func startOwnServer(t *testing.T) *ownServer {
 	t.Helper()
 	s := &ownServer{t: t, dir: t.TempDir()}
-	s.start("127.0.0.1:0")
+	s.start(porttest.TCP(t)) // where it will start again
 	t.Cleanup(s.stop)
 	return s
 }

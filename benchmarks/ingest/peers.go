@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"millrace/benchmarks/process"
+	"millrace/internal/porttest"
 )
 
 // The peers' names.
@@ -231,15 +231,11 @@ func listening(network string, port int) bool {
 	return false
 }
 
-// freePort is a port on which nothing listens.
+// freePort is a port that nobody else gets before this program's end.
 func freePort(network string) (int, error) {
 	if network == "udp" {
-		c, err := net.ListenPacket("udp", "127.0.0.1:0")
-		if err != nil {
-			return 0, err
-		}
-		defer c.Close()
-		return c.LocalAddr().(*net.UDPAddr).Port, nil
+		port, _, err := porttest.UDPPort()
+		return port, err
 	}
 	return process.FreePort()
 }

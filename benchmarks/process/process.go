@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"millrace/internal/porttest"
 
 	"golang.org/x/sys/unix"
 )
@@ -127,12 +128,8 @@ func RaiseFileLimit() {
 	}
 }
 
-// FreePort is a TCP port of loopback that nobody listens on.
+// FreePort is a TCP port of loopback that nobody else gets before this program's end.
 func FreePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	port, _, err := porttest.TCPPort()
+	return port, err
 }

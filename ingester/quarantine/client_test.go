@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -15,6 +16,7 @@ import (
 	"millrace/internal/certtest"
 	"millrace/internal/config"
 	"millrace/internal/imaptest"
+	"millrace/internal/porttest"
 )
 
 // options are those of a client of s.
@@ -234,12 +236,7 @@ func TestDial_Failure(t *testing.T) {
 		o.Port, o.StartTLS, o.TLS.ServerName = s.PlainPort, true, "quarantine.example.com"
 	})
 	f("it does not speak TLS there; is it quarantine.tls.mode starttls", func(o *Options) { o.Port = s.PlainPort })
-	port, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port.Close()
-	f("connection refused; it is quarantine.host and quarantine.port", func(o *Options) { o.Port = port.Addr().(*net.TCPAddr).Port })
+	f("connection refused; it is quarantine.host and quarantine.port", func(o *Options) { o.Port = int(netip.MustParseAddrPort(porttest.TCP(t)).Port()) })
 	f("cannot speak IMAP with 127.0.0.1:", func(o *Options) { o.Port, o.TLS = says(t, "220 smtp.example.com ESMTP\r\n"), nil })
 	f("no greeting came: connection closed before greeting", func(o *Options) { o.Port, o.TLS = says(t, ""), nil })
 	f(`the server says BYE "too many connections"`, func(o *Options) { o.Port, o.TLS = says(t, "* BYE too many connections\r\n"), nil })

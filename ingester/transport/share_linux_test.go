@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"millrace/ingester/framing"
+	"millrace/internal/porttest"
 )
 
 // A socket that was passed may be open to more than the address of the configuration:
@@ -70,7 +71,7 @@ func TestPassed_KeepsItsBuffer(t *testing.T) {
 func TestHandOver_Three(t *testing.T) {
 	t.Parallel()
 	var frames atomic.Int64
-	o := Options{Network: "udp", Address: freePort(t, "udp"), Sockets: 1, ReusePort: true, Logger: slog.New(slog.DiscardHandler)}
+	o := Options{Network: "udp", Address: porttest.UDP(t), Sockets: 1, ReusePort: true, Logger: slog.New(slog.DiscardHandler)}
 	first, second := runInstance(t, o, &frames), runInstance(t, o, &frames)
 	if l, err := Listen(o); !errors.Is(err, errTwo) {
 		t.Errorf("the third: %v", err)
@@ -113,7 +114,7 @@ func TestHandOver_ForeignDoor(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Fatal("this test needs root, to be another user")
 	}
-	o := Options{Network: "tcp", Address: freePort(t, "tcp"), ReusePort: true}
+	o := Options{Network: "tcp", Address: porttest.TCP(t), ReusePort: true}
 	// The test's own file may lie where others may not go.
 	program := "/proc/self/fd/3"
 	self, err := os.Open("/proc/self/exe")
@@ -165,7 +166,7 @@ func TestHandOver_Drops(t *testing.T) {
 	t.Parallel()
 	var frames atomic.Int64
 	sink := slowly{make(chan struct{}), &frames}
-	o := Options{Network: "udp", Address: freePort(t, "udp"), Sockets: 2, ReceiveBuffer: 32 << 10, ReusePort: true}
+	o := Options{Network: "udp", Address: porttest.UDP(t), Sockets: 2, ReceiveBuffer: 32 << 10, ReusePort: true}
 	first := runInstanceWith(t, o, func(Receipts) Sink { return sink })
 	var sent atomic.Int64
 	flood := func() {

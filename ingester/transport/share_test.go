@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"millrace/ingester/framing"
+	"millrace/internal/porttest"
 )
 
 // counting counts frames, over all listeners that share it.
@@ -92,23 +93,12 @@ func drops(i *instance) uint64 {
 	return s.Kernel.Load() + s.Shutdown.Load() + s.NotAllowed.Load() + s.Refused.Load()
 }
 
-// freePort is one that nobody has at the moment.
-func freePort(t *testing.T, network string) string {
-	t.Helper()
-	l, err := Listen(Options{Network: network, Address: "127.0.0.1:0", Sockets: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 // 20,000 connections of one frame each, from eight senders, over eight upgrades: each is
 // made, each frame arrives, none is reset.
 func TestHandOver_TCP(t *testing.T) {
 	t.Parallel()
 	const all, senders = 20_000, 8
-	o := Options{Network: "tcp", Address: freePort(t, "tcp"), ReusePort: true}
+	o := Options{Network: "tcp", Address: porttest.TCP(t), ReusePort: true}
 	var frames, sent atomic.Int64
 	first := runInstance(t, o, &frames) // there is one before the senders begin
 	var wg sync.WaitGroup
@@ -145,7 +135,7 @@ func TestHandOver_TCP(t *testing.T) {
 func TestHandOver_UDP(t *testing.T) {
 	t.Parallel()
 	const all, senders, window = 200_000, 8, 400
-	o := Options{Network: "udp", Address: freePort(t, "udp"), Sockets: 2, ReceiveBuffer: 4 << 20, ReusePort: true}
+	o := Options{Network: "udp", Address: porttest.UDP(t), Sockets: 2, ReceiveBuffer: 4 << 20, ReusePort: true}
 	testDatagrams(t, o, "udp", all, senders, window)
 }
 
@@ -194,7 +184,7 @@ func testDatagrams(t *testing.T, o Options, network string, all, senders, window
 func TestHandOver_AtOnce(t *testing.T) {
 	t.Parallel()
 	var frames atomic.Int64
-	o := Options{Network: "udp", Address: freePort(t, "udp"), Sockets: 1, ReusePort: true}
+	o := Options{Network: "udp", Address: porttest.UDP(t), Sockets: 1, ReusePort: true}
 	c, err := net.Dial("udp", o.Address)
 	if err != nil {
 		t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,6 +23,7 @@ import (
 	"github.com/emersion/go-imap/v2/imapclient"
 
 	"millrace/internal/certtest"
+	"millrace/internal/porttest"
 )
 
 // User and Password are the account that a server has.
@@ -57,7 +59,7 @@ func Start(t testing.TB) *Server {
 // StartIn is Start for a server in a time zone, as the variable TZ has it.
 func StartIn(t testing.TB, zone string) *Server {
 	t.Helper()
-	return retry(t, &Server{zone: zone})
+	return start(t, &Server{zone: zone})
 }
 
 // Relay is where a server sends the mail that it is given.
@@ -71,41 +73,26 @@ type Relay struct {
 // sender waits.
 func StartRelay(t testing.TB, to Relay) *Server {
 	t.Helper()
-	return retry(t, &Server{zone: "UTC", relay: &to})
+	return start(t, &Server{zone: "UTC", relay: &to})
 }
-
-func retry(t testing.TB, like *Server) *Server {
-	t.Helper()
-	for tries := 0; ; tries++ {
-		s, err := start(t, &Server{zone: like.zone, relay: like.relay})
-		if err == nil {
-			return s
-		}
-		// Somebody took one of its ports in between.
-		if !errors.Is(err, errPort) || tries == 20 {
-			t.Fatal(err)
-		}
-	}
-}
-
-// portTaken is how dovecot says that a port is taken.
-const portTaken = "Address already in use"
-
-var errPort = errors.New("dovecot's port is taken")
 
 const nobody = 65534
 
-func start(t testing.TB, s *Server) (*Server, error) {
+func start(t testing.TB, s *Server) *Server {
 	t.Helper()
 	tree := tree(t)
 	// A short name: the place of the modules must be no longer than the one that it replaces.
 	dir, err := os.MkdirTemp("/tmp", "dv")
 	if err != nil {
-		return nil, err
+		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	s.Host, s.dir, s.owner, s.exited, s.pool = "127.0.0.1", dir, uint32(os.Getuid()), make(chan struct{}), certtest.New(t)
 	s.CA = s.pool.File
+	s.TLSPort, s.PlainPort = port(t), port(t)
+	if s.relay != nil {
+		s.MailPort = port(t)
+	}
 	attr := &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	group := uint32(os.Getgid())
 	if s.owner == 0 {
@@ -113,7 +100,7 @@ func start(t testing.TB, s *Server) (*Server, error) {
 		attr.Credential = &syscall.Credential{Uid: s.owner, Gid: group}
 	}
 	if err := s.install(tree, s.pool.Issue(t, certtest.Subject{}), group); err != nil {
-		return nil, err
+		t.Fatal(err)
 	}
 
 	// doveconf reads the file and becomes dovecot, which finds its settings in the environment.
@@ -125,12 +112,12 @@ func start(t testing.TB, s *Server) (*Server, error) {
 	// A file, and not a pipe, whose other end its children would hold open.
 	said, err := os.Create(filepath.Join(dir, "said"))
 	if err != nil {
-		return nil, err
+		t.Fatal(err)
 	}
 	defer said.Close()
 	s.cmd.Stdout, s.cmd.Stderr = said, said
 	if err := s.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("cannot start dovecot: %w", err)
+		t.Fatalf("cannot start dovecot: %v", err)
 	}
 	go func() {
 		_ = s.cmd.Wait()
@@ -144,9 +131,14 @@ func start(t testing.TB, s *Server) (*Server, error) {
 	})
 	if err := s.wait(); err != nil {
 		s.Kill()
-		return nil, err
+		t.Fatal(err)
 	}
-	return s, nil
+	return s
+}
+
+func port(t testing.TB) int {
+	t.Helper()
+	return int(netip.MustParseAddrPort(porttest.TCP(t)).Port())
 }
 
 // tree is where the packages are unpacked: under .tools beside go.mod.
@@ -264,9 +256,7 @@ func (s *Server) wait() error {
 		}
 		said, _ := os.ReadFile(filepath.Join(s.dir, "said"))
 		log, _ := os.ReadFile(filepath.Join(s.dir, "log")) // there is none yet
-		if said = append(said, log...); bytes.Contains(said, []byte(portTaken)) {
-			return errPort
-		}
+		said = append(said, log...)
 		select {
 		case <-s.exited:
 			return fmt.Errorf("dovecot ended: %s", said)

@@ -10,20 +10,15 @@ import (
 	"strings"
 )
 
-// config chooses the ports and writes the settings.
-func (s *Server) config(tree string, group uint32) (_ string, err error) {
-	if s.TLSPort, err = freePort(); err == nil {
-		s.PlainPort, err = freePort()
-	}
+// config makes the settings.
+func (s *Server) config(tree string, group uint32) (string, error) {
 	protocols, relay := "imap", ""
-	if err == nil && s.relay != nil {
-		if s.MailPort, err = freePort(); err == nil {
-			protocols = "imap submission"
-			relay, err = s.relaying()
+	if s.relay != nil {
+		protocols = "imap submission"
+		var err error
+		if relay, err = s.relaying(); err != nil {
+			return "", err
 		}
-	}
-	if err != nil {
-		return "", err
 	}
 	as, err := user.LookupId(strconv.Itoa(int(s.owner)))
 	if err != nil {
@@ -115,13 +110,4 @@ service submission-login {
 		settings += "ssl_client_ca_file = " + filepath.Join(s.dir, "relay-ca.pem") + "\n"
 	}
 	return settings, err
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }
