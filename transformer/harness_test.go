@@ -204,13 +204,19 @@ type member struct {
 var errDead = errors.New("this process is dead")
 
 func (m *member) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	m.mutex.Lock()
+	dead := m.dead
+	m.mutex.Unlock()
+	if dead { // what is left of it goes on trying, which is work for nothing
+		return nil, errDead
+	}
 	c, err := new(net.Dialer).DialContext(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
-	if m.dead {
+	if m.dead { // it died in between
 		c.Close()
 		return nil, errDead
 	}

@@ -27,6 +27,12 @@ func Tables(t testing.TB, inserts ...string) (database string) {
 		t.Fatal(err)
 	}
 	all = append(append(all, trail), schema.Derived(schema.Layout{Database: database}, schema.DefaultRetention, schema.ViewSettings{})...)
+	// The rollups' views would count in each of a package's databases every minute.
+	for _, r := range schema.Rollups() {
+		for _, view := range []string{"_refresh", "_heal"} {
+			all = append(all, "SYSTEM STOP VIEW "+r.View.Name+view)
+		}
+	}
 	for _, sql := range append(all, inserts...) {
 		if err := admin.Exec(t.Context(), sql); err != nil {
 			t.Fatal(err)

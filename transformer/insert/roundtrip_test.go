@@ -61,7 +61,7 @@ func open(t testing.TB, o *clickhouse.Options, database string) *ClickHouse {
 // can just hold; others that hold everything, or nothing; and so many distinct words
 // that their numbers need two bytes.
 func extremes(k *schema.Kind) []*schema.Event {
-	long := []byte(strings.Repeat("0123456789", 20_000))
+	long := []byte(strings.Repeat("0123456789", 7_000))
 	values := func(f *schema.Field) []func(e *schema.Event, i int) {
 		var fs []func(*schema.Event, int)
 		text := func(vs ...[]byte) {
@@ -156,7 +156,7 @@ func extremes(k *schema.Kind) []*schema.Event {
 		}
 		add()
 	}
-	for n := range 3000 {
+	for n := range 800 {
 		e := add()
 		e.SetText(schema.SyslogHost, fmt.Appendf(nil, "host-%d", n))
 		e.AddName(schema.Flags, fmt.Appendf(nil, "flag-%d", n%700))

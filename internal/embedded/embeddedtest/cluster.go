@@ -2,9 +2,7 @@ package embeddedtest
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +12,7 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2"
 
 	"millrace/internal/embedded"
+	"millrace/internal/porttest"
 )
 
 // ClusterName is what Cluster's servers call it in remote_servers.
@@ -31,16 +30,7 @@ var cluster struct {
 // and Reader are the same on both.
 func Cluster(t testing.TB) []*embedded.ClickHouse {
 	t.Helper()
-	cluster.once.Do(func() {
-		// A port that was free a moment ago can be taken by now.
-		for range 3 {
-			var taken *embedded.AddressInUseError
-			if cluster.err = startCluster(); !errors.As(cluster.err, &taken) {
-				return
-			}
-			stopCluster()
-		}
-	})
+	cluster.once.Do(func() { cluster.err = startCluster() })
 	if cluster.err != nil {
 		t.Fatal(cluster.err)
 	}
@@ -50,15 +40,12 @@ func Cluster(t testing.TB) []*embedded.ClickHouse {
 func startCluster() error {
 	c := &embedded.Cluster{Name: ClusterName, Secret: "of a test"}
 	for range 2 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		port, release, err := porttest.TCPPort()
 		if err != nil {
-			return fmt.Errorf("cannot find a free port: %w", err)
-		}
-		defer l.Close()
-		c.Shards = append(c.Shards, l.Addr().String())
-		if err := l.Close(); err != nil {
 			return err
 		}
+		defer release() // each has been taken by then
+		c.Shards = append(c.Shards, fmt.Sprintf("127.0.0.1:%d", port))
 	}
 	for i, address := range c.Shards {
 		dir, err := os.MkdirTemp("", "millrace-test-")
