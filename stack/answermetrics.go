@@ -1,11 +1,9 @@
 package stack
 
 import (
-	"crypto/tls"
-
 	"github.com/prometheus/client_golang/prometheus"
 
-	"millrace/internal/config"
+	"millrace/query/api"
 	"millrace/query/state"
 )
 
@@ -15,11 +13,10 @@ type answerMetrics struct {
 	collectors []prometheus.Collector
 }
 
-func newAnswerMetrics(store *state.Store, api *tls.Config) answerMetrics {
+func newAnswerMetrics(store *state.Store, shown *api.Certificate) answerMetrics {
 	m := answerMetrics{copyErrors: prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "millrace_state_copy_errors_total", Help: "Attempts to copy changes of the state to ClickHouse that failed and are made again.",
 	})}
-	expires := float64(config.Expiry(api).Unix())
 	m.collectors = []prometheus.Collector{
 		m.copyErrors,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -32,7 +29,7 @@ func newAnswerMetrics(store *state.Store, api *tls.Config) answerMetrics {
 		}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "millrace_api_certificate_expiry_timestamp_seconds", Help: "When the API's certificate, or one of its chain, expires.",
-		}, func() float64 { return expires }),
+		}, func() float64 { return float64(shown.Expires().Unix()) }),
 	}
 	return m
 }

@@ -2,7 +2,6 @@ package stack
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"io"
 	"log/slog"
@@ -39,7 +38,7 @@ type answers struct {
 	guard    *guard.Guard
 	mailer   *mailing.Mailer
 	metrics  answerMetrics
-	tls      *tls.Config
+	shown    *api.Certificate
 	password string // file of the first password, when it was made now
 }
 
@@ -68,13 +67,10 @@ func startAnswers(ctx context.Context, cfg *config.Config, ask query.Options, l 
 	if err != nil {
 		return nil, err
 	}
-	var files *tls.Config
-	if cfg.API.TLS.Cert != "" {
-		if files, err = cfg.API.TLS.Load(); err != nil {
-			return nil, fmt.Errorf("cannot serve the API: %w", err)
-		}
-	}
-	if a.tls, err = api.Certificate(files, dir, l.Addr().String(), time.Now()); err != nil {
+	a.shown, err = api.OpenCertificate(api.CertificateOptions{
+		Cert: cfg.API.TLS.Cert, Key: cfg.API.TLS.Key, Dir: dir, Address: l.Addr().String(), Logger: log,
+	})
+	if err != nil {
 		return nil, err
 	}
 	options, err := state.FromConfig(cfg, log)
@@ -84,7 +80,7 @@ func startAnswers(ctx context.Context, cfg *config.Config, ask query.Options, l 
 	if a.store, err = state.Open(ctx, options); err != nil {
 		return nil, err
 	}
-	a.metrics = newAnswerMetrics(a.store, a.tls)
+	a.metrics = newAnswerMetrics(a.store, a.shown)
 	accounts := account.New(a.store, account.Options{})
 	if a.password, err = accounts.Bootstrap(ctx, dir); err != nil {
 		return nil, err
@@ -140,7 +136,7 @@ func startAnswers(ctx context.Context, cfg *config.Config, ask query.Options, l 
 // run answers until soft ends, and then what is open until hard ends.
 func (a *answers) run(soft, hard context.Context) error {
 	group, running := errgroup.WithContext(soft)
-	group.Go(func() error { return a.server.Listen(running, hard, a.listener, a.tls) })
+	group.Go(func() error { return a.server.Listen(running, hard, a.listener, a.shown) })
 	group.Go(func() error {
 		trail.Run(running, a.store, a.conn, trail.Place{Insert: a.cfg.ClickHouse.Database, Read: a.cfg.ClickHouse.ReadDatabase()}, a.log, a.metrics.copyErrors.Inc)
 		return nil

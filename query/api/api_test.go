@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -75,7 +74,7 @@ func newSite(t *testing.T, change func(*Options)) *site {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	conf, err := Certificate(nil, dir, l.Addr().String(), time.Now())
+	shown, err := OpenCertificate(CertificateOptions{Dir: dir, Address: l.Addr().String(), Logger: o.Logger})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,17 +83,13 @@ func newSite(t *testing.T, change func(*Options)) *site {
 		t.Errorf("%v %v", info, err)
 	}
 	pool := x509.NewCertPool()
-	leaf, err := x509.ParseCertificate(conf.Certificates[0].Certificate[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool.AddCert(leaf)
+	pool.AddCert(shown.current().Leaf)
 	s.url = "https://" + l.Addr().String()
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}
 	s.client = &http.Client{Transport: transport}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- New(o).Listen(ctx, context.Background(), l, conf) }()
+	go func() { done <- New(o).Listen(ctx, context.Background(), l, shown) }()
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
 		cancel()
@@ -442,41 +437,6 @@ func TestOpenAPI(t *testing.T) {
 				t.Errorf("%s: %s is in no schema", path, name)
 			}
 		}
-	}
-}
-
-func TestCertificate(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	now := time.Now()
-	f := func(address string, now time.Time) *x509.Certificate {
-		t.Helper()
-		conf, err := Certificate(nil, dir, address, now)
-		if err != nil {
-			t.Fatal(err)
-		}
-		leaf, err := x509.ParseCertificate(conf.Certificates[0].Certificate[0])
-		if err != nil {
-			t.Fatal(err)
-		}
-		return leaf
-	}
-	first := f("127.0.0.1:0", now)
-	if again := f("[::]:8443", now); !bytes.Equal(again.Raw, first.Raw) {
-		t.Error("made anew")
-	}
-	other := f("192.0.2.7:8443", now)
-	if err := other.VerifyHostname("192.0.2.7"); err != nil {
-		t.Error(err)
-	}
-	if later := f("192.0.2.7:8443", now.Add(ownLife-time.Hour)); bytes.Equal(later.Raw, other.Raw) {
-		t.Error("not made anew before its end")
-	}
-	if err := os.WriteFile(filepath.Join(dir, "tls.pem"), []byte("x"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Certificate(nil, dir, "127.0.0.1:0", now); err == nil || !strings.Contains(err.Error(), "tls.pem") {
-		t.Error(err)
 	}
 }
 

@@ -99,9 +99,9 @@ const maxBody = 8 << 20
 
 // Listen answers on a listener, over TLS, until soft ends; then until the questions that are
 // open are answered, or hard ends.
-func (s *Server) Listen(soft, hard context.Context, l net.Listener, certificate *tls.Config) error {
+func (s *Server) Listen(soft, hard context.Context, l net.Listener, c *Certificate) error {
 	server := &http.Server{
-		Handler: s, TLSConfig: certificate, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
+		Handler: s, TLSConfig: &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.show}, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(s.o.Logger.Handler(), slog.LevelDebug),
 	}
 	done := make(chan struct{})
@@ -118,26 +118,6 @@ func (s *Server) Listen(soft, hard context.Context, l net.Listener, certificate 
 	}
 	<-done
 	return nil
-}
-
-// Certificate is the server's, from the files or, without, of its own making in dir for the
-// host of the address that it listens on.
-func Certificate(files *tls.Config, dir, address string, now time.Time) (*tls.Config, error) {
-	if files != nil {
-		return files, nil
-	}
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, err
-	}
-	if ip, err := netip.ParseAddr(host); err == nil && ip.IsUnspecified() {
-		host = ""
-	}
-	own, err := ownCertificate(dir, host, now)
-	if err != nil {
-		return nil, err
-	}
-	return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{own}}, nil
 }
 
 // sessionCookie carries a token, as a login gives it. The prefix binds it to this host (RFC 6265bis).
