@@ -32,9 +32,9 @@ type clusterWorld struct {
 	alone    *embedded.ClickHouse
 }
 
-func newClusterWorld(t *testing.T) *clusterWorld {
+func newClusterWorld(t *testing.T, database string) *clusterWorld {
 	t.Helper()
-	w := &clusterWorld{t: t, database: "millrace_cmd_cluster", servers: embeddedtest.Cluster(t), alone: embeddedtest.ClickHouse(t)}
+	w := &clusterWorld{t: t, database: database, servers: embeddedtest.Cluster(t), alone: embeddedtest.ClickHouse(t)}
 	for _, s := range append(w.servers[:len(w.servers):len(w.servers)], w.alone) {
 		conn := embeddedtest.ConnectTo(t, s, "")
 		t.Cleanup(func() {
@@ -240,7 +240,7 @@ func (w *clusterWorld) transform(broker, group string, want [2]uint64, servers .
 // server answers all questions as one server would that has all rows.
 func TestCluster(t *testing.T) {
 	t.Parallel()
-	w := newClusterWorld(t)
+	w := newClusterWorld(t, "millrace_cmd_cluster")
 	execute(t, "", "schema", "apply", "--config", w.single).contains(t, 0, "CREATE DATABASE")
 	execute(t, "", "schema", "check", "--config", w.nodes[0]).contains(t, 1, "millrace: cannot ")
 	w.apply()

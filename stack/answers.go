@@ -177,7 +177,9 @@ func RunServe(soft, hard context.Context, o Options, ask query.Options, logTo io
 	}
 	hangups := service.ListenHangups(log)
 	defer hangups.Close()
-	go hangups.Each(soft, func() { log.Warn("SIGHUP: the API has nothing to reload; a new configuration needs a restart") })
+	go hangups.Each(soft, func() {
+		log.Warn("SIGHUP: the API takes renewed certificates by itself and has nothing to reload; a new configuration needs a restart")
+	})
 	defer logStop(soft, hard, o.Config, log)()
 	l, err := listenAPI(o.Config)
 	if err != nil {
