@@ -2,7 +2,10 @@ package porttest
 
 import (
 	"errors"
+	"fmt"
 	"net"
+	"net/netip"
+	"os"
 	"syscall"
 	"testing"
 )
@@ -53,9 +56,21 @@ func TestTCP_Distinct(t *testing.T) {
 	}
 }
 
+// What the kernel gives away begins above a datagram port that is held.
 func TestUDP(t *testing.T) {
 	t.Parallel()
+	text, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var first, last uint16
+	if _, err := fmt.Sscan(string(text), &first, &last); err != nil {
+		t.Fatal(err)
+	}
 	own := UDP(t)
+	if port := netip.MustParseAddrPort(own).Port(); port >= first {
+		t.Errorf("port %d is among those that the kernel gives away, %d to %d", port, first, last)
+	}
 	for range 2 {
 		c, err := net.ListenPacket("udp", own)
 		if err != nil {

@@ -61,7 +61,8 @@ func open(t testing.TB, o *clickhouse.Options, database string) *ClickHouse {
 // can just hold; others that hold everything, or nothing; and so many distinct words
 // that their numbers need two bytes.
 func extremes(k *schema.Kind) []*schema.Event {
-	long := []byte(strings.Repeat("0123456789", 7_000))
+	// So long that the blocks of the wide kinds are more than one frame, and one vector, has.
+	long := []byte(strings.Repeat("0123456789", 20_000))
 	values := func(f *schema.Field) []func(e *schema.Event, i int) {
 		var fs []func(*schema.Event, int)
 		text := func(vs ...[]byte) {
